@@ -1,0 +1,6 @@
+-- Every column of both tables, a site's own included, in the order of the tables.
+SELECT table_name, column_name, data_type, column_type, character_set_name, collation_name, is_generated = 'ALWAYS'
+FROM information_schema.columns
+WHERE table_schema = DATABASE()
+    AND table_name IN ({table_names})
+ORDER BY table_name, ordinal_position

@@ -1,0 +1,8 @@
+-- The unique keys of both tables, a row for each of their columns. A key on a part of a column says nothing of the whole.
+SELECT table_name, index_name, column_name
+FROM information_schema.statistics
+WHERE table_schema = DATABASE()
+    AND table_name IN ({table_names})
+    AND non_unique = 0
+    AND sub_part IS NULL
+ORDER BY table_name, index_name, seq_in_index

@@ -1,0 +1,15 @@
+-- What the account may do: everywhere (no table, no schema), in this database, and with its tables. Names of databases are
+-- patterns here.
+SELECT '', '', privilege_type
+FROM information_schema.user_privileges
+WHERE grantee = CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')
+UNION ALL
+SELECT table_schema, '', privilege_type
+FROM information_schema.schema_privileges
+WHERE grantee = CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')
+    AND DATABASE() LIKE table_schema
+UNION ALL
+SELECT table_schema, table_name, privilege_type
+FROM information_schema.table_privileges
+WHERE grantee = CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')
+    AND table_schema = DATABASE()

@@ -1,0 +1,3 @@
+-- What the server is, and the settings of its own that matter here.
+SELECT VERSION(), @@global.sql_mode, @@global.time_zone, @@system_time_zone, @@innodb_flush_log_at_trx_commit, @@wsrep_on, CURRENT_USER(),
+    DATABASE()

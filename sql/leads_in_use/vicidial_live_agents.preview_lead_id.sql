@@ -1,0 +1,5 @@
+-- Leads that an agent looks at before the call. Idle agents have a 0.
+SELECT preview_lead_id
+FROM vicidial_live_agents
+WHERE preview_lead_id IN ({lead_ids})
+    AND preview_lead_id > 0
