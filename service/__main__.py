@@ -1,0 +1,103 @@
+"""The command line: `python -m service` serves, `python -m service COMMAND` is for administration."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import NoReturn
+
+import click
+
+from service import __version__, logs
+from service.admin import check, grants
+from service.app import create_service
+from service.database import DatabaseError
+from service.keys_command import keys
+from service.leads import Service
+from service.server import serve
+from service.settings import Settings, SettingsError, read_settings
+from service.statements import StatementError
+from service.tables import TablesDoNotFitError
+
+START_TIMEOUT = 10
+"""Seconds that the database has to answer at start."""
+
+
+@click.group(invoke_without_command=True)
+@click.version_option(__version__, prog_name="vicidial-lead-archive-api")
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Archive Vicidial leads over HTTP. Without a command: serve. The settings come from the environment."""
+    if context.invoked_subcommand is None:
+        settings, service = _prepare()
+        logs.configure(settings.LOG_LEVEL)
+        asyncio.run(_look_at_tables(service))
+        try:
+            serve(settings, service.forbidden)
+        except OSError as error:
+            _end(f"cannot listen on {error.filename}: {error.strerror}")
+
+
+@main.command()
+@click.argument("lead_ids", nargs=-1, type=click.IntRange(0, 4294967295))
+def sql(lead_ids: tuple[int, ...]) -> None:
+    """Print the statements as they are sent, for a DBA to read or run.
+
+    They are filled in with the columns that the tables have now, and with LEAD_IDS (0 if none are given).
+    """
+    _, service = _prepare()
+    click.echo(asyncio.run(_script(service, list(lead_ids) or [0])), nl=False)
+
+
+for command in (check, grants, keys):
+    main.add_command(command)
+
+
+def _prepare() -> tuple[Settings, Service]:
+    try:
+        settings = read_settings()
+        return settings, create_service(settings)
+    except (SettingsError, StatementError) as error:
+        _end(str(error))
+
+
+async def _look_at_tables(service: Service) -> None:
+    """End the process if the database does not answer or a table is missing.
+
+    Tables that merely do not fit are no reason not to start: they can be mended while the service runs, and /readyz says
+    how.
+    """
+    await service.database.connect()
+    try:
+        async with service.database.transaction(START_TIMEOUT) as transaction:
+            await service.archive.check(transaction)
+    except TablesDoNotFitError as error:
+        for problem in error.problems:
+            click.echo(f"warning: {problem.message}; mend it with: {problem.remedy}", err=True)
+    except DatabaseError as error:
+        _end(f"DATABASE_URL: cannot use the database: {error}")
+    finally:
+        await service.database.disconnect()
+
+
+async def _script(service: Service, lead_ids: list[int]) -> str:
+    await service.database.connect()
+    try:
+        async with service.database.transaction(START_TIMEOUT) as transaction:
+            script = await service.archive.script(transaction, lead_ids)
+            return f"{service.database.session};\n\n{script}"
+    except TablesDoNotFitError as error:
+        _end("\n".join(f"{problem.message}; mend it with: {problem.remedy}" for problem in error.problems))
+    except DatabaseError as error:
+        _end(f"DATABASE_URL: cannot use the database: {error}")
+    finally:
+        await service.database.disconnect()
+
+
+def _end(message: str) -> NoReturn:
+    click.echo(f"error: {message}", err=True)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m service")

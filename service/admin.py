@@ -1,0 +1,54 @@
+"""Commands for the administrator: `python -m service check` and `python -m service grants`."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from datetime import UTC, datetime
+
+import click
+from databases import DatabaseURL
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from service.check import Finding, State, find
+from service.grants import statements
+from service.settings import SettingsError, read_settings
+from service.statements import StatementError, Statements
+
+
+@click.command()
+def check() -> None:
+    """Look at settings, database, tables, privileges, office hours, keys and certificate. Status 1 if something is wrong."""
+    try:
+        found = asyncio.run(find(read_settings(), datetime.now(UTC)))
+    except SettingsError as error:
+        found = [Finding("settings", problem, State.PROBLEM) for problem in error.problems]
+    except StatementError as error:
+        found = [Finding("statements", str(error), State.PROBLEM)]
+    table = Table("", "What", "Found", box=box.SIMPLE_HEAD)
+    styles = {State.OK: "green", State.NOTE: "yellow", State.PROBLEM: "bold red"}
+    for finding in found:
+        table.add_row(Text(finding.state.value, styles[finding.state]), finding.what, Text(finding.found))
+    console = Console(highlight=False)
+    console.print(table)
+    for remedy in dict.fromkeys(finding.remedy for finding in found if finding.remedy):
+        click.echo(f"To mend it:\n{remedy}\n")
+    sys.exit(int(any(finding.state is State.PROBLEM for finding in found)))
+
+
+@click.command()
+@click.argument("account", metavar="'USER'@'HOST'")
+def grants(account: str) -> None:
+    """Print the smallest set of privileges for a database account, for an administrator of the database to run."""
+    if not re.fullmatch(r"'[^'\\]+'@'[^'\\]+'", account):
+        raise click.UsageError("write the account as SQL does: \"'archive'@'127.0.0.1'\"")
+    try:
+        url = read_settings().DATABASE_URL.get_secret_value()
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+    for statement in statements(DatabaseURL(url).database, account, dict.fromkeys(Statements.load().leads_in_use.values())):
+        click.echo(f"{statement};")

@@ -1,0 +1,105 @@
+"""The application, put together."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import multiprocessing
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from service import logs
+from service.comparison import Comparer
+from service.contract import Contract
+from service.database import Database
+from service.docs import Docs, DocsFile
+from service.errors import RefusalError, on_http_exception, on_refusal
+from service.health import Livez, Metrics, OpenAPI, Readyz
+from service.leads import ArchiveLeads, CompareLeads, DearchiveLeads, Service
+from service.middleware import RequestMiddleware
+from service.moves import Mover
+from service.settings import Settings, read_settings
+from service.statements import Statements
+from service.table_reader import TableReader
+from service.tables import ARCHIVE, LEADS
+
+ROUTES = [
+    Route("/vicidial/leads/archive", ArchiveLeads),
+    Route("/vicidial/leads/dearchive", DearchiveLeads),
+    Route("/vicidial/leads/compare", CompareLeads),
+    Route("/livez", Livez),
+    Route("/readyz", Readyz),
+    Route("/metrics", Metrics),
+    Route("/openapi.yaml", OpenAPI),
+    Route("/docs", Docs),
+    Route("/docs/{file}", DocsFile),
+]
+
+
+def create_service(settings: Settings, now: Callable[[], datetime] | None = None) -> Service:
+    """All that the endpoints need, from the settings. now: the clock that office hours go by."""
+    statements = Statements.load()
+    database = Database(
+        settings.DATABASE_URL.get_secret_value(),
+        statements,
+        pool_size=settings.DATABASE_POOL_SIZE,
+        timeout=settings.REQUEST_TIMEOUT,
+    )
+    there = TableReader(statements, LEADS, ARCHIVE, keep_leads_in_use=settings.LEADS_IN_USE == "keep")
+    back = TableReader(statements, ARCHIVE, LEADS, keep_leads_in_use=False)  # nobody can use a lead that is archived
+    return Service(
+        contract=Contract(settings.LEAD_IDS_LIMIT),
+        keys=settings.keys,
+        office_hours=settings.office_hours,
+        dearchive_office_hours=settings.dearchive_office_hours,
+        database=database,
+        archive=Mover(database, statements, there),
+        dearchive=Mover(database, statements, back, whole_only=True),
+        comparer=Comparer(database, statements, there),
+        request_timeout=settings.REQUEST_TIMEOUT,
+        now=now or (lambda: datetime.now(UTC)),
+        metrics_here=settings.METRICS_PORT is None,
+    )
+
+
+def create_app(settings: Settings | None = None, now: Callable[[], datetime] | None = None) -> Starlette:
+    """The ASGI application. settings: those in the environment unless given."""
+    if settings is None:
+        settings = read_settings()
+        logs.configure(settings.LOG_LEVEL)
+    service = create_service(settings, now)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        stop_with_parent()
+        await service.database.connect()
+        # What was made until here stays until the end: the garbage collector need not go through it again and again.
+        gc.collect()
+        gc.freeze()
+        yield
+        await service.database.disconnect()
+
+    app = Starlette(
+        routes=[route for route in ROUTES if settings.DOCS == "on" or not route.path.startswith("/docs")],
+        middleware=[Middleware(RequestMiddleware, routes=frozenset(route.path for route in ROUTES))],
+        exception_handlers={HTTPException: on_http_exception, RefusalError: on_refusal},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    app.state.service = service
+    return app
+
+
+def stop_with_parent() -> None:
+    """Stop this worker in order when the process that started it is gone, however it went. Left alone it would go on serving,
+    and keep the port from the next start."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        asyncio.get_running_loop().add_reader(parent.sentinel, signal.raise_signal, signal.SIGTERM)

@@ -1,0 +1,123 @@
+"""The endpoints for leads: HTTP to and from the rules of moving and comparing them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from starlette.endpoints import HTTPEndpoint
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from service.checks import authenticate, read_body, refuse_other_media_types, refuse_within_office_hours
+from service.comparison import Comparer
+from service.contract import Contract, InvalidBodyError
+from service.database import Database, DatabaseError
+from service.errors import refusal_for
+from service.keys import Key, KeysFile
+from service.metrics import count_moved
+from service.moves import Batch, Mover, UnknownLeadsError
+from service.office_hours import OfficeHours
+from service.tables import TablesDoNotFitError
+
+logger = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the endpoints work with; app.state.service."""
+
+    contract: Contract
+    keys: KeysFile
+    office_hours: OfficeHours
+    dearchive_office_hours: OfficeHours
+    database: Database
+    archive: Mover
+    dearchive: Mover
+    comparer: Comparer
+    request_timeout: float
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    metrics_here: bool = True
+    """Whether /metrics is served along with the rest."""
+
+    def forbidden(self) -> dict[str, bool]:
+        """By operation, whether office hours forbid it now."""
+        hours = {"archive": self.office_hours, "dearchive": self.dearchive_office_hours}
+        return {operation: windows.end(self.now()) is not None for operation, windows in hours.items()}
+
+
+class LeadsEndpoint(HTTPEndpoint):
+    """POST of some lead ids. The checks stand in the order of the contract."""
+
+    async def post(self, request: Request) -> Response:
+        service: Service = request.app.state.service
+        deadline = asyncio.get_running_loop().time() + service.request_timeout
+        key = authenticate(request, service.keys.read(), service.now())
+        self.refuse(service)
+        refuse_other_media_types(request)
+        try:
+            body = await read_body(request, service.request_timeout)
+            return JSONResponse(await self.answer(service, body, deadline, key))
+        except (InvalidBodyError, UnknownLeadsError) as error:
+            raise refusal_for(error) from error
+        except DatabaseError as error:
+            logger.warning("database error", error=str(error), code=error.code, outcome_known=error.outcome_known)
+            raise refusal_for(error) from error
+        except TablesDoNotFitError as error:
+            logger.error("tables do not fit", problems=[asdict(problem) for problem in error.problems])
+            raise refusal_for(error) from error
+
+    def refuse(self, service: Service) -> None:
+        """Raises RefusalError where this is not allowed now."""
+
+    async def answer(self, service: Service, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
+        """The body of the answer. deadline: by the clock of the event loop."""
+        raise NotImplementedError
+
+
+class ArchiveLeads(LeadsEndpoint):
+    """POST /vicidial/leads/archive."""
+
+    def refuse(self, service: Service) -> None:
+        refuse_within_office_hours(service.office_hours, service.now())
+
+    async def answer(self, service: Service, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
+        fields = service.contract.archive_request.parse(body)
+        result = asdict(await service.archive.process(Batch(**fields, list_ids=key.list_ids), remaining(deadline)))
+        # The auditor's line: where did lead 4711 go, when, and who asked.
+        logger.info("leads archived", key=key.name, **fields, **result)
+        count_moved("archive", result)
+        return {"message": "lead_ids batch was successfully processed", **result}
+
+
+class DearchiveLeads(LeadsEndpoint):
+    """POST /vicidial/leads/dearchive."""
+
+    def refuse(self, service: Service) -> None:
+        refuse_within_office_hours(service.dearchive_office_hours, service.now())
+
+    async def answer(self, service: Service, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
+        fields = service.contract.dearchive_request.parse(body)
+        result = asdict(await service.dearchive.process(Batch(**fields, list_ids=key.list_ids), remaining(deadline)))
+        count_moved("dearchive", result)
+        del result["update_count"]  # the way back updates nothing
+        logger.info("leads dearchived", key=key.name, **fields, **result)
+        return {"message": "lead_ids batch was successfully processed", **result}
+
+
+class CompareLeads(LeadsEndpoint):
+    """POST /vicidial/leads/compare."""
+
+    async def answer(self, service: Service, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
+        lead_ids = service.contract.compare_request.parse(body)["lead_ids"]
+        leads = await service.comparer.compare(lead_ids, key.list_ids, remaining(deadline))
+        return {"message": "leads were compared", "leads": [asdict(lead) for lead in leads]}
+
+
+def remaining(deadline: float) -> float:
+    """Seconds until then, by the clock of the event loop."""
+    return deadline - asyncio.get_running_loop().time()

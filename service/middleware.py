@@ -1,0 +1,84 @@
+"""What holds for every request and answer: the request's id, the common headers, the log line, and no error that escapes."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import error_response
+from service.metrics import count_request
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+logger = structlog.get_logger()
+
+
+class RequestMiddleware:
+    """Plain ASGI middleware, outermost."""
+
+    def __init__(self, app: ASGIApp, routes: frozenset[str]) -> None:
+        """routes: the paths that there are."""
+        self._app = app
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        headers = Headers(scope=scope)
+        sent_id = headers.get("x-request-id", "")
+        request_id = sent_id if REQUEST_ID.fullmatch(sent_id) else uuid.uuid4().hex
+        body_is_due = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+        status = 0
+
+        async def receive_and_watch() -> Message:
+            nonlocal body_is_due
+            message = await receive()
+            if message["type"] == "http.request" and not message.get("more_body", False):
+                body_is_due = False
+            return message
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                answer = MutableHeaders(scope=message)
+                answer["X-Request-ID"] = request_id
+                answer["Cache-Control"] = "no-store"
+                answer["X-Content-Type-Options"] = "nosniff"
+                if body_is_due:
+                    # Answered before the body was read. The server would go on reading it, however long it is.
+                    answer["Connection"] = "close"
+            await send(message)
+
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            await self._app(scope, receive_and_watch, send_with_headers)
+        except ClientDisconnect:
+            logger.info("client disconnected")
+        except Exception:
+            logger.exception("internal error")
+            if status:
+                raise  # too late for another answer: let the server cut the connection
+            response = error_response(500, "internal error; no lead is lost, and the request can be repeated")
+            await response(scope, receive, send_with_headers)
+        finally:
+            seconds = time.perf_counter() - started
+            # What callers make up does not become a label.
+            route = scope["path"] if scope["path"] in self._routes else "other"
+            count_request(scope["method"], route, status, seconds)
+            logger.info(
+                "request",
+                method=scope["method"],
+                path=scope["raw_path"].decode("ascii", "backslashreplace"),  # not decoded: what is in it is anybody's choice
+                status=status,
+                milliseconds=round(seconds * 1000, 1),
+            )

@@ -1,0 +1,10 @@
+// Starts Swagger UI on the contract. In a file of its own, since the page's Content-Security-Policy allows no script within it.
+SwaggerUIBundle({
+  dom_id: "#reference",
+  url: "openapi.yaml",
+  validatorUrl: null, // nobody else is asked whether the contract is valid
+  persistAuthorization: false, // a key is forgotten with the page
+  tryItOutEnabled: true,
+  displayRequestDuration: true,
+  deepLinking: true,
+});

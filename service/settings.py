@@ -1,0 +1,182 @@
+"""The settings: read from the environment once, at start, and refused with a clear word where they cannot be understood."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from databases import DatabaseURL
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.keys import Keys, KeysFile
+from service.office_hours import OfficeHours
+
+
+class SettingsError(Exception):
+    """Settings are missing or cannot be understood. The message names each one; it never holds a password."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def _database_url(url: SecretStr) -> SecretStr:
+    form = "write it as mysql+asyncmy://user:password@host:port/database, special characters percent-encoded"
+    if not url.get_secret_value().startswith("mysql+asyncmy://"):
+        raise ValueError(f"does not start with mysql+asyncmy://; {form}")
+    # By the parser that the connections go by: another may see another host or password in the same text.
+    parts = DatabaseURL(url.get_secret_value())
+    try:
+        hostname, port = parts.components.hostname, parts.port
+    except ValueError:
+        raise ValueError(f"not a URL; {form}") from None
+    for part, value in (("user", parts.username), ("host", hostname), ("database", parts.database)):
+        if not value:
+            raise ValueError(f"names no {part}; {form}")
+    if port == 0:
+        raise ValueError(f"names port 0; {form}")
+    if parts.components.query or parts.components.fragment:
+        raise ValueError(f"has a ? or a # after the database, and this service takes no options there; {form}")
+    if not (parts.password or "").isascii():
+        raise ValueError("has a password with characters outside of ASCII, which the database driver cannot send")
+    return url
+
+
+def _office_hours(text: str) -> str:
+    return str(OfficeHours.parse(text, ZoneInfo("UTC")))
+
+
+def _keys_file(path: Path) -> Path:
+    Keys.load(path)
+    return path
+
+
+def _time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, OSError, ValueError):
+        raise ValueError(f"there is no IANA time zone named {name}; one is Europe/Berlin") from None
+    return name
+
+
+def _readable(path: Path) -> Path:
+    try:
+        path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    return path
+
+
+def _integer(value: object) -> object:
+    # pydantic would take 8.0 and 1_000 as integers; in a setting they are more likely mistakes.
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        raise ValueError(f"{value!r} is not a whole number")
+    return value
+
+
+Integer = Annotated[int, BeforeValidator(_integer)]
+ReadableFile = Annotated[Path, AfterValidator(_readable)]
+
+
+class Settings(BaseSettings):
+    """All settings. The names are those of the environment variables; README.md has a table of them."""
+
+    model_config = SettingsConfigDict(case_sensitive=True, extra="ignore", hide_input_in_errors=True)
+
+    DATABASE_URL: Annotated[SecretStr, AfterValidator(_database_url)]
+    API_KEYS_FILE: Annotated[Path, AfterValidator(_keys_file)]
+    OFFICE_HOURS: Annotated[str, AfterValidator(_office_hours)]
+    DEARCHIVE_OFFICE_HOURS: Annotated[str, AfterValidator(_office_hours)] = "none"
+    OFFICE_HOURS_TIMEZONE: Annotated[str, AfterValidator(_time_zone)] | None = None
+    LEAD_IDS_LIMIT: Annotated[Integer, Field(ge=1, le=10_000)] = 500
+    LEADS_IN_USE: Literal["keep", "ignore"] = "keep"
+    DATABASE_POOL_SIZE: Annotated[Integer, Field(ge=1, le=1_000)] = 8
+    REQUEST_TIMEOUT: Annotated[Integer, Field(ge=1, le=3_600)] = 30
+    HOST: str = "127.0.0.1"
+    PORT: Annotated[Integer, Field(ge=1, le=65_535)] = 8000
+    METRICS_PORT: Annotated[Integer, Field(ge=1, le=65_535)] | None = None
+    WORKERS: Annotated[Integer, Field(ge=1, le=256)] = 1
+    TLS_CERT_FILE: ReadableFile | None = None
+    TLS_KEY_FILE: ReadableFile | None = None
+    DOCS: Literal["on", "off"] = "on"
+    LOG_LEVEL: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_empty(cls, value: object) -> object:
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("is set, but empty")
+        return value
+
+    @field_validator("LOG_LEVEL", mode="before")
+    @classmethod
+    def _lower_case(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("OFFICE_HOURS_TIMEZONE")
+    @classmethod
+    def _given_with_windows(cls, timezone: str | None, info: ValidationInfo) -> str | None:
+        for setting in ("OFFICE_HOURS", "DEARCHIVE_OFFICE_HOURS"):
+            if timezone is None and info.data.get(setting, "none") != "none":
+                raise ValueError(f"is not set; {setting} has windows, so name an IANA time zone")
+        return timezone
+
+    @field_validator("TLS_KEY_FILE")
+    @classmethod
+    def _belongs_to_certificate(cls, key: Path | None, info: ValidationInfo) -> Path | None:
+        if "TLS_CERT_FILE" not in info.data:  # it was refused already
+            return key
+        certificate = info.data["TLS_CERT_FILE"]
+        if (certificate is None) != (key is None):
+            raise ValueError("goes together with TLS_CERT_FILE: set both or neither")
+        if certificate and key:
+            try:
+                ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password=lambda: "")
+            except (ssl.SSLError, OSError) as error:
+                raise ValueError(
+                    f"TLS_CERT_FILE and it are not a PEM certificate and its key, without a passphrase: {error}"
+                ) from None
+        return key
+
+    @property
+    def office_hours(self) -> OfficeHours:
+        return self._parsed(self.OFFICE_HOURS)
+
+    @property
+    def dearchive_office_hours(self) -> OfficeHours:
+        return self._parsed(self.DEARCHIVE_OFFICE_HOURS)
+
+    def _parsed(self, windows: str) -> OfficeHours:
+        return OfficeHours.parse(windows, ZoneInfo(self.OFFICE_HOURS_TIMEZONE or "UTC"))
+
+    @property
+    def keys(self) -> KeysFile:
+        return KeysFile(self.API_KEYS_FILE)
+
+
+def read_settings() -> Settings:
+    """The settings in the environment. Raises SettingsError, which names every setting that is wrong, in one line."""
+    try:
+        return Settings()  # type: ignore[call-arg]  # from the environment
+    except ValidationError as error:
+        problems = []
+        for detail in error.errors(include_url=False, include_input=False):
+            name = str(detail["loc"][0]) if detail["loc"] else ""
+            if detail["type"] == "missing":
+                problem = "is not set" if name not in os.environ else detail["msg"]
+            else:
+                problem = detail["msg"].removeprefix("Value error, ")
+            problems.append(f"{name}: {problem}" if name else problem)
+        raise SettingsError(problems) from None
