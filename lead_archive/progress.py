@@ -1,0 +1,100 @@
+"""What the user sees while a run goes on, on standard error: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+INTERVAL = 10.0
+"""Seconds between two plain lines."""
+
+
+class Progress:
+    """Nothing but messages, for --quiet; what the others have in common."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+
+    def start(self, total: int, done: int) -> None:
+        """Leads in all, and those that an earlier run has done."""
+
+    def advance(self, leads: int) -> None:
+        """So many more leads are done."""
+
+    def say(self, message: str) -> None:
+        click.echo(f"{self.title}: {message}", err=True)
+
+    def stop(self) -> None:
+        """Leave the terminal as it was."""
+
+
+class LineProgress(Progress):
+    """A line at most every INTERVAL seconds, for logs."""
+
+    def start(self, total: int, done: int) -> None:
+        self._total, self._done = total, done
+        self._started = self._said = time.monotonic()
+        self._before = done
+        self.say(f"{total:,} leads" + (f", {done:,} of them done before" if done else ""))
+
+    def advance(self, leads: int) -> None:
+        self._done += leads
+        now = time.monotonic()
+        if now - self._said >= INTERVAL or self._done == self._total:
+            self._said = now
+            rate = (self._done - self._before) / max(now - self._started, 0.001)
+            left = timedelta(seconds=round((self._total - self._done) / rate))
+            share = 100 * self._done // self._total
+            self.say(f"{self._done:,} of {self._total:,} leads ({share} %), {rate:,.0f} a second, {left} left")
+
+
+class BarProgress(Progress):
+    """A progress bar with rate and time left."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__(title)
+        self._bar = Bar(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            CountColumn("{task.completed}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._task: TaskID | None = None
+
+    def start(self, total: int, done: int) -> None:
+        self._task = self._bar.add_task(self.title, total=total, completed=done)
+        self._bar.start()
+
+    def advance(self, leads: int) -> None:
+        assert self._task is not None
+        self._bar.advance(self._task, leads)
+
+    def say(self, message: str) -> None:
+        self._bar.console.print(f"{self.title}: {message}", markup=False, highlight=False, soft_wrap=True)
+
+    def stop(self) -> None:
+        self._bar.stop()
+
+
+class CountColumn(TextColumn):
+    """12,000 of 20,000 leads (60 %), 1,234 a second"""
+
+    def render(self, task: Task) -> Text:
+        total = int(task.total or 0)
+        share = 100 * int(task.completed) // total if total else 100
+        rate = task.finished_speed or task.speed
+        speed = f", {rate:,.0f} a second" if rate else ""
+        return Text(f"{int(task.completed):,} of {total:,} leads ({share} %){speed}")
+
+
+def progress_for(title: str, *, terminal: bool, quiet: bool) -> Progress:
+    if quiet:
+        return Progress(title)
+    return BarProgress(title) if terminal else LineProgress(title)
