@@ -1,0 +1,71 @@
+"""What the service is to reach, and whether it did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmark.contestants import service_name
+from benchmark.data import ENGINES, STATES
+from benchmark.footprint import Footprint
+from benchmark.growth import Growth
+from benchmark.sizes import Sizes
+from benchmark.spread import Spread
+from benchmark.throughput import BULK, ONE_CLIENT, Throughput
+
+
+@dataclass(frozen=True)
+class Goal:
+    what: str
+    measured: Spread
+    bound: float
+    unit: str = ""
+    at_least: bool = False
+    """Otherwise: at most."""
+
+    @property
+    def met(self) -> bool:
+        value = self.measured.median
+        return value >= self.bound if self.at_least else value <= self.bound
+
+    @property
+    def row(self) -> list[str]:
+        """What, goal, measured, spread, verdict."""
+        bound = f"{'at least' if self.at_least else 'at most'} {self.bound:g}{self.unit}"
+        value, spread = self.measured.cells(2)
+        return [self.what, bound, value + self.unit, spread, "met" if self.met else "MISSED"]
+
+
+def goals(throughput: Throughput, footprint: Footprint, memory: Spread, growth: Growth, sizes: Sizes) -> list[Goal]:
+    eight = service_name(8, 1)
+    few, many = sizes.growth[0], sizes.growth[-1]
+    return [
+        *(
+            Goal(
+                f"one client, {state} leads, {engine}: by the limit",
+                throughput.ratio(engine, state, ONE_CLIENT),
+                0.95,
+                at_least=True,
+            )
+            for engine in ENGINES
+            for state in STATES
+        ),
+        Goal(
+            "eight clients, fresh leads, InnoDB: by the limit", throughput.ratio("InnoDB", "fresh", eight), 1.5, at_least=True
+        ),
+        Goal(
+            "eight clients, fresh leads, InnoDB: by pt-archiver, bulk",
+            throughput.ratio("InnoDB", "fresh", eight, BULK),
+            2.5,
+            at_least=True,
+        ),
+        Goal("one client, fresh leads, InnoDB: p99 latency by the median", throughput.p99_by_median(), 3),
+        Goal("the service's own CPU time for a batch of 500", footprint.own_part.times(1_000), 1.5, " ms"),
+        *(
+            Goal(f"its CPU time for a request that is refused, {status}", seconds.times(1_000), 0.5, " ms")
+            for status, seconds in footprint.refusals.items()
+        ),
+        Goal(f"growth: a batch into {many:,} rows by one into {few:,}", growth.ratio(many, few), 1.5),
+        Goal(f"resident memory: more after {sizes.leads_memory:,} leads than after 1,000", memory, 10, " MiB"),
+        Goal("start to the first answer", footprint.start, 1.5, " s"),
+        Goal("start to the first batch archived", footprint.first_batch, 1.5, " s"),
+    ]

@@ -1,0 +1,56 @@
+"""What is shown of the results: tables on the terminal, and docs/performance.md with its plots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmark.plots import plot
+from benchmark.results import Results, Table
+
+TEMPLATE = Path(__file__).with_name("performance.md")
+
+
+def print_report(results: Results) -> None:
+    tables: dict[str, Table] = {
+        "The machine": results.machine_table(),
+        "Leads per second": results.throughput_table(),
+        "Clients at once (InnoDB, fresh leads)": results.clients_table(),
+        "The statements of a batch (InnoDB)": results.anatomy_table(),
+        "Growth (InnoDB, fresh leads, one client)": results.growth_table(),
+        "Goals": results.goals_table(),
+    }
+    for title, table in tables.items():
+        print(f"\n== {title}\n\n{table.text()}")
+
+
+def write_report(results: Results, folder: Path, seconds: float) -> None:
+    """Write performance.md, throughput.svg and growth.svg."""
+    sizes, fresh = results.sizes, results.anatomy["fresh"]
+    indexes = 13
+    page = TEMPLATE.read_text(encoding="utf-8").format(
+        minutes=round(seconds / 60),
+        memory=sizes.buffer_pool // 1024 + 1,
+        rounds=sizes.rounds,
+        machine=results.machine_table().markdown(),
+        goals=results.goals_table().markdown(),
+        leads=sizes.leads,
+        elsewhere=sizes.leads_elsewhere,
+        row_by_row=sizes.leads_row_by_row,
+        throughput=results.throughput_table().markdown(),
+        clients=results.clients_table().markdown(),
+        limit_ms=results.limit_milliseconds(),
+        insert_ms=fresh["insert-ignore"] * 1_000,
+        update_ms=fresh["update-join"] * 1_000,
+        delete_ms=fresh["compare-delete"] * 1_000,
+        commit_ms=fresh["commit"] * 1_000,
+        share=(fresh["insert-ignore"] + fresh["compare-delete"])
+        / sum(fresh[name] for name in ("begin", "insert-ignore", "update-join", "compare-delete", "commit")),
+        indexes=indexes,
+        index_entries=500 * indexes,
+        anatomy=results.anatomy_table().markdown(),
+        cpu_ms=results.throughput.cpu_seconds_a_batch("fresh").median * 1_000,
+        pages_read=results.growth.pages_read,
+        growth=results.growth_table().markdown(),
+    )
+    (folder / TEMPLATE.name).write_text(page, encoding="utf-8")
+    plot(results, folder)

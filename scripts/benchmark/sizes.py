@@ -1,0 +1,62 @@
+"""How much of everything a run of the benchmark takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BATCH = 500
+"""Lead ids in a request: the default limit."""
+
+CLIENTS = (1, 2, 4, 8, 16)
+WORKERS = (1, 2)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Leads are multiples of BATCH."""
+
+    rounds: int
+    """How often every contestant runs."""
+    leads: int
+    """In one run on fresh leads under InnoDB, where up to 16 clients share them."""
+    leads_elsewhere: int
+    """In one run in another state or under MyISAM."""
+    leads_row_by_row: int
+    """In one run of pt-archiver without its bulk options, an order of magnitude slower."""
+    growth: tuple[int, ...]
+    """Rows in the archive, from few to many."""
+    leads_growth: int
+    """In one run into each of them."""
+    leads_memory: int
+    starts: int
+    refusals: int
+    """Of each kind, in a round."""
+    buffer_pool: int
+    """MiB; all data fit, so that nothing waits for a disk but the log."""
+
+
+FULL = Sizes(
+    rounds=5,
+    leads=16_000,
+    leads_elsewhere=6_000,
+    leads_row_by_row=1_000,
+    growth=(100_000, 1_000_000, 5_000_000),
+    leads_growth=5_000,
+    leads_memory=1_000_000,
+    starts=5,
+    refusals=500,
+    buffer_pool=4_096,
+)
+
+QUICK = Sizes(
+    rounds=2,
+    leads=8_000,
+    leads_elsewhere=2_000,
+    leads_row_by_row=500,
+    growth=(5_000, 20_000, 50_000),
+    leads_growth=2_000,
+    leads_memory=20_000,
+    starts=2,
+    refusals=100,
+    buffer_pool=512,
+)
