@@ -1,0 +1,227 @@
+"""What all tests share: one private MariaDB server for the run, and databases that alembic has migrated."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from api import KEY, Api
+from generated import generate
+from mariadb import PrivateMariaDB
+from refusals import OFFICE_HOURS, OUTSIDE, Refusals
+from starlette.testclient import TestClient
+from tables import Tables
+
+from service.app import create_app
+from service.settings import Settings, read_settings
+
+ROOT = Path(__file__).parent.parent
+
+# Small, quick to start, and careless: nothing here has to survive a power cut.
+MARIADB_OPTIONS = (
+    "--innodb-buffer-pool-size=128M",
+    "--innodb-log-file-size=32M",
+    "--innodb-flush-log-at-trx-commit=0",
+    "--skip-log-bin",
+)
+
+BERLIN = "CET-1CEST,M3.5.0,M10.5.0/3"
+"""Where the server's clock is, since clocks change there; said POSIX's way, which needs no time zone files."""
+
+NewDatabase = Callable[..., str]
+"""new_database(engine="InnoDB") -> the name of a new database with Vicidial's tables, all of them empty."""
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[PrivateMariaDB]:
+    scratch = ROOT / ".test"
+    scratch.mkdir(exist_ok=True)
+    with (
+        TemporaryDirectory(dir=scratch) as folder,
+        PrivateMariaDB(Path(folder), MARIADB_OPTIONS, timezone=BERLIN) as server,
+    ):
+        yield server
+
+
+def alembic(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the alembic command on a database, whatever comes of it."""
+    return subprocess.run(
+        [sys.executable, "-m", "alembic", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def migrate(url: str, revision: str, *options: str) -> None:
+    """Upgrade a database to a revision; options are alembic's own, such as "-x", "engine=MyISAM"."""
+    result = alembic(url, *options, "upgrade", revision)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.fixture(scope="session")
+def new_database(mariadb: PrivateMariaDB) -> NewDatabase:
+    """Migrating takes a second: each engine is migrated once, and its tables are copied with CREATE TABLE ... LIKE."""
+    numbers = itertools.count(1)
+    templates: dict[str, list[str]] = {}
+
+    def new(engine: str = "InnoDB") -> str:
+        template = f"template_{engine}"
+        name = f"test_{next(numbers)}"
+        with mariadb.connect() as connection, connection.cursor() as cursor:
+            if engine not in templates:
+                create_database(mariadb, template)
+                migrate(mariadb.url(template), "head", "-x", f"engine={engine}")
+                cursor.execute(f"SHOW TABLES FROM {template} LIKE 'vicidial%'")
+                templates[engine] = [table for (table,) in cursor.fetchall()]
+            create_database(mariadb, name)
+            for table in templates[engine]:
+                cursor.execute(f"CREATE TABLE {name}.{table} LIKE {template}.{table}")
+        return name
+
+    return new
+
+
+def create_database(mariadb: PrivateMariaDB, name: str) -> None:
+    """An empty database with the charset that Vicidial's installers choose."""
+    with mariadb.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8 COLLATE utf8_unicode_ci")
+
+
+@pytest.fixture(scope="session")
+def generated() -> Iterator[Path]:
+    """A folder with the examples, the clients generated for them, and a way to node_modules."""
+    scratch = ROOT / ".test"
+    scratch.mkdir(exist_ok=True)
+    with TemporaryDirectory(dir=scratch) as folder:
+        generate(Path(folder))
+        yield Path(folder)
+
+
+@pytest.fixture
+def tables(mariadb: PrivateMariaDB, new_database: NewDatabase, request: pytest.FixtureRequest) -> Iterator[Tables]:
+    """A database of the test's own, InnoDB unless the test is parametrized with engines."""
+    engine = getattr(request, "param", "InnoDB")
+    name = new_database(engine)
+    tables = Tables(mariadb, name)
+    yield tables
+    tables.drop()
+
+
+@pytest.fixture
+def strict_server(mariadb: PrivateMariaDB) -> Iterator[None]:
+    """A server whose sql_mode, for all who do not set their own, is as strict as it can be."""
+    with mariadb.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SET GLOBAL sql_mode = 'TRADITIONAL,NO_ZERO_DATE,NO_ZERO_IN_DATE'")
+        yield
+        cursor.execute("SET GLOBAL sql_mode = DEFAULT")
+
+
+@pytest.fixture
+def keys_file(tmp_path: Path) -> Path:
+    return write_keys_file(tmp_path)
+
+
+def write_keys_file(folder: Path) -> Path:
+    """An API_KEYS_FILE with one key, KEY, named "tests"."""
+    path = folder / "keys.toml"
+    path.touch(mode=0o600)
+    path.write_text(f'[[keys]]\nname = "tests"\nsha256 = "{hashlib.sha256(KEY.encode()).hexdigest()}"\n')
+    return path
+
+
+@pytest.fixture
+def environment(tables: Tables, keys_file: Path) -> dict[str, str]:
+    """The settings that have no default."""
+    return {"DATABASE_URL": tables.url, "API_KEYS_FILE": str(keys_file), "OFFICE_HOURS": "none"}
+
+
+ReadSettings = Callable[[dict[str, str]], Settings]
+
+
+@pytest.fixture
+def settings_from(monkeypatch: pytest.MonkeyPatch) -> ReadSettings:
+    """settings_from(environment): what the service reads there, whatever the environment of the tests holds."""
+
+    def read(environment: dict[str, str]) -> Settings:
+        return read_from(monkeypatch, environment)
+
+    return read
+
+
+def read_from(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> Settings:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return read_settings()
+
+
+@pytest.fixture
+def new_api(environment: dict[str, str], settings_from: ReadSettings) -> Iterator[Callable[..., Api]]:
+    """new_api(now=..., SETTING="value", ...) -> an API of its own, on the tables of the test."""
+    with contextlib.ExitStack() as stack:
+
+        def new(now: Callable[[], datetime] | None = None, **settings: str) -> Api:
+            app = create_app(settings_from({**environment, **settings}), now)
+            return Api(stack.enter_context(TestClient(app, raise_server_exceptions=False)))
+
+        yield new
+
+
+@pytest.fixture
+def api(new_api: Callable[..., Api]) -> Api:
+    return new_api()
+
+
+@pytest.fixture(scope="module")
+def refusals_of_module(
+    mariadb: PrivateMariaDB, new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Refusals]:
+    tables = Tables(mariadb, new_database())
+    keys_file = write_keys_file(tmp_path_factory.mktemp("keys"))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        settings = read_from(monkeypatch, {"DATABASE_URL": tables.url, "API_KEYS_FILE": str(keys_file), **OFFICE_HOURS})
+    refusals = Refusals(tables, settings)
+    with refusals.served():
+        yield refusals
+    tables.execute(f"DROP DATABASE {tables.database}")
+    tables.close()
+
+
+@pytest.fixture
+def refusals(refusals_of_module: Refusals) -> Iterator[Refusals]:
+    """An API whose tables must be the same at the end of the test: for tests of requests that change nothing."""
+    refusals_of_module.now = OUTSIDE
+    yield refusals_of_module
+    refusals_of_module.check()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A table of what test_chaos.py did and saw, round by round."""
+    outcomes = ("passed", "failed")
+    reports = [report for outcome in outcomes for report in terminalreporter.stats.get(outcome, []) if report.when == "call"]
+    rounds = [(report, dict(report.user_properties)) for report in reports if dict(report.user_properties).get("disaster")]
+    if rounds:
+        terminalreporter.section("chaos")
+        line = "{:<6} {:<20} {:<14} {:>8} {:>9} {:>10}  {}".format
+        terminalreporter.write_line(line("", "disaster", "engines", "deleted", "slowest", "recovered", "answers"))
+        for report, seen in rounds:
+            answers = ", ".join(f"{count} x {status}" for status, count in seen["answers"].items())
+            seconds = [f"{seen[name]} s" for name in ("slowest", "recovered")]
+            terminalreporter.write_line(
+                line(report.outcome, seen["disaster"], seen["engines"], seen["deleted"], *seconds, answers)
+            )
+        lost = sum(report.outcome != "passed" for report, _ in rounds)
+        terminalreporter.write_line(f"{len(rounds)} rounds, {lost} failed")

@@ -1,0 +1,82 @@
+"""What stands between a client and a service: a wire that loses answers, and a service whose office hours end soon."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import threading
+from types import TracebackType
+from typing import Self
+
+CLOSING = """
+import sys, time
+from datetime import UTC, datetime, timedelta
+import uvicorn
+from service.app import create_app
+from service.settings import read_settings
+
+start = None
+
+def now():
+    global start
+    start = start or time.monotonic()
+    return datetime(2026, 11, 23, 16, 59, 58, tzinfo=UTC) + timedelta(seconds=time.monotonic() - start)
+
+settings = read_settings()
+uvicorn.run(create_app(settings, now), host=settings.HOST, port=settings.PORT, log_level="warning")
+"""
+"""A service for which it is Monday, two seconds to five, when it is asked for the first time."""
+
+
+class Wire:
+    """A port that leads to another one. The answers to the next lose POST requests never arrive: the connection is cut."""
+
+    def __init__(self, port: int, lose: int = 0) -> None:
+        self.lose = lose
+        self.lost = 0
+        self._to = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # the listener was closed
+            while True:
+                near, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(near,), daemon=True).start()
+
+    def _serve(self, near: socket.socket) -> None:
+        with near, socket.create_connection(("127.0.0.1", self._to)) as far, contextlib.suppress(OSError):
+            while request := message(near):
+                far.sendall(request)
+                answer = message(far)
+                with self._lock:
+                    if self.lose and request.startswith(b"POST"):
+                        self.lose -= 1
+                        self.lost += 1
+                        return
+                near.sendall(answer)
+
+
+def message(connection: socket.socket) -> bytes:
+    """The next request or answer, as far as its Content-Length says; nothing if the connection was closed."""
+    arrived = b""
+    while b"\r\n\r\n" not in arrived:
+        if not (more := connection.recv(65536)):
+            return b""
+        arrived += more
+    head, _, body = arrived.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: *([0-9]+)", head)
+    left = (int(length[1]) if length else 0) - len(body)
+    while left > 0:
+        arrived += (more := connection.recv(65536))
+        left -= len(more)
+    return arrived

@@ -1,0 +1,46 @@
+"""What a batch should do, on two dicts instead of two tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Leads = dict[int, Any]
+
+
+def archive(
+    live: Leads, archived: Leads, body: dict[str, Any], fits: Callable[[Any], bool] = lambda _: True
+) -> tuple[int, dict[str, Any], Leads, Leads]:
+    """Status, answer, and both tables afterwards. Rows are equal exactly if their data is the same in every column.
+
+    fits: whether the other table can hold a row whole.
+    """
+    lead_ids = body["lead_ids"]
+    if unknown := [lead_id for lead_id in lead_ids if lead_id not in live and lead_id not in archived]:
+        error = {"message": "lead_ids does not exist", "lead_errors": len(unknown), "lead_ids": unknown}
+        return 404, error, live, archived
+    after = dict(archived)
+    present = sorted(lead_id for lead_id in lead_ids if lead_id in live)
+    if body["insert_leads"]:
+        after |= {lead_id: live[lead_id] for lead_id in present if lead_id not in archived and fits(live[lead_id])}
+    if body["update_leads"]:
+        after |= {lead_id: live[lead_id] for lead_id in present if lead_id in archived}
+    same = [lead_id for lead_id in present if after.get(lead_id) == live[lead_id]]
+    gone = same if body["delete_leads"] else []
+    result = {
+        "message": "lead_ids batch was successfully processed",
+        "select_count": len(present),
+        "insert_count": len(after) - len(archived),
+        "update_count": sum(after[lead_id] != archived[lead_id] for lead_id in archived),
+        "delete_count": len(gone),
+        "remaining_lead_ids": [lead_id for lead_id in present if lead_id not in gone] if body["delete_leads"] else [],
+    }
+    return 200, result, {lead_id: row for lead_id, row in live.items() if lead_id not in gone}, after
+
+
+def dearchive(
+    live: Leads, archived: Leads, body: dict[str, Any], fits: Callable[[Any], bool] = lambda _: True
+) -> tuple[int, dict[str, Any], Leads, Leads]:
+    """The same with the tables swapped, and nothing is updated."""
+    status, answer, archived_after, live_after = archive(archived, live, {**body, "update_leads": False}, fits)
+    return status, {name: value for name, value in answer.items() if name != "update_count"}, live_after, archived_after

@@ -1,0 +1,197 @@
+"""Crashes, cuts and freezes under load: after each, no lead is lost, and the service serves again by itself.
+
+LEAD_ARCHIVE_CHAOS_ROUNDS sets how many rounds there are; scripts/chaos runs fifty and prints what came of them.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx2
+import pymysql
+import pytest
+from api import Api
+from conftest import ROOT, create_database, migrate
+from dialler import Dialler, assert_no_lead_is_lost
+from mariadb import PrivateMariaDB
+from process import SLACK, ServiceProcess
+from tables import Tables
+
+ROUNDS = int(os.environ.get("LEAD_ARCHIVE_CHAOS_ROUNDS", "6"))
+SEED = int(os.environ.get("LEAD_ARCHIVE_CHAOS_SEED", str(random.randrange(10**6))))
+
+REQUEST_TIMEOUT = 3
+RETURN_TIMEOUT = 10
+"""Seconds within which the service serves again once all that it needs is back."""
+POOL_SIZE = 4
+LEADS = range(1, 1501)
+PAIRS = [("InnoDB", "InnoDB"), ("InnoDB", "InnoDB"), ("MyISAM", "MyISAM"), ("Aria", "InnoDB"), ("InnoDB", "MyISAM")]
+
+
+class World:
+    """A database server, a service, and what clients saw of it."""
+
+    def __init__(self, server: PrivateMariaDB, tables: Tables, service: ServiceProcess) -> None:
+        self.server = server
+        self.tables = tables
+        self.service = service
+        self.answers: Counter[str] = Counter()
+        self.deleted = 0
+        self.slowest = 0.0
+        self.service_was_killed = False
+        self.problems: list[str] = []
+
+    def client(self) -> httpx2.Client:
+        return httpx2.Client(base_url=self.service.base_url, timeout=REQUEST_TIMEOUT + 5 + SLACK)
+
+    def archive_at_random(self, seed: int, stop: threading.Event) -> None:
+        rng = random.Random(seed)
+        with self.client() as client:
+            api = Api(client)
+            while not stop.is_set():
+                first = rng.randrange(LEADS.start, LEADS.stop - 40)
+                self.call(api, rng.sample(range(first, first + 40), 20))
+
+    def call(self, api: Api, lead_ids: list[int]) -> None:
+        started = time.monotonic()
+        try:
+            response = api.archive_all(lead_ids)
+        except httpx2.TransportError as error:
+            self.answers["none"] += 1
+            if not self.service_was_killed:
+                self.problems.append(f"a request got no answer: {error!r}")
+            time.sleep(0.05)
+            return
+        self.slowest = max(self.slowest, time.monotonic() - started)
+        self.answers[str(response.status_code)] += 1
+        if response.status_code == 200:
+            self.deleted += response.json()["delete_count"]
+
+
+def nothing_happens(_: World, rng: random.Random) -> None:
+    time.sleep(rng.uniform(0, 1))
+
+
+def kill_the_service(world: World, _: random.Random) -> None:
+    world.service_was_killed = True
+    world.service.stop(signal.SIGKILL)
+    world.service.__enter__()
+
+
+def kill_the_database(world: World, rng: random.Random) -> None:
+    world.server.kill()
+    time.sleep(rng.uniform(0, 1))
+    world.server.start()
+
+
+def cut_connections(world: World, rng: random.Random) -> None:
+    with world.server.connect() as connection, connection.cursor() as cursor:
+        for _ in range(20):
+            cursor.execute("SELECT id FROM information_schema.processlist WHERE db IS NOT NULL")
+            for (number,) in cursor.fetchall():
+                if rng.random() < 0.5:
+                    with suppress(pymysql.err.MySQLError):  # it has ended by itself
+                        cursor.execute(f"KILL {rng.choice(['HARD', 'SOFT'])} CONNECTION {number}")
+            time.sleep(0.05)
+
+
+def freeze_the_database(world: World, rng: random.Random) -> None:
+    os.kill(world.server.pid, signal.SIGSTOP)
+    time.sleep(rng.uniform(0.2, REQUEST_TIMEOUT + 2))
+    os.kill(world.server.pid, signal.SIGCONT)
+
+
+DISASTERS = [kill_the_service, kill_the_database, cut_connections, freeze_the_database, nothing_happens]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PrivateMariaDB]:
+    """A server of its own, which writes to disk before it says that it did."""
+    options = ("--innodb-buffer-pool-size=128M", "--innodb-log-file-size=32M", "--innodb-flush-log-at-trx-commit=1")
+    with TemporaryDirectory(dir=ROOT / ".test") as folder, PrivateMariaDB(Path(folder), options) as server:
+        create_database(server, "chaos")
+        migrate(server.url("chaos"), "head")
+        yield server
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_no_lead_is_lost_whatever_breaks(
+    server: PrivateMariaDB, keys_file: Path, number: int, record_property: Callable[[str, object], None]
+) -> None:
+    rng = random.Random(f"{SEED} {number}")
+    disaster = DISASTERS[number % len(DISASTERS)]
+    # What a crash of the server itself does to tables without a log is not for this service to promise.
+    engines = PAIRS[0] if disaster is kill_the_database else PAIRS[number // len(DISASTERS) % len(PAIRS)]
+    tables = Tables(server, "chaos")
+    for table, engine in zip(("vicidial_list", "vicidial_list_archive"), engines, strict=True):
+        tables.execute(f"TRUNCATE {table}")
+        tables.execute(f"ALTER TABLE {table} ENGINE = {engine}")
+    tables.live(*LEADS)
+    tables.archived(*LEADS[::3], status="NEW")
+    environment = {
+        "DATABASE_URL": server.url("chaos"),
+        "API_KEYS_FILE": str(keys_file),
+        "OFFICE_HOURS": "none",
+        "REQUEST_TIMEOUT": str(REQUEST_TIMEOUT),
+        "DATABASE_POOL_SIZE": str(POOL_SIZE),
+    }
+    stop = threading.Event()
+    with ServiceProcess(environment) as service:
+        world = World(server, tables, service)
+        clients = [threading.Thread(target=world.archive_at_random, args=(rng.random(), stop)) for _ in range(2 * POOL_SIZE)]
+        with Dialler(server, "chaos", LEADS, seed=number) as dialler:
+            for client in clients:
+                client.start()
+            time.sleep(rng.uniform(0.1, 1))
+            disaster(world, rng)
+            recovered = seconds_until_all_slots_serve(world)
+            stop.set()
+            for client in clients:
+                client.join()
+
+    tables = Tables(server, "chaos")
+    at_least, at_most = assert_no_lead_is_lost(tables, dialler)
+    tables.close()
+    for name, value in {
+        "disaster": disaster.__name__.replace("_", " "),
+        "engines": "-".join(engines),
+        "answers": dict(sorted(world.answers.items())),
+        "slowest": round(world.slowest, 1),
+        "recovered": round(recovered, 1),
+        "deleted": at_most,
+    }.items():
+        record_property(name, value)
+    assert world.problems == []
+    # 404: a lead that the dialler itself deleted.
+    assert world.answers.keys() <= {"200", "404", "503", "none"}, service.log[-3000:]
+    assert world.slowest < REQUEST_TIMEOUT + 1 + SLACK
+    # What a batch did whose answer was lost or was 503 is counted nowhere.
+    assert world.deleted <= at_most
+    if world.answers.keys() <= {"200", "404"}:
+        assert world.deleted >= at_least
+    assert world.answers["200"] > 0
+
+
+def seconds_until_all_slots_serve(world: World) -> float:
+    """Wait until as many requests as the pool has slots are served at the same time."""
+    started = time.monotonic()
+    with ThreadPoolExecutor(POOL_SIZE) as executor, world.client() as client:
+        while True:
+            try:
+                answers = list(executor.map(lambda _: client.get("/readyz").status_code, range(POOL_SIZE)))
+            except httpx2.TransportError:
+                answers = []
+            if answers == [200] * POOL_SIZE:
+                return time.monotonic() - started
+            assert time.monotonic() - started < RETURN_TIMEOUT + SLACK, "the service did not come back"
+            time.sleep(0.05)

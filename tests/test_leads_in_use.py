@@ -1,0 +1,116 @@
+"""Leads that Vicidial is working with are copied and synchronised as asked, but not deleted."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from api import Api
+from tables import Tables
+
+IN_USE = {
+    "an agent talks to it": "INSERT INTO vicidial_live_agents (lead_id) VALUES (2)",
+    "an agent previews it": "INSERT INTO vicidial_live_agents (lead_id, preview_lead_id) VALUES (0, 2)",
+    "an agent was handed it": "INSERT INTO vicidial_live_agents (lead_id, external_lead_id) VALUES (0, 2)",
+    "its call is being placed": "INSERT INTO vicidial_auto_calls (lead_id, status) VALUES (2, 'RINGING')",
+    "it is in the hopper": "INSERT INTO vicidial_hopper (lead_id, status) VALUES (2, 'READY')",
+    "a callback is due": "INSERT INTO vicidial_callbacks (lead_id, status) VALUES (2, 'ACTIVE')",
+    "a callback is going on": "INSERT INTO vicidial_callbacks (lead_id, status) VALUES (2, 'LIVE')",
+}
+
+NOT_IN_USE = {
+    "a callback is over": "INSERT INTO vicidial_callbacks (lead_id, status) VALUES (2, 'INACTIVE')",
+    "a callback is of no lead": "INSERT INTO vicidial_callbacks (lead_id, status) VALUES (NULL, 'ACTIVE')",
+    "another lead is in use": "INSERT INTO vicidial_hopper (lead_id) VALUES (22)",
+    "agents are idle": "INSERT INTO vicidial_live_agents (lead_id, preview_lead_id) VALUES (0, NULL)",
+}
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+@pytest.mark.parametrize("use", IN_USE.values(), ids=IN_USE.keys())
+def test_a_lead_in_use_is_copied_but_stays(tables: Tables, api: Api, use: str) -> None:
+    tables.live(1, 2, 3)
+    tables.archived(3, status="NEW")
+    before, _ = tables.both()
+    tables.execute(use)
+
+    response = api.archive_all([1, 2, 3])
+
+    assert response.json() == {
+        "message": "lead_ids batch was successfully processed",
+        "select_count": 3,
+        "insert_count": 2,
+        "update_count": 1,
+        "delete_count": 2,
+        "remaining_lead_ids": [2],
+    }
+    assert tables.both() == ({2: before[2]}, before)
+
+
+@pytest.mark.parametrize("use", IN_USE.values(), ids=IN_USE.keys())
+def test_it_is_deleted_all_the_same_if_the_operator_says_so(tables: Tables, new_api: Callable[..., Api], use: str) -> None:
+    tables.live(1, 2)
+    before, _ = tables.both()
+    tables.execute(use)
+
+    response = new_api(LEADS_IN_USE="ignore").archive_all([1, 2])
+
+    assert response.json()["delete_count"] == 2
+    assert tables.both() == ({}, before)
+
+
+@pytest.mark.parametrize("use", NOT_IN_USE.values(), ids=NOT_IN_USE.keys())
+def test_a_lead_that_is_not_in_use_is_deleted(tables: Tables, api: Api, use: str) -> None:
+    tables.live(0, 2)
+    before, _ = tables.both()
+    tables.execute(use)
+
+    response = api.archive_all([2, 0])
+
+    assert response.json()["delete_count"] == 2
+    assert tables.both() == ({}, before)
+
+
+@pytest.mark.parametrize("missing", ["vicidial_hopper", "vicidial_live_agents", "vicidial_auto_calls", "vicidial_callbacks"])
+def test_a_table_that_the_database_does_not_have_is_skipped(tables: Tables, api: Api, missing: str) -> None:
+    tables.execute(f"DROP TABLE {missing}")
+    tables.live(1, 2)
+    tables.execute(next(use for use in IN_USE.values() if missing not in use))
+
+    assert api.get("/readyz").json() == {"message": "ready", "problems": [], "skipped_tables": [missing]}
+    assert api.archive_all([1, 2]).json()["remaining_lead_ids"] == [2]
+    assert tables.ids() == ([2], [1, 2])
+
+
+def test_a_table_that_is_dropped_while_the_service_runs(tables: Tables, api: Api) -> None:
+    tables.live(1, 2)
+    api.archive_all([1])
+    tables.execute("DROP TABLE vicidial_hopper")
+
+    answers = [api.archive_all([2]) for _ in range(2)]
+
+    # The statement that names the table fails once, and changes nothing; after that the table is known to be gone.
+    assert [answer.status_code for answer in answers] == [503, 200]
+    assert tables.ids() == ([], [1, 2])
+
+
+@pytest.mark.parametrize("tables", ["InnoDB"], indirect=True)
+def test_a_lead_that_gets_into_use_while_the_batch_runs_stays(tables: Tables, api: Api) -> None:
+    """The hopper is filled in a transaction that commits after the batch has copied, and before it deletes."""
+    tables.live(1, 2)
+    hopper = tables.mariadb.connect(tables.database, autocommit=False)
+    with hopper.cursor() as cursor:
+        cursor.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (2)")
+    answers: list[dict[str, Any]] = []
+    batch = threading.Thread(target=lambda: answers.append(api.archive_all([1, 2]).json()))
+    batch.start()
+    tables.wait_for_a_lock_wait()
+    assert batch.is_alive(), "the DELETE waits for whoever is writing to the hopper"
+    hopper.commit()
+    batch.join()
+    hopper.close()
+
+    assert answers[0]["remaining_lead_ids"] == [2]
+    assert tables.ids() == ([2], [1, 2])

@@ -1,0 +1,175 @@
+"""/metrics: the figures move with what happens, are those of all workers, and the documentation names each of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pymysql
+import pytest
+import yaml
+from api import Api
+from conftest import ROOT
+from mariadb import PrivateMariaDB, free_port
+from process import PATIENCE, ServiceProcess, run_service
+from prometheus_client.parser import text_string_to_metric_families as parse
+from tables import Tables
+
+DOCUMENT = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+NO_REUSE = httpx2.Limits(max_keepalive_connections=0)
+WHAT = ("inserted", "updated", "deleted", "remaining")
+POST = {"method": "POST", "route": "/vicidial/leads/archive"}
+
+
+def figures(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Every sample, by its name and labels."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value for family in parse(text) for sample in family.samples
+    }
+
+
+class Figures:
+    """What /metrics says, and how much more it is than when this was made."""
+
+    def __init__(self, ask: Callable[[], str]) -> None:
+        self._ask = ask
+        self._before = figures(ask())
+
+    def now(self, name: str, **labels: str) -> float:
+        return figures(self._ask()).get((name, frozenset(labels.items())), 0.0)
+
+    def more(self, name: str, **labels: str) -> float:
+        return self.now(name, **labels) - self._before.get((name, frozenset(labels.items())), 0.0)
+
+
+def test_the_figures_move_with_what_happens(tables: Tables, api: Api) -> None:
+    tables.live(1, 2, 3, 4)
+    tables.archived(2, status="NEW")
+    tables.archived(3)
+    tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (4)")
+    seen = Figures(lambda: api.get("/metrics").text)
+
+    api.archive_all([1, 2, 3, 4])
+    api.dearchive_all([1])
+    api.archive_all([9])
+    api.client.get("/made-up")
+
+    moved = {
+        operation: [
+            seen.more(f"leads_{what}_total", operation=operation) for what in ("inserted", "updated", "deleted", "remaining")
+        ]
+        for operation in ("archive", "dearchive")
+    }
+    assert moved == {"archive": [2, 1, 3, 1], "dearchive": [1, 0, 1, 0]}
+    assert seen.more("http_requests_total", **POST, status="200") == 1
+    assert seen.more("http_requests_total", **POST, status="404") == 1
+    assert seen.more("http_requests_total", method="GET", route="other", status="404") == 1
+    assert seen.more("http_request_duration_seconds_count", **POST) == 2
+    assert (seen.now("database_pool_in_use"), seen.now("database_pool_waiting")) == (0, 0)
+    assert seen.now("office_hours_forbid", operation="archive") == 0
+    assert tables.ids() == ([1, 4], [2, 3, 4])
+
+
+def test_retries_are_counted(tables: Tables, new_api: Callable[..., Api]) -> None:
+    tables.live(1)
+    api = new_api(REQUEST_TIMEOUT="3")
+    seen = Figures(lambda: api.get("/metrics").text)
+    with locked_row(tables):
+        assert api.archive_all([1]).status_code == 503
+
+    assert seen.more("database_retries_total", code="1205") >= 1
+    assert tables.ids() == ([1], [])
+
+
+def locked_row(tables: Tables) -> pymysql.connections.Connection[Any]:
+    connection = tables.mariadb.connect(tables.database, autocommit=False)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM vicidial_list WHERE lead_id = 1 FOR UPDATE")
+    return connection
+
+
+def test_office_hours(new_api: Callable[..., Api]) -> None:
+    now = datetime(2025, 6, 2, 12, tzinfo=UTC)
+    api = new_api(lambda: now, OFFICE_HOURS="Mon 08:00-17:00", OFFICE_HOURS_TIMEZONE="UTC")
+
+    seen = Figures(lambda: api.get("/metrics").text)
+
+    assert seen.now("office_hours_forbid", operation="archive") == 1
+    assert seen.now("office_hours_forbid", operation="dearchive") == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_connections_in_use_and_the_figures_of_all_workers(tables: Tables, environment: dict[str, str], workers: str) -> None:
+    tables.live(*range(1, 42))
+    port = free_port()
+    settings = {**environment, "WORKERS": workers, "METRICS_PORT": str(port), "DATABASE_POOL_SIZE": "1"}
+    with (
+        ThreadPoolExecutor(1) as executor,
+        ServiceProcess(settings) as service,
+        httpx2.Client(
+            base_url=service.base_url, timeout=PATIENCE, limits=httpx2.Limits(max_keepalive_connections=0)
+        ) as client,
+    ):
+        # Each request on a connection of its own, so that both workers get some.
+        seen = Figures(lambda: httpx2.get(f"http://127.0.0.1:{port}/metrics").text)
+        api = Api(client)
+        for lead_id in range(2, 42):
+            assert api.archive_all([lead_id]).json()["delete_count"] == 1
+        assert seen.more("leads_deleted_total", operation="archive") == 40
+        assert seen.more("http_requests_total", **POST, status="200") == 40
+        assert api.get("/metrics").status_code == 404
+
+        with locked_row(tables):
+            request = executor.submit(api.archive_all, [1])
+            tables.wait_for_a_lock_wait()
+            assert seen.now("database_pool_in_use") == 1
+            if workers == "2":  # a worker that is killed uses no connection any more
+                for pid in children(service.pid):
+                    os.kill(pid, signal.SIGKILL)
+                deadline = time.monotonic() + PATIENCE
+                while seen.now("database_pool_in_use") != 0:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.1)
+            if workers == "2":
+                with pytest.raises(httpx2.TransportError):
+                    request.result()
+        assert seen.more("leads_deleted_total", operation="archive") == 40 if workers == "2" else request.result()
+
+
+def children(pid: int) -> list[int]:
+    """The workers: uvicorn's children that serve, not the one that only watches resources."""
+    pids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in pids if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def test_a_port_that_is_taken(environment: dict[str, str], mariadb: PrivateMariaDB) -> None:
+    result = run_service({**environment, "PORT": str(free_port()), "METRICS_PORT": str(mariadb.port)})
+
+    assert result.returncode == 2
+    assert f"error: cannot listen on 127.0.0.1:{mariadb.port}: Address already in use" in result.stderr
+
+
+def test_the_documentation_names_each_metric_and_the_alerts_ask_for_no_other(api: Api) -> None:
+    api.archive_all([1])
+    families = {family.name: family for family in parse(api.get("/metrics").text)}
+    own = {
+        family.name + ("_total" if family.type == "counter" else "")
+        for family in families.values()
+        if not family.name.startswith(("process_", "python_"))
+    }
+
+    documented = set(re.findall(r"^\| `(\w+)` \|", DOCUMENT, re.MULTILINE))
+    assert documented == own
+
+    (rules,) = [block for block in re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL) if "alert:" in block]
+    for rule in yaml.safe_load(rules)["groups"][0]["rules"]:
+        asked = set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b(?=[\[{ ])", re.sub(r"\{.*?\}", "{", rule["expr"])))
+        assert {re.sub("_bucket$", "", name) for name in asked - {"histogram_quantile"}} <= documented, rule["alert"]

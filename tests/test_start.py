@@ -1,0 +1,146 @@
+"""`python -m service`: what keeps it from starting, told in one line, what does not, and how it stops."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from mariadb import free_port
+from process import SLACK, ServiceProcess, run_service
+from tables import Tables
+
+from service import __version__
+
+
+@pytest.fixture(scope="module")
+def taken_port() -> Iterator[int]:
+    """A port on which something else listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def assert_ends(environment: dict[str, str], message: str) -> None:
+    """It ends with status 2 and this one line, which holds no password."""
+    result = run_service(environment)
+
+    assert result.stderr.startswith(f"error: {message}")
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.endswith("\n")
+    assert environment.get("DATABASE_URL", "//none:none@").split("@")[0].rpartition(":")[2] not in result.stderr
+    assert (result.returncode, result.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"DATABASE_URL": None}, "DATABASE_URL: is not set"),
+        (
+            {"DATABASE_URL": None, "API_KEYS_FILE": None, "OFFICE_HOURS": None},
+            "DATABASE_URL: is not set; API_KEYS_FILE: is not set; OFFICE_HOURS: is not set\n",
+        ),
+        ({"DATABASE_URL": "mysql+asyncmy://cron:pass/word@h/d"}, "DATABASE_URL: not a URL; "),
+        ({"API_KEYS_FILE": "/nowhere"}, "API_KEYS_FILE: cannot read /nowhere: No such file or directory\n"),
+        ({"OFFICE_HOURS": "always", "PORT": "x"}, "OFFICE_HOURS: 'always' is not a window: "),
+        ({"TLS_CERT_FILE": "/dev/null", "TLS_KEY_FILE": "/dev/null"}, "TLS_KEY_FILE: TLS_CERT_FILE and it are not a PEM"),
+    ],
+)
+def test_a_setting_that_is_wrong(environment: dict[str, str], changes: dict[str, str | None], message: str) -> None:
+    merged = {**environment, **changes}
+    assert_ends({name: value for name, value in merged.items() if value is not None}, message)
+
+
+def test_a_database_that_cannot_be_used(tables: Tables, environment: dict[str, str]) -> None:
+    cannot = "DATABASE_URL: cannot use the database: "
+    url, server = tables.url, tables.mariadb
+    for changed, message in {
+        url.replace(str(server.port), str(free_port())): "Can't connect to MySQL server on '127.0.0.1'",
+        url.replace(server.password, "wrong-password"): "Access denied for user 'vicidial'@",
+        url.replace(tables.database, "nowhere"): "Unknown database 'nowhere'\n",
+        url.replace(tables.database, "mysql"): "Table 'mysql.vicidial_list' doesn't exist\n",
+    }.items():
+        assert changed != url
+        assert_ends({**environment, "DATABASE_URL": changed}, cannot + message)
+
+
+def test_a_missing_table(tables: Tables, environment: dict[str, str]) -> None:
+    tables.execute("DROP TABLE vicidial_list_archive")
+
+    message = f"cannot use the database: Table '{tables.database}.vicidial_list_archive' doesn't exist\n"
+    assert_ends(environment, f"DATABASE_URL: {message}")
+
+
+def test_an_address_that_cannot_be_listened_on(environment: dict[str, str], taken_port: int) -> None:
+    taken = {"HOST": "127.0.0.1", "PORT": str(taken_port)}
+    assert_ends({**environment, **taken}, f"cannot listen on 127.0.0.1:{taken_port}: Address already in use\n")
+    assert_ends({**environment, **taken, "WORKERS": "2"}, f"cannot listen on 127.0.0.1:{taken_port}: Address already")
+    assert_ends({**environment, "HOST": "nowhere.invalid"}, "cannot listen on nowhere.invalid:8000: ")
+
+
+def test_tables_that_do_not_fit_are_no_reason_not_to_start(tables: Tables, environment: dict[str, str]) -> None:
+    tables.execute("ALTER TABLE vicidial_list_archive DROP PRIMARY KEY")
+
+    with ServiceProcess(environment) as service:
+        warning = service.log.splitlines()[0]
+
+        assert warning == (
+            "warning: lead_id is no unique key of vicidial_list_archive: a lead could be in it twice; mend it with: "
+            "ALTER TABLE `vicidial_list_archive` ADD PRIMARY KEY (`lead_id`)"
+        )
+        assert service.get("/readyz")[0] == 503
+        tables.execute(warning.partition("mend it with: ")[2])
+        assert service.get("/readyz")[0] == 200
+
+
+def test_it_listens_on_ipv6_too(environment: dict[str, str]) -> None:
+    with ServiceProcess(environment, host="::1") as service:
+        assert service.base_url == f"http://[::1]:{service.port}"
+        assert service.get("/livez")[0] == 200
+
+
+def test_where_it_was_started_does_not_matter(environment: dict[str, str], tmp_path: Path) -> None:
+    result = run_service(environment, "sql", "4711", folder=tmp_path)
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "4711" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("argument", "status", "said"),
+    [("--version", 0, f"vicidial-lead-archive-api, version {__version__}\n"), ("serve", 2, ""), ("--port=80", 2, "")],
+)
+def test_the_command_line(argument: str, status: int, said: str) -> None:
+    result = run_service({}, argument)
+
+    assert (result.returncode, result.stdout) == (status, said)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_it_stops_with_status_0_and_leaves_nothing_behind(
+    environment: dict[str, str], number: signal.Signals, workers: str
+) -> None:
+    with ServiceProcess({**environment, "WORKERS": workers}) as service:
+        # A caller that keeps its connection, and one that has not said what it wants, are no reason to go on.
+        with closing(http.client.HTTPConnection(service.host, service.port)) as idle:
+            idle.request("GET", "/livez")
+            idle.getresponse().read()
+            with socket.create_connection((service.host, service.port)):
+                started = time.monotonic()
+                assert service.stop(number) == 0
+                assert time.monotonic() - started < 1 + SLACK
+        assert not service.anything_left()
+        assert "Traceback" not in service.log
+
+
+def test_workers_stop_when_the_process_that_started_them_is_killed(environment: dict[str, str]) -> None:
+    with ServiceProcess({**environment, "WORKERS": "2"}) as service:
+        assert service.stop(signal.SIGKILL) == -signal.SIGKILL
+        assert not service.anything_left()
