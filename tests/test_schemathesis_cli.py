@@ -72,7 +72,7 @@ def test_the_documented_command_finds_nothing(
     assert all(f"✅ {phase}\n" in run.stdout for phase in ("Examples", "Coverage", "Fuzzing", "Stateful"))
     assert leads.lost == {}
     statuses = Counter(line["status"] for line in requests if line["path"] == "/vicidial/leads/archive")
-    assert statuses.most_common(1)[0][0] == common_answer
+    assert statuses[common_answer] > statuses.total() / 10  # test_openapi.py says why
     assert common_answer != 403 or set(statuses) <= {401, 403, 405}
 
 
