@@ -40,11 +40,13 @@ logger = structlog.get_logger()
 
 NO_SUCH_COLUMN = 1054
 NO_SUCH_TABLE = 1146
+NO_SUCH_KEY = 1176
 DEADLOCK = 1213
 
 PASSING_ERRORS = {
     1020: "record has changed since last read",
     NO_SUCH_COLUMN: "unknown column: it was there when the tables were read",
+    NO_SUCH_KEY: "unknown key: it was there when the tables were read",
     1205: "lock wait timeout",
     DEADLOCK: "deadlock, or a certification conflict in a cluster",
     1412: "table definition has changed",

@@ -19,6 +19,11 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 logger = structlog.get_logger()
 
 
+def common_headers(request_id: str) -> dict[str, str]:
+    """What every answer has."""
+    return {"X-Request-ID": request_id, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
 class RequestMiddleware:
     """Plain ASGI middleware, outermost."""
 
@@ -50,9 +55,7 @@ class RequestMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 answer = MutableHeaders(scope=message)
-                answer["X-Request-ID"] = request_id
-                answer["Cache-Control"] = "no-store"
-                answer["X-Content-Type-Options"] = "nosniff"
+                answer.update(common_headers(request_id))
                 if body_is_due:
                     # Answered before the body was read. The server would go on reading it, however long it is.
                     answer["Connection"] = "close"

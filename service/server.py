@@ -14,6 +14,7 @@ from prometheus_client import start_http_server
 from uvicorn.supervisors import Multiprocess
 
 from service import metrics
+from service.protocol import Protocol
 from service.settings import Settings
 
 
@@ -27,7 +28,7 @@ def serve(settings: Settings, forbids: Callable[[], dict[str, bool]]) -> None:
         "service.app:create_app",
         factory=True,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="on",
         workers=settings.WORKERS,

@@ -13,6 +13,8 @@ PLACEHOLDERS = frozenset(
     {
         "source",
         "target",
+        "source_key",
+        "target_key",
         "staged",
         "table",
         "table_names",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import indent
 from typing import Any
 
-from service.database import NO_SUCH_COLUMN, NO_SUCH_TABLE, DatabaseError, Transaction
+from service.database import NO_SUCH_COLUMN, NO_SUCH_KEY, NO_SUCH_TABLE, DatabaseError, Transaction
 from service.statements import Statements, identifier
 from service.tables import Column, Table, TablePair, TablesDoNotFitError, names
 
@@ -78,7 +78,7 @@ class TableReader:
                         for table, column, data_type, column_type, charset, collation, generated in columns
                         if table == name
                     },
-                    unique_columns=frozenset(key[0] for key in key_columns.values() if len(key) == 1),
+                    unique_columns=unique_columns(key_columns),
                     has_primary_key="PRIMARY" in key_columns,
                     on_one_node=on_one_node,
                 )
@@ -97,10 +97,16 @@ class TableReader:
         )
 
     def notice(self, error: DatabaseError) -> None:
-        """If it says that a table or a column is gone, read everything anew the next time."""
-        if error.code in {NO_SUCH_TABLE, NO_SUCH_COLUMN}:
+        """If it says that a table, a column or a key is gone, read everything anew the next time."""
+        if error.code in {NO_SUCH_TABLE, NO_SUCH_COLUMN, NO_SUCH_KEY}:
             self.forget()
 
     def forget(self) -> None:
         """Read everything anew the next time: a table that tells of leads in use may be gone."""
         self.last = None
+
+
+def unique_columns(key_columns: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The columns that are each a unique key by itself, from the columns of all unique keys."""
+    keys = sorted(key_columns, key=lambda key: key != "PRIMARY", reverse=True)  # what comes last counts
+    return {key_columns[key][0]: key for key in keys if len(key_columns[key]) == 1}

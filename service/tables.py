@@ -40,8 +40,8 @@ class Table:
     engine: str | None
     transactional: bool
     columns: Mapping[str, Column]
-    unique_columns: frozenset[str]
-    """Columns that are each a unique key by itself."""
+    unique_columns: Mapping[str, str]
+    """Columns that are each a unique key by itself, with the key's name: the primary key's, if it is that."""
     has_primary_key: bool
     on_one_node: bool = False
     """Whether this is a node of a cluster, and other nodes do not have the table's rows."""
@@ -81,6 +81,8 @@ class TablePair:
         conditions = [same_data(column, self.target.columns[name]) for name, column in self.source.columns.items()]
         return {
             **names(self.source.name, self.target.name),
+            "source_key": identifier(self.source.unique_columns["lead_id"]),
+            "target_key": identifier(self.target.unique_columns["lead_id"]),
             "columns": ", ".join(columns),
             "assignments": ",\n    ".join(f"target.{column} = source.{column}" for column in columns if column != "`lead_id`"),
             "same_data": "\n    AND ".join(conditions),

@@ -2,6 +2,6 @@
 -- on ids that are not there would lock the gaps between them, and batches that have nothing in common would deadlock. What
 -- changes from here on, delete_leads sees.
 SELECT GROUP_CONCAT(target.lead_id), GROUP_CONCAT(IF({same_data}, NULL, target.lead_id))
-FROM {target} AS target
-LEFT JOIN {source} AS source ON source.lead_id = target.lead_id
+FROM {target} AS target FORCE INDEX ({target_key})
+LEFT JOIN {source} AS source FORCE INDEX ({source_key}) ON source.lead_id = target.lead_id
 WHERE target.lead_id IN ({lead_ids})

@@ -142,6 +142,32 @@ def test_ids_that_are_not_in_the_list_keep_nobody_out(tables: Tables, api: Api) 
     assert tables.ids() == ([1, 4, 6], [5, 9])
 
 
+@pytest.mark.parametrize("lock", ["vicidial_list WHERE lead_id = 40", "vicidial_list_archive WHERE lead_id = 60"])
+def test_a_batch_waits_for_no_lead_that_is_not_in_it(tables: Tables, new_api: Callable[..., Api], lock: str) -> None:
+    """In tables so small that MariaDB, left to itself, would rather go through all rows than look up those of the batch."""
+    tables.live(*range(1, 41))
+    tables.archived(*range(21, 61), status="NEW")
+    api = new_api(REQUEST_TIMEOUT="3")
+    with locked(tables, f"SELECT * FROM {lock} FOR UPDATE"):
+        archived = api.archive_all([*range(1, 36)])
+        dearchived = api.dearchive_all([*range(41, 56)])
+
+    assert (archived.status_code, archived.json()["update_count"], archived.json()["delete_count"]) == (200, 15, 35)
+    assert (dearchived.status_code, dearchived.json()["delete_count"]) == (200, 15)
+    assert tables.ids() == ([*range(36, 56)], [*range(1, 41), *range(56, 61)])
+
+
+def test_nor_does_a_batch_of_thousands(tables: Tables, new_api: Callable[..., Api]) -> None:
+    tables.live(*range(1, 2502))
+    tables.archived(*range(1, 11))
+    api = new_api(REQUEST_TIMEOUT="3", LEAD_IDS_LIMIT="10000")
+    with locked(tables, "SELECT * FROM vicidial_list WHERE lead_id = 2501 FOR UPDATE"):
+        answer = api.archive_all([*range(1, 2501)])
+
+    assert (answer.status_code, answer.json()["insert_count"], answer.json()["delete_count"]) == (200, 2490, 2500)
+    assert tables.ids() == ([2501], [*range(1, 2501)])
+
+
 @pytest.mark.parametrize("moved_to", ["vicidial_list", "vicidial_list_archive"])
 def test_a_lead_that_is_moved_between_the_two_looks_is_not_unknown(tables: Tables, api: Api, moved_to: str) -> None:
     """The batch has looked for the lead in one table. Before it looks in the other, somebody moves the lead the other way."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import select
 import time
@@ -19,6 +18,7 @@ from tables import Tables
 from wire import Connection
 
 from service.checks import LARGEST_BODY
+from service.protocol import HEAD_TIMEOUT, LARGEST_HEAD
 
 ARCHIVE = "/vicidial/leads/archive"
 JSON = {"Authorization": f"Key={KEY}", "Content-Type": "application/json"}
@@ -65,6 +65,8 @@ def connect(server: tuple[ServiceProcess, Tables]) -> Iterator[Callable[[], Conn
 GOOD = json.dumps({**Api.ALL, "lead_ids": [4711]}).encode()
 TOO_LARGE = (413, "request body cannot exceed 1048576 bytes")
 NO_JSON = (400, "request body is not valid JSON: Expecting value: line 1 column 1 (char 0)")
+
+NO_HTTP = (400, "not a request that HTTP/1.1 allows")
 
 NewConnection = Callable[[], Connection]
 
@@ -235,10 +237,8 @@ def test_what_is_no_http_is_refused_by_the_server_itself(connect: NewConnection,
     head = [f"POST {ARCHIVE} HTTP/1.1", "Host: x", "Content-Type: application/json", *lines, "", ""]
     connection.socket.sendall("\r\n".join(head).encode() + GOOD)
 
-    with closing(http.client.HTTPResponse(connection.socket)) as response:
-        response.begin()
-        assert (response.status, response.read()) == (400, b"Invalid HTTP request received.")
-    assert connection.socket.recv(1) == b""
+    assert connection.answer() == NO_HTTP
+    assert connection.is_closed()
 
 
 @pytest.mark.usefixtures("unchanged")
@@ -249,3 +249,68 @@ def test_an_offer_to_speak_another_protocol_is_refused_by_name(connect: NewConne
     connection.send("POST", ARCHIVE, {**headers, "Content-Length": len(GOOD)}, GOOD)
 
     assert connection.answer() == (400, "request body was not read: send no Upgrade header (curl: --http1.1)")
+
+
+@pytest.mark.parametrize(
+    "bytes_sent",
+    [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"GET\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"],
+    ids=["TLS", "no path", "HTTP/2"],
+)
+def test_what_does_not_even_look_like_http(connect: NewConnection, bytes_sent: bytes) -> None:
+    connection = connect()
+    connection.socket.sendall(bytes_sent)
+
+    assert connection.answer() == NO_HTTP
+    assert connection.is_closed()
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_headers_without_end_are_not_kept(connect: NewConnection) -> None:
+    connection = connect()
+    sent = 0
+    with suppress(ConnectionError):
+        connection.socket.sendall(f"POST {ARCHIVE} HTTP/1.1\r\n".encode())
+        while not select.select([connection.socket], [], [], 0)[0]:
+            sent += connection.socket.send(b"X-%d: %s\r\n" % (sent, b"x" * 1000))
+            assert sent < 20_000_000
+        assert connection.answer() == (400, f"request line and headers cannot exceed {LARGEST_HEAD} bytes")
+        assert connection.is_closed()
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_a_head_that_does_not_arrive_in_time(server: tuple[ServiceProcess, Tables], connect: NewConnection) -> None:
+    """Half of one is answered, before the first request and after it. Who says nothing at all is hung up on."""
+    half, later, silent = connect(), connect(), connect()
+    later.send("GET", "/livez", {})
+    assert later.answer() == (200, "alive")
+    started = time.monotonic()
+    for connection in (half, later):
+        connection.socket.sendall(f"POST {ARCHIVE} HTTP/1.1\r\nHost: x\r\nX-".encode())
+
+    for connection in (half, later):
+        assert connection.answer() == (408, f"request line and headers did not arrive within {HEAD_TIMEOUT} seconds")
+        assert connection.is_closed()
+    assert silent.socket.recv(1) == b""
+    assert time.monotonic() - started < HEAD_TIMEOUT + SLACK
+    assert [line["status"] for line in server[0].log_lines if line["event"] == "no request"][-2:] == [408, 408]
+
+
+def test_a_batch_is_answered_whatever_comes_after_it(server: tuple[ServiceProcess, Tables], connect: NewConnection) -> None:
+    """Its caller would take the 400 for the answer to the batch."""
+    _, tables = server
+    tables.execute("REPLACE INTO vicidial_list (lead_id, phone_number, modify_date) VALUES (4712, '1', '2024-01-01')")
+    connection = connect()
+    body = json.dumps({**Api.ALL, "lead_ids": [4712]}).encode()
+    with tables.mariadb.connect(tables.database, autocommit=False) as dialler, dialler.cursor() as cursor:
+        cursor.execute("SELECT * FROM vicidial_list WHERE lead_id = 4712 FOR UPDATE")
+        connection.send("POST", ARCHIVE, {**JSON, "Content-Length": len(body)}, body)
+        tables.wait_for_a_lock_wait()
+        connection.socket.sendall(b"this is no HTTP\r\n\r\n")
+        time.sleep(0.1)
+        dialler.rollback()
+
+    assert connection.answer() == (200, "lead_ids batch was successfully processed")
+    assert connection.is_closed()
+    live, archived = tables.both()
+    assert 4712 not in live
+    assert 4712 in archived

@@ -164,7 +164,7 @@ def test_each_example_matches_its_schema() -> None:
 
 # --- messages ----------------------------------------------------------------------------------------------------------
 
-TAKES_MESSAGE = {"RefusalError": 1, "error_response": 1, "InvalidBodyError": 0, "Problem": 0, "__init__": 0}
+TAKES_MESSAGE = {"RefusalError": 1, "_refuse": 1, "error_response": 1, "InvalidBodyError": 0, "Problem": 0, "__init__": 0}
 """Which of a call's arguments is a message for callers."""
 
 

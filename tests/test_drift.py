@@ -209,6 +209,19 @@ def test_a_column_that_both_tables_lose_while_the_service_runs(tables: Tables, a
     assert tables.ids() == ([], [1, 2])
 
 
+@pytest.mark.parametrize("table", [LIST, ARCHIVE])
+def test_a_key_that_gets_another_name_while_the_service_runs(tables: Tables, api: Api, table: str) -> None:
+    """What was asked went by a key that is gone: the batch is tried anew."""
+    tables.live(1, 2)
+    assert api.archive_all([1]).json()["delete_count"] == 1
+    tables.execute(
+        f"ALTER TABLE {table} MODIFY lead_id INT(9) UNSIGNED NOT NULL, DROP PRIMARY KEY, ADD UNIQUE KEY `the lead` (lead_id)"
+    )
+
+    assert api.archive_all([2]).json()["delete_count"] == 1
+    assert tables.ids() == ([], [1, 2])
+
+
 def test_a_column_that_both_tables_get_while_the_service_runs(tables: Tables, api: Api) -> None:
     """The copy differs in the new column only, which the service has not seen yet: it is updated all the same."""
     tables.live(1)

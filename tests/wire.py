@@ -34,6 +34,8 @@ class Connection:
         assert response.headers["X-Request-ID"]
         assert response.headers["Cache-Control"] == "no-store"
         assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Content-Type"] == "application/json"
+        assert response.status != 400 or {"lead_errors", "lead_ids"} < body.keys()
         self.announced_close = response.headers["Connection"] == "close"
         return response.status, body["message"]
 

@@ -33,7 +33,7 @@ class Script:
         ).stdout
         session, _, *statements = [statement.strip() for statement in printed.split(";\n")]
         beginnings = {
-            "select live ids": "SELECT lead_id\nFROM `vicidial_list`\n",
+            "select live ids": "SELECT lead_id\nFROM ",
             "select archived ids": "SELECT GROUP_CONCAT(target.lead_id), ",
             "insert-ignore": "INSERT IGNORE INTO ",
             "update-join": "UPDATE IGNORE ",
