@@ -49,8 +49,6 @@ class Seen:
     """In the source."""
     copies: LeadIDs
     """In the target."""
-    different: LeadIDs
-    """In the target, and not in the source with the same data."""
     on_cluster: bool
     pair: TablePair
 
@@ -101,7 +99,7 @@ class Mover:
         # A lead that was not in the target before is copied by the insert, if at all: there is nothing to refresh.
         steps = {
             "insert_leads": new,
-            "update_leads": leads.within(seen.different) if batch.update_leads else NONE,
+            "update_leads": leads.within(seen.copies) if batch.update_leads else NONE,
             "delete_leads": leads if batch.delete_leads else NONE,
         }
         if seen.on_cluster and steps["delete_leads"]:
@@ -147,7 +145,7 @@ class Mover:
         if known is None or known.problems():
             known = await self._tables.read(transaction)
         values = {**known.values, "table": known.values["source"], "lead_ids": asked.sql}
-        leads, (copies,), (on_cluster,), *definitions = await transaction.select_each(
+        leads, ((copies,),), ((on_cluster,),), *definitions = await transaction.select_each(
             self._statements.fill("select_leads" if known.one_transaction else "find_leads", values),
             self._statements.fill("look_at_copies", values),
             self._statements.fill("on_cluster", values),
@@ -159,8 +157,7 @@ class Mover:
             await transaction.commit()
             transaction.begin()
             return await self._look(transaction, asked)
-        in_target, different = copies
-        return Seen(asked.these(leads), asked.found(in_target), asked.found(different), bool(on_cluster[0]), pair)
+        return Seen(asked.these(leads), asked.found(copies), bool(on_cluster), pair)
 
     async def _find(self, transaction: Transaction, lead_ids: LeadIDs) -> LeadIDs:
         """Those of the leads that are in the source."""

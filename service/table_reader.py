@@ -11,6 +11,9 @@ from service.database import NO_SUCH_COLUMN, NO_SUCH_KEY, NO_SUCH_TABLE, Databas
 from service.statements import Statements, identifier
 from service.tables import Column, Table, TablePair, TablesDoNotFitError, names
 
+AUTO_INCREMENT = re.compile(r"^\) (.*)\bAUTO_INCREMENT=\d+ ?", re.MULTILINE)
+"""In the last line of a table's definition."""
+
 
 class TableReader:
     """Reads a pair of tables, anew only when a definition has changed since the last time or a table was missing then."""
@@ -38,7 +41,7 @@ class TableReader:
     async def learn(self, transaction: Transaction, answers: Sequence[Sequence[tuple[Any, ...]]]) -> TablePair:
         """The same, for who has asked the questions already. Raises what read() raises."""
         # The counter changes with every lead that is loaded; it says nothing about the columns.
-        definitions = [re.sub(r"\) (.*)\bAUTO_INCREMENT=\d+ ?", r") \1", answer[0][1]) for answer in answers]
+        definitions = [AUTO_INCREMENT.sub(r") \1", answer[0][1]) for answer in answers]
         # A table that was missing may be there by now, and know of leads in use.
         if self.last is None or self.last.skipped_tables or tuple(definitions) != self._definitions:
             self.last = await self._describe(transaction, definitions)

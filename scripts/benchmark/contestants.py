@@ -28,6 +28,8 @@ class Run:
     """Seconds from request to answer, for every batch."""
     cpu_seconds: float = 0
     """The service's own, in all."""
+    server_cpu_seconds: float = 0
+    """The database server's, in all."""
     lost: int = 0
     """Leads whose last data are in neither table afterwards."""
 

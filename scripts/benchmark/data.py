@@ -16,6 +16,8 @@ from typing import Any
 from leads import made_up_leads
 from mariadb import PrivateMariaDB
 
+from benchmark.cpu import cpu_seconds
+
 ROOT = Path(__file__).parent.parent.parent
 
 ENGINES = ("InnoDB", "MyISAM")
@@ -162,6 +164,10 @@ class Database:
         """One of the server's own counters."""
         ((_, value),) = self.run(f"SHOW GLOBAL STATUS LIKE '{variable}'")
         return int(value)
+
+    def cpu_seconds(self) -> float:
+        """CPU time of the server so far."""
+        return cpu_seconds(self._mariadb.pid)
 
     def count(self, table: str) -> int:
         ((count,),) = self.run(f"SELECT COUNT(*) FROM {table}")

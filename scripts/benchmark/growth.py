@@ -41,7 +41,7 @@ def measure_growth(database: Database, folder: Path, sizes: Sizes) -> Growth:
     """database holds the archives of all sizes."""
     # Their ids are higher than any in the archive, as those of newer leads are; their phone numbers fall anywhere.
     first = max(sizes.growth) + 1
-    ids = range(first, first + sizes.rounds * len(sizes.growth) * sizes.leads_growth)
+    ids = range(first, first + sizes.rounds_growth * len(sizes.growth) * sizes.leads_growth)
     database.make_up("leads", ids)
     database.run("DROP TABLE vicidial_list")
     database.run("RENAME TABLE leads TO vicidial_list")
@@ -51,8 +51,8 @@ def measure_growth(database: Database, folder: Path, sizes: Sizes) -> Growth:
     runs = iter(batches(ids, sizes.leads_growth))
     in_turns = list(sizes.growth)
     with ServiceProcess(database.url, folder) as process:
-        for number in range(sizes.rounds):
-            progress(f"growth: round {number + 1} of {sizes.rounds}")
+        for number in range(sizes.rounds_growth):
+            progress(f"growth: round {number + 1} of {sizes.rounds_growth}")
             in_turns = in_turns[1:] + in_turns[:1]
             for rows in in_turns:
                 requests = [process.request(lead_ids) for lead_ids in batches(next(runs), BATCH)]
@@ -70,5 +70,5 @@ def measure_growth(database: Database, folder: Path, sizes: Sizes) -> Growth:
 def check(database: Database, sizes: Sizes) -> None:
     """Raises CheckError if a lead is not where it should be."""
     archived = {rows: database.count(f"archive_{rows}") - rows for rows in sizes.growth}
-    if set(archived.values()) != {sizes.rounds * sizes.leads_growth} or database.count("vicidial_list"):
+    if set(archived.values()) != {sizes.rounds_growth * sizes.leads_growth} or database.count("vicidial_list"):
         raise CheckError(f"leads that got into the archives, by their sizes: {archived}")

@@ -46,6 +46,11 @@ def refuse_small_machine(buffer_pool: int, folder: Path) -> None:
         raise MachineError(f"{2 * needed} MiB of free disk are needed, and there are {free}; --quick needs less")
 
 
+def cores() -> int:
+    """How many the benchmark may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def describe(mariadb: PrivateMariaDB, options: tuple[str, ...]) -> dict[str, str]:
     """What is worth knowing of the machine and the server, by what it is."""
     cpu = next(
@@ -57,7 +62,7 @@ def describe(mariadb: PrivateMariaDB, options: tuple[str, ...]) -> dict[str, str
         cursor.execute("SELECT VERSION()")
         ((version,),) = cursor.fetchall()
     return {
-        "Processor": f"{cpu}, {len(os.sched_getaffinity(0))} cores",
+        "Processor": f"{cpu}, {cores()} cores",
         "Memory": f"{memory:.0f} GiB",
         "Kernel": f"{platform.system()} {platform.release()}",
         "Load average at the start": f"{os.getloadavg()[0]:.1f}",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmark.machine import cores
 from benchmark.plots import plot
 from benchmark.results import Results, Table
+from benchmark.throughput import BULK, EIGHT_CLIENTS
 
 TEMPLATE = Path(__file__).with_name("performance.md")
 
@@ -38,6 +40,10 @@ def write_report(results: Results, folder: Path, seconds: float) -> None:
         row_by_row=sizes.leads_row_by_row,
         throughput=results.throughput_table().markdown(),
         clients=results.clients_table().markdown(),
+        cores=cores(),
+        server_ms=results.throughput.server_cpu_seconds_a_batch(EIGHT_CLIENTS).median * 1_000,
+        most=results.most_that_the_cores_allow(),
+        most_by_bulk=results.most_that_the_cores_allow() / results.throughput.rate("InnoDB", "fresh", BULK).median,
         limit_ms=results.limit_milliseconds(),
         insert_ms=fresh["insert-ignore"] * 1_000,
         update_ms=fresh["update-join"] * 1_000,

@@ -34,7 +34,7 @@ class Script:
         session, _, *statements = [statement.strip() for statement in printed.split(";\n")]
         beginnings = {
             "select live ids": "SELECT lead_id\nFROM ",
-            "select archived ids": "SELECT GROUP_CONCAT(target.lead_id), ",
+            "select archived ids": "SELECT GROUP_CONCAT(",
             "insert-ignore": "INSERT IGNORE INTO ",
             "update-join": "UPDATE IGNORE ",
             "compare-delete": "DELETE source\n",

@@ -16,6 +16,7 @@ from typing import Self
 
 from mariadb import free_port
 
+from benchmark.cpu import cpu_seconds
 from benchmark.data import ROOT
 from benchmark.load import Connection, Load, post, send
 
@@ -117,8 +118,7 @@ class ServiceProcess:
     def cpu_seconds(self) -> float:
         """CPU time, in user mode and in the kernel, of the one worker so far."""
         assert self.workers == 1
-        # The clock of another process (see CPUCLOCK_SCHED in Linux): what utime + stime count, in nanoseconds.
-        return time.clock_gettime(~self._process.pid << 3 | 2)
+        return cpu_seconds(self._process.pid)
 
     def resident_mib(self) -> float:
         """Resident memory of the one worker."""

@@ -23,6 +23,8 @@ class Sizes:
     """In one run in another state or under MyISAM."""
     leads_row_by_row: int
     """In one run of pt-archiver without its bulk options, an order of magnitude slower."""
+    rounds_growth: int
+    """How often each size of the archive is measured: the first times are far from the others."""
     growth: tuple[int, ...]
     """Rows in the archive, from few to many."""
     leads_growth: int
@@ -36,7 +38,8 @@ class Sizes:
 
 
 FULL = Sizes(
-    rounds=5,
+    rounds=7,
+    rounds_growth=9,
     leads=16_000,
     leads_elsewhere=6_000,
     leads_row_by_row=1_000,
@@ -50,6 +53,7 @@ FULL = Sizes(
 
 QUICK = Sizes(
     rounds=2,
+    rounds_growth=2,
     leads=8_000,
     leads_elsewhere=2_000,
     leads_row_by_row=500,

@@ -18,6 +18,7 @@ from benchmark.sizes import BATCH, CLIENTS, WORKERS, Sizes
 from benchmark.spread import Spread
 
 ONE_CLIENT = service_name(1, 1)
+EIGHT_CLIENTS = service_name(8, 1)
 LIMIT = "limit: the three statements alone"
 BULK = "pt-archiver, bulk"
 ROW_BY_ROW = "pt-archiver, row by row"
@@ -32,16 +33,29 @@ class Throughput:
 
     def __init__(self) -> None:
         self.runs: dict[Cell, list[Run]] = defaultdict(list)
+        self.by_limit: dict[Cell, list[float]] = defaultdict(list)
+        """For each of these runs, its leads per second by those of the limit's run before it: what slows the machine for more
+        than a moment slows both."""
+
+    def add(self, cell: Cell, run: Run, limit: Run) -> None:
+        """limit: the limit's run before it."""
+        self.runs[cell].append(run)
+        self.by_limit[cell].append(run.rate / limit.rate)
 
     def rate(self, *cell: str) -> Spread:
         """Leads per second."""
         engine, state, contestant = cell
         return Spread.of([run.rate for run in self.runs[engine, state, contestant]])
 
-    def ratio(self, engine: str, state: str, contestant: str, other: str = LIMIT) -> Spread:
-        """The contestant's leads per second by the other's, of the same round: what slows the machine slows both."""
-        pairs = zip(self.runs[engine, state, contestant], self.runs[engine, state, other], strict=True)
-        return Spread.of([run.rate / other_run.rate for run, other_run in pairs])
+    def ratio(self, *cell: str) -> Spread:
+        """The contestant's leads per second by the limit's."""
+        engine, state, contestant = cell
+        return Spread.of(self.by_limit[engine, state, contestant])
+
+    def ratio_of_two(self, engine: str, state: str, contestant: str, other: str) -> Spread:
+        """The contestant's leads per second by the other's of the same round, each by the limit before it."""
+        pairs = zip(self.by_limit[engine, state, contestant], self.by_limit[engine, state, other], strict=True)
+        return Spread.of([ratio / other_ratio for ratio, other_ratio in pairs])
 
     def p99_by_median(self) -> Spread:
         """Of the latencies of all rounds together, with one client and fresh leads."""
@@ -51,6 +65,10 @@ class Throughput:
     def cpu_seconds_a_batch(self, state: str) -> Spread:
         """Of the service, with one client."""
         return Spread.of([run.cpu_seconds / (run.leads / BATCH) for run in self.runs["InnoDB", state, ONE_CLIENT]])
+
+    def server_cpu_seconds_a_batch(self, contestant: str) -> Spread:
+        """Of the database server, with fresh leads. What it does after the last answer is not in it."""
+        return Spread.of([run.server_cpu_seconds / (run.leads / BATCH) for run in self.runs["InnoDB", "fresh", contestant]])
 
 
 def measure_throughput(
@@ -92,22 +110,30 @@ def warm_up(database: Database, process: ServiceProcess, leads: int) -> None:
 def run_rounds(throughput: Throughput, database: Database, state: str, everybody: dict[str, Contestant], sizes: Sizes) -> None:
     main = (database.engine, state) == ("InnoDB", "fresh")
     # Elsewhere than in the main comparison: one client and eight, one worker, and nobody who takes a minute for it.
-    elsewhere = {LIMIT, BULK, DOCUMENTED, ONE_CLIENT, service_name(8, 1)} | ({ROW_BY_ROW} if state == "fresh" else set())
-    in_turns = [contestant for name, contestant in everybody.items() if main or name in elsewhere]
+    elsewhere = {BULK, DOCUMENTED, ONE_CLIENT, EIGHT_CLIENTS} | ({ROW_BY_ROW} if state == "fresh" else set())
+    in_turns = [contestant for name, contestant in everybody.items() if name != LIMIT and (main or name in elsewhere)]
+    limit = everybody[LIMIT]
+    leads = sizes.leads if main else sizes.leads_elsewhere
     for number in range(sizes.rounds):
         progress(f"{database.engine}, {state} leads: round {number + 1} of {sizes.rounds}")
         in_turns = in_turns[1:] + in_turns[:1]
+        latest: Run | None = None
         for contestant in in_turns:
-            leads = sizes.leads if main else sizes.leads_elsewhere
-            if contestant.name == ROW_BY_ROW:
-                leads = sizes.leads_row_by_row
-            throughput.runs[database.engine, state, contestant.name].append(run_one(database, contestant, state, leads))
+            # The limit runs right before each of those whom the goals are about.
+            if latest is None or contestant.name in {ONE_CLIENT, EIGHT_CLIENTS, BULK}:
+                latest = run_one(database, limit, state, leads)
+                throughput.add((database.engine, state, LIMIT), latest, latest)
+            run = run_one(database, contestant, state, sizes.leads_row_by_row if contestant.name == ROW_BY_ROW else leads)
+            throughput.add((database.engine, state, contestant.name), run, latest)
 
 
 def run_one(database: Database, contestant: Contestant, state: str, leads: int) -> Run:
     database.reset(state, leads)
+    database.settle()
+    server_cpu_seconds = database.cpu_seconds()
     run = contestant.run(state, batches(range(1, leads + 1), BATCH))
+    server_cpu_seconds = database.cpu_seconds() - server_cpu_seconds
     lost = database.lost(leads)
     if lost and contestant.compares:
         raise CheckError(f"{contestant.name} lost {lost} {state} leads")
-    return replace(run, lost=lost)
+    return replace(run, lost=lost, server_cpu_seconds=server_cpu_seconds)
