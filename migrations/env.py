@@ -34,7 +34,8 @@ def refuse_real_tables(connection: Connection) -> None:
     found = connection.scalars(
         text(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
-            " AND table_name LIKE 'vicidial%' AND NOT table_comment <=> :mark ORDER BY table_name"
+            " AND (table_name LIKE 'vicidial%' OR table_name = 'quality_control_queue')"
+            " AND NOT table_comment <=> :mark ORDER BY table_name"
         ),
         {"mark": MARK},
     ).all()

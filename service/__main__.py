@@ -11,13 +11,14 @@ import click
 from service import __version__, logs
 from service.admin import check, grants
 from service.app import create_service
-from service.database import DatabaseError
+from service.database_errors import DatabaseError
 from service.keys_command import keys
 from service.leads import Service
+from service.preconditions import NotReadyError, server_problem, version_problem
+from service.readiness import obstacle
 from service.server import serve
 from service.settings import Settings, SettingsError, read_settings
 from service.statements import StatementError
-from service.tables import TablesDoNotFitError
 
 START_TIMEOUT = 10
 """Seconds that the database has to answer at start."""
@@ -67,15 +68,17 @@ async def _look_at_tables(service: Service) -> None:
     Tables that merely do not fit are no reason not to start: they can be mended while the service runs, and /readyz says
     how.
     """
-    await service.database.connect()
     try:
-        async with service.database.transaction(START_TIMEOUT) as transaction:
-            await service.archive.check(transaction)
-    except TablesDoNotFitError as error:
-        for problem in error.problems:
-            click.echo(f"warning: {problem.message}; mend it with: {problem.remedy}", err=True)
+        if problem := version_problem(await service.database.server_version(START_TIMEOUT)):
+            _end(f"DATABASE_URL: {problem.message}")
+        await service.database.connect()
+        for found in (await service.readiness.look(START_TIMEOUT)).obstacles:
+            mend = f"; mend it with: {found.remedy}" if found.remedy else ""
+            click.echo(f"warning: {found.message}{mend}", err=True)
     except DatabaseError as error:
-        _end(f"DATABASE_URL: cannot use the database: {error}")
+        if server_problem(error) is None:
+            _end(f"DATABASE_URL: cannot use the database: {error}")
+        click.echo(f"warning: {obstacle(error).message}", err=True)
     finally:
         await service.database.disconnect()
 
@@ -86,7 +89,7 @@ async def _script(service: Service, lead_ids: list[int]) -> str:
         async with service.database.transaction(START_TIMEOUT) as transaction:
             script = await service.archive.script(transaction, lead_ids)
             return f"{service.database.session};\n\n{script}"
-    except TablesDoNotFitError as error:
+    except NotReadyError as error:
         _end("\n".join(f"{problem.message}; mend it with: {problem.remedy}" for problem in error.problems))
     except DatabaseError as error:
         _end(f"DATABASE_URL: cannot use the database: {error}")

@@ -25,6 +25,7 @@ from service.health import Livez, Metrics, OpenAPI, Readyz
 from service.leads import ArchiveLeads, CompareLeads, DearchiveLeads, Service
 from service.middleware import RequestMiddleware
 from service.moves import Mover
+from service.readiness import Readiness
 from service.settings import Settings, read_settings
 from service.statements import Statements
 from service.table_reader import TableReader
@@ -52,17 +53,25 @@ def create_service(settings: Settings, now: Callable[[], datetime] | None = None
         pool_size=settings.DATABASE_POOL_SIZE,
         timeout=settings.REQUEST_TIMEOUT,
     )
-    there = TableReader(statements, LEADS, ARCHIVE, keep_leads_in_use=settings.LEADS_IN_USE == "keep")
-    back = TableReader(statements, ARCHIVE, LEADS, keep_leads_in_use=False)  # nobody can use a lead that is archived
+    keep_reused = settings.REUSED_LEAD_IDS == "keep"
+    keep_leads_in_use = settings.LEADS_IN_USE == "keep"
+    archive_reader = TableReader(statements, LEADS, ARCHIVE, keep_leads_in_use=keep_leads_in_use, keep_reused=keep_reused)
+    # Nobody can use a lead that is archived.
+    dearchive_reader = TableReader(
+        statements, ARCHIVE, LEADS, keep_leads_in_use=False, keep_reused=keep_reused, whole_only=True
+    )
     return Service(
         contract=Contract(settings.LEAD_IDS_LIMIT),
         keys=settings.keys,
         office_hours=settings.office_hours,
         dearchive_office_hours=settings.dearchive_office_hours,
         database=database,
-        archive=Mover(database, statements, there),
-        dearchive=Mover(database, statements, back, whole_only=True),
-        comparer=Comparer(database, statements, there),
+        archive=Mover(database, statements, archive_reader),
+        dearchive=Mover(database, statements, dearchive_reader),
+        comparer=Comparer(database, statements, archive_reader),
+        statements=statements,
+        archive_reader=archive_reader,
+        readiness=Readiness(database, statements, archive_reader, dearchive_reader),
         request_timeout=settings.REQUEST_TIMEOUT,
         now=now or (lambda: datetime.now(UTC)),
         metrics_here=settings.METRICS_PORT is None,

@@ -12,15 +12,17 @@ from typing import Any
 
 from cryptography import x509
 
-from service.database import Database, DatabaseError, Transaction
-from service.grants import DATABASE_PRIVILEGE, needed, statements
+from service.app import create_service
+from service.database import READ_ONLY, Transaction
+from service.database_errors import DatabaseError
+from service.grants import DATABASE_PRIVILEGES, needed
 from service.keys import Keys
 from service.keys_command import state
 from service.office_hours import OfficeHours
+from service.preconditions import server_problem, version_problem
 from service.settings import Settings
-from service.statements import Statements
-from service.table_reader import TableReader
-from service.tables import ARCHIVE, LEADS, TablePair, TablesDoNotFitError
+from service.statements import Statements, identifier
+from service.tables import TablePair
 
 TIMEOUT = 10
 """Seconds that the database has to answer."""
@@ -57,23 +59,31 @@ async def find(settings: Settings, now: datetime) -> list[Finding]:
 
 
 async def _database(settings: Settings) -> list[Finding]:
-    loaded = Statements.load()
-    database = Database(settings.DATABASE_URL.get_secret_value(), loaded, pool_size=1, timeout=TIMEOUT)
-    await database.connect()
+    found: list[Finding] = []
+    service = create_service(settings)
+    database, loaded = service.database, service.statements
     try:
-        async with database.transaction(TIMEOUT) as transaction:
+        if problem := version_problem(await database.server_version(TIMEOUT)):
+            return [Finding("database", problem.message, State.PROBLEM)]
+        await database.connect()
+        async with database.transaction(TIMEOUT, READ_ONLY) as transaction:
             (server,) = await transaction.select(loaded.fill("describe_server", {}))
             found = _server(server)
-            reader = TableReader(loaded, LEADS, ARCHIVE, keep_leads_in_use=True)
-            try:
-                await reader.read(transaction)
-            except TablesDoNotFitError as error:
-                found += [Finding("tables", problem.message, State.PROBLEM, problem.remedy) for problem in error.problems]
-            assert reader.last is not None
-            found += _tables(reader.last, settings)
-            found += await _privileges(transaction, loaded, reader.last, *server[-2:])
+        async with database.transaction(TIMEOUT) as transaction:
+            state = await service.readiness.look_in(transaction)
+            pair = service.archive_reader.cached
+            assert pair is not None
+            found += [
+                Finding(", ".join(problem.operations), problem.message, State.PROBLEM, problem.remedy)
+                for problem in state.obstacles
+            ]
+            found += [Finding("tables", note.message, State.NOTE, note.remedy) for note in state.notes]
+            found += _tables(pair, settings)
+            found += await _privileges(transaction, loaded, pair, server[-1])
             return found
     except DatabaseError as error:
+        if mended := server_problem(error):
+            return [*found, Finding("archive, dearchive", mended.message, State.PROBLEM, mended.remedy)]
         return [Finding("database", str(error), State.PROBLEM)]
     finally:
         await database.disconnect()
@@ -81,9 +91,8 @@ async def _database(settings: Settings) -> list[Finding]:
 
 def _server(row: tuple[Any, ...]) -> list[Finding]:
     version, sql_mode, zone, system_zone, flush, cluster, account, _ = row
-    known = "MariaDB" in version
     return [
-        Finding("database", f"{version}, as {account}", State.OK if known else State.PROBLEM),
+        Finding("database", f"{version}, as {account}"),
         Finding("sql_mode", f"{sql_mode or 'none'} (the service sets its own)"),
         Finding("time zone", f"{system_zone if zone == 'SYSTEM' else zone} (the service sets its own)"),
         Finding(
@@ -105,51 +114,41 @@ def _tables(pair: TablePair, settings: Settings) -> Iterator[Finding]:
             f"{table.engine}, {len(table.columns)} columns, {', '.join(charsets)}" + ("" if safe else "; no rollback"),
             State.OK if safe else State.NOTE,
         )
-    for column, copy, remedy in pair.differences:
+    for column, copy in pair.differences:
+        remedy = f"ALTER TABLE {identifier(pair.target.name)} MODIFY COLUMN {identifier(copy.name)}{column.attributes}"
         yield Finding(
             "columns",
             f"{column.definition} in {pair.source.name}, {copy.definition} in {pair.target.name}: leads that do not fit stay",
             State.NOTE,
             remedy,
         )
+    if settings.REUSED_LEAD_IDS == "overwrite":
+        yield Finding("reused lead ids", "an archived lead is overwritten by another with its lead_id", State.NOTE)
     kept = settings.LEADS_IN_USE == "keep"
     yield Finding("leads in use", "stay" if kept else "are archived like any others", State.OK if kept else State.NOTE)
     for table_name in pair.skipped_tables:
         yield Finding("leads in use", f"there is no table {table_name}: what it would tell is not seen", State.NOTE)
 
 
-async def _privileges(
-    transaction: Transaction, loaded: Statements, pair: TablePair, account: str, database: str
-) -> list[Finding]:
+async def _privileges(transaction: Transaction, loaded: Statements, pair: TablePair, database: str) -> list[Finding]:
+    """What the account lacks, the readiness says: it tries. This tells what the account has beyond that."""
     rows = await transaction.select(loaded.fill("describe_privileges", {}))
     granted: dict[tuple[bool, str], set[str]] = defaultdict(set)
     for schema, table, privilege in rows:
         granted[bool(schema), table].add(privilege)
-    everywhere, here = granted[False, ""] - {"USAGE"}, granted[True, ""]
-    tables = needed(dict.fromkeys(table for table in loaded.leads_in_use.values() if table not in pair.skipped_tables))
-    missing = {
-        table: wanted
-        for table, privileges in tables.items()
-        if (wanted := [each for each in privileges if each not in everywhere | here | granted[True, table]])
-    }
-    if DATABASE_PRIVILEGE not in everywhere | here:
-        missing["the database"] = [DATABASE_PRIVILEGE]
-    user, host = account.rsplit("@", 1)
-    grants = ";\n".join(statements(database, f"'{user}'@'{host}'", list(tables)[2:]))
-    found = [
-        Finding("privileges", f"missing on {table}: {', '.join(wanted)}", State.PROBLEM, grants)
-        for table, wanted in missing.items()
-    ]
+    tables = needed(loaded.leads_in_use.values())
     too_much = {
-        "everywhere": everywhere,
-        f"in {database}": here - {DATABASE_PRIVILEGE},
-        **{f"on {table}": privileges - set(tables.get(table, ())) for (_, table), privileges in granted.items() if table},
+        "everywhere": granted.pop((False, ""), set()) - {"USAGE", "REFERENCES"},
+        f"in {database}": granted.pop((True, ""), set()) - set(DATABASE_PRIVILEGES),
+        **{f"on {table}": privileges - set(tables.get(table, ())) for (_, table), privileges in granted.items()},
     }
-    found += [
+    found = [
         Finding("privileges", f"more than it needs {where}: {', '.join(sorted(extra))}", State.NOTE)
         for where, extra in too_much.items()
         if extra
     ]
+    if pair.problems:
+        return found
     return found or [Finding("privileges", "all that it needs, and no more")]
 
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+import asyncmy
 import databases
 import stamina
 import structlog
@@ -19,6 +20,7 @@ from asyncmy.errors import MySQLError
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from service import metrics
+from service.database_errors import DEADLOCK, DatabaseError
 from service.statements import Statements
 
 CONNECT_TIMEOUT = 5
@@ -34,49 +36,15 @@ ROLLBACK_TIMEOUT = 2
 ATTEMPTS = 10
 """How often a transaction is tried, at most, when it and others get in each other's way."""
 
+READ_WRITE = "START TRANSACTION READ WRITE"
+"""Said in full: a server that is read only refuses it, before anything is changed, and tx_read_only means nothing then."""
+
+READ_ONLY = "START TRANSACTION READ ONLY"
+"""For what only reads: it works on a server that is read only, too."""
+
 T = TypeVar("T")
 
 logger = structlog.get_logger()
-
-NO_SUCH_COLUMN = 1054
-NO_SUCH_TABLE = 1146
-NO_SUCH_KEY = 1176
-DEADLOCK = 1213
-
-PASSING_ERRORS = {
-    1020: "record has changed since last read",
-    NO_SUCH_COLUMN: "unknown column: it was there when the tables were read",
-    NO_SUCH_KEY: "unknown key: it was there when the tables were read",
-    1205: "lock wait timeout",
-    DEADLOCK: "deadlock, or a certification conflict in a cluster",
-    1412: "table definition has changed",
-    2006: "server has gone away",
-    2013: "lost connection to server",
-}
-"""Error numbers after which the same transaction may succeed at once."""
-
-
-class DatabaseError(Exception):
-    """The database could not do it.
-
-    code is MariaDB's error number, None where it gave none; outcome_known says whether it is certain that nothing was
-    changed.
-    """
-
-    def __init__(self, message: str, code: int | None = None, outcome_known: bool = True) -> None:
-        super().__init__(message)
-        self.code = code
-        self.outcome_known = outcome_known
-
-    @property
-    def from_server(self) -> bool:
-        """Whether the server answered and refused. Its client libraries number what they could not send from 2000 to 2999."""
-        return self.code is not None and not 2000 <= self.code < 3000
-
-    @property
-    def passing(self) -> bool:
-        """Whether the same transaction may succeed at once."""
-        return self.code in PASSING_ERRORS
 
 
 def _on_retry(details: RetryDetails) -> None:
@@ -99,37 +67,43 @@ class QuietCursor(Cursor):
 
 
 class Transaction:
-    """Statements on one connection, between BEGIN and COMMIT."""
+    """Statements on one connection, between BEGIN and COMMIT. All methods raise DatabaseError."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, begin: str) -> None:
+        """begin: the statement that begins a transaction, sent along with the first one in it: a round trip less."""
         self._connection = connection
-        self._first: list[str] = []
-        self.may_last = False
-        """Whether something of it may last even if it fails from here on: COMMIT was sent, and not answered with a deadlock,
-        or a table was written whose engine cannot roll back."""
+        self._begin = begin
+        self._first = [begin]
+        self._writes = False
+        self.changes_may_persist = False
+        """Whether a change may last even if the transaction fails from here on: COMMIT was sent, and not answered with a
+        deadlock, or a table was written whose engine cannot roll back."""
 
-    def begin(self) -> None:
-        """Begin a transaction, along with the next statement: a round trip less."""
-        self._first = ["START TRANSACTION"]
+    def send_first(self, statement: str) -> None:
+        """Send a statement along with the next one, before it."""
+        self._first.append(statement)
 
     async def commit(self) -> None:
-        lasts_already = self.may_last
-        self.may_last = True
+        """Commit, and begin anew with the next statement."""
+        persisted_already = self.changes_may_persist
+        self.changes_may_persist = persisted_already or self._writes
         try:
             await self._connection.commit()
         except MySQLError as error:
             # In a cluster, COMMIT is where it comes out that another node has changed the same rows: this one was rolled back.
             if error.args[:1] == (DEADLOCK,):
-                self.may_last = lasts_already
-            raise
+                self.changes_may_persist = persisted_already
+            raise self._error(error) from error
+        self._writes = False
+        self._first = [self._begin]
 
     async def select(self, statement: str) -> list[tuple[Any, ...]]:
-        """The rows of a SELECT."""
+        """Return the rows of a SELECT."""
         (rows,) = await self.select_each(statement)
         return rows
 
     async def select_each(self, *statements: str) -> list[list[tuple[Any, ...]]]:
-        """The rows of several SELECTs, in one round trip: they are sent together, and run one after the other."""
+        """Return the rows of several SELECTs, in one round trip: they are sent together, and run one after the other."""
         async with self._send(statements) as cursor:
             rows = [await cursor.fetchall()]
             while await cursor.nextset():
@@ -137,27 +111,38 @@ class Transaction:
             return rows
 
     async def execute(self, statement: str) -> int:
-        """How many rows an INSERT, UPDATE or DELETE changed."""
-        (count,) = await self.execute_each(statement)
+        """Return how many rows an INSERT, UPDATE or DELETE changed."""
+        (count,) = [count async for count in self.execute_each(statement)]
         return count
 
-    async def execute_each(self, *statements: str) -> list[int]:
-        """The same of several, in one round trip. If one fails, those after it are not run."""
+    async def execute_each(self, *statements: str) -> AsyncIterator[int]:
+        """Yield the same of several, sent in one round trip. If one fails, those after it are not run."""
+        self._writes = True
         async with self._send(statements) as cursor:
-            counts: list[int] = [cursor.rowcount]
+            yield cursor.rowcount
             while await cursor.nextset():
-                counts.append(cursor.rowcount)
-            return counts
+                yield cursor.rowcount
+
+    def discard(self) -> None:
+        """Close the connection: nobody uses it again, and what was not committed is rolled back."""
+        self._connection.close()
 
     @asynccontextmanager
     async def _send(self, statements: Sequence[str]) -> AsyncIterator[Any]:
         """A cursor at the first result of the statements."""
-        async with self._connection.cursor(QuietCursor) as cursor:
-            first, self._first = self._first, []
-            await cursor.execute(";\n".join([*first, *statements]))
-            for _ in first:
-                await cursor.nextset()
-            yield cursor
+        try:
+            async with self._connection.cursor(QuietCursor) as cursor:
+                first, self._first = self._first, []
+                await cursor.execute(";\n".join([*first, *statements]))
+                for _ in first:
+                    await cursor.nextset()
+                yield cursor
+        except MySQLError as error:
+            raise self._error(error) from error
+
+    def _error(self, error: MySQLError) -> DatabaseError:
+        code, message = error.args if len(error.args) == 2 else (None, str(error) or type(error).__name__)
+        return DatabaseError(str(message), code, outcome_known=not self.changes_may_persist)
 
 
 class Database:
@@ -185,17 +170,49 @@ class Database:
     async def disconnect(self) -> None:
         await self._pool.disconnect()
 
-    async def attempt(
-        self, work: Callable[[Transaction], Awaitable[T]], seconds: float, notice: Callable[[DatabaseError], None]
-    ) -> T:
-        """Do some work in a transaction, and all of it anew if it and others got in each other's way.
+    async def server_version(self, timeout: float) -> str:
+        """Return the server's VERSION(), on a connection that is not set up: an older server does not know all variables.
 
-        seconds: for all attempts together. notice: told of each error of the database. Raises what the work raises, and
+        timeout: seconds. Raises DatabaseError.
+        """
+        url = self._pool.url
+        try:
+            async with asyncio.timeout(timeout):
+                connection = await asyncmy.connect(
+                    host=url.hostname,
+                    port=url.port or 3306,
+                    user=url.username or "",
+                    password=url.password or "",
+                    db=url.database,
+                    connect_timeout=CONNECT_TIMEOUT,
+                )
+                try:
+                    async with connection.cursor() as cursor:
+                        await cursor.execute("SELECT VERSION()")
+                        return str((await cursor.fetchone())[0])
+                finally:
+                    connection.close()
+        except TimeoutError as error:
+            raise DatabaseError(f"no answer within {timeout:.0f} seconds") from error
+        except (MySQLError, OSError) as error:
+            code, message = error.args if len(error.args) == 2 else (None, str(error) or type(error).__name__)
+            raise DatabaseError(str(message), code) from error
+
+    async def attempt(
+        self,
+        work: Callable[[Transaction], Awaitable[T]],
+        seconds: float,
+        on_error: Callable[[DatabaseError], None],
+        begin: str = READ_WRITE,
+    ) -> T:
+        """Do some work in a transaction; retry the whole transaction on transient errors, such as deadlocks.
+
+        seconds: for all attempts together. on_error: told of each error of the database. Raises what the work raises, and
         DatabaseError.
         """
         deadline = asyncio.get_running_loop().time() + seconds
         attempts = stamina.retry_context(
-            on=lambda error: isinstance(error, DatabaseError) and error.outcome_known and error.passing,
+            on=lambda error: isinstance(error, DatabaseError) and error.outcome_known and error.is_transient,
             attempts=ATTEMPTS,
             timeout=seconds,
             wait_initial=0.01,
@@ -205,27 +222,26 @@ class Database:
         async for attempt in attempts:
             with attempt:
                 try:
-                    async with self.transaction(deadline - asyncio.get_running_loop().time()) as transaction:
+                    async with self.transaction(deadline - asyncio.get_running_loop().time(), begin) as transaction:
                         return await work(transaction)
                 except DatabaseError as error:
-                    notice(error)
+                    on_error(error)
                     raise
         raise AssertionError("the last attempt returns or raises")
 
     @asynccontextmanager
-    async def transaction(self, timeout: float) -> AsyncIterator[Transaction]:
+    async def transaction(self, timeout: float, begin: str = READ_WRITE) -> AsyncIterator[Transaction]:
         """A transaction that is committed at the end of the block and rolled back if the block raises.
 
-        timeout: seconds for all of it, the wait for a free connection included.
+        timeout: seconds for all of it, the wait for a free connection included. begin: READ_WRITE or READ_ONLY.
         Raises DatabaseError for whatever the database, the way to it or the timeout did.
         """
         transaction: Transaction | None = None
         try:
             async with asyncio.timeout(timeout), self._wait_for_connection() as pooled:
                 connection: Any = pooled.raw_connection
-                transaction = Transaction(connection)
+                transaction = Transaction(connection, begin)
                 try:
-                    transaction.begin()
                     yield transaction
                     await transaction.commit()
                 except Exception:
@@ -250,7 +266,7 @@ class Database:
 
 
 def _unchanged(transaction: Transaction | None) -> bool:
-    return transaction is None or not transaction.may_last
+    return transaction is None or not transaction.changes_may_persist
 
 
 async def _roll_back(connection: Any) -> None:

@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from service.contract import InvalidBodyError
-from service.database import DatabaseError
+from service.database_errors import DatabaseError
 from service.moves import UnknownLeadsError
-from service.tables import TablesDoNotFitError
+from service.preconditions import NotReadyError, server_problem
 
 RETRY_AFTER = 5
 """Seconds after which a request that the database could not process is worth repeating."""
@@ -55,8 +55,10 @@ def refusal_for(error: Exception) -> RefusalError:
             return RefusalError(400, str(error), lead_errors=len(error.lead_ids), lead_ids=error.lead_ids)
         case UnknownLeadsError():
             return RefusalError(404, str(error), lead_errors=len(error.lead_ids), lead_ids=error.lead_ids)
-        case TablesDoNotFitError():
-            message = f"leads cannot be copied whole until an administrator mends the tables: {error}; no lead was deleted"
+        case NotReadyError():
+            message = f"leads cannot be moved safely until an administrator mends this: {error}; no lead was deleted"
+        case DatabaseError(outcome_known=True) if problem := server_problem(error):
+            message = f"leads cannot be moved until an administrator mends this: {problem.message}; nothing was changed"
         case DatabaseError(outcome_known=True):
             message = "the database could not process the batch; nothing was changed, repeat the request"
         case DatabaseError():

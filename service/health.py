@@ -11,11 +11,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from service.database import NO_SUCH_TABLE, DatabaseError
+from service.database_errors import DatabaseError
 from service.errors import RETRY_AFTER
 from service.leads import Service
 from service.metrics import registry
-from service.tables import Problem, TablesDoNotFitError
+from service.readiness import State, obstacle
 
 READINESS_TIMEOUT = 5
 """Seconds. A database that takes longer to describe two tables is not ready."""
@@ -31,26 +31,22 @@ class Livez(HTTPEndpoint):
 
 
 class Readyz(HTTPEndpoint):
-    """GET /readyz: the database answers and the tables fit, or what is wrong."""
+    """GET /readyz: the database answers and leads can be moved both ways, or what is wrong."""
 
     async def get(self, request: Request) -> Response:
         service: Service = request.app.state.service
-        problems: list[Problem] = []
-        skipped_tables: tuple[str, ...] = ()
         try:
-            async with service.database.transaction(READINESS_TIMEOUT) as transaction:
-                skipped_tables = (await service.archive.check(transaction)).skipped_tables
-        except TablesDoNotFitError as error:
-            problems = error.problems
+            state = await service.readiness.look(READINESS_TIMEOUT)
         except DatabaseError as error:
             logger.warning("database error", error=str(error), code=error.code, outcome_known=True)
-            problems = [database_problem(error)]
+            state = State((obstacle(error),))
         body = {
-            "message": "not ready" if problems else "ready",
-            "problems": [asdict(problem) for problem in problems],
-            "skipped_tables": skipped_tables,
+            "message": "not ready" if state.obstacles else "ready",
+            "problems": [asdict(problem) for problem in state.obstacles],
+            "notes": [asdict(note) for note in state.notes],
+            "skipped_tables": state.skipped_tables,
         }
-        return JSONResponse(body, 503, {"Retry-After": str(RETRY_AFTER)}) if problems else JSONResponse(body)
+        return JSONResponse(body, 503, {"Retry-After": str(RETRY_AFTER)}) if state.obstacles else JSONResponse(body)
 
 
 class Metrics(HTTPEndpoint):
@@ -69,12 +65,3 @@ class OpenAPI(HTTPEndpoint):
     async def get(self, request: Request) -> Response:
         service: Service = request.app.state.service
         return Response(service.contract.text, media_type="application/yaml")
-
-
-def database_problem(error: DatabaseError) -> Problem:
-    """What /readyz, which anybody may ask, says of an error; the log has all of it."""
-    if error.code == NO_SUCH_TABLE:
-        return Problem(str(error))
-    if error.from_server:
-        return Problem("the database refuses; the log says why")
-    return Problem("the database does not answer")

@@ -26,22 +26,27 @@ class LeadIDs:
     def __iter__(self) -> Iterator[int]:
         return iter(self._ids)
 
-    def found(self, text: str | None) -> LeadIDs:
-        """Those of them that a GROUP_CONCAT of the database names; it names no others, and None if none."""
+    def listed(self, text: str | None) -> LeadIDs:
+        """Return the ids that a GROUP_CONCAT lists, which are all among these; None means none."""
         ids = text.split(",") if text else []
         return self if len(ids) == len(self) else LeadIDs(map(int, ids))
 
-    def these(self, rows: Sequence[tuple[int]]) -> LeadIDs:
-        """Those of them that are in the rows of a SELECT; it has no others."""
+    def selected(self, rows: Sequence[tuple[int]]) -> LeadIDs:
+        """Return the ids in the rows of a SELECT, which are all among these."""
         return self if len(rows) == len(self) else LeadIDs(lead_id for (lead_id,) in rows)
 
-    def within(self, others: Self) -> LeadIDs:
-        """Those of them that are among others too."""
+    def intersection(self, others: Self) -> LeadIDs:
+        """Return those that are among others too."""
         return self._only(set(self._ids).intersection(others))
 
-    def without(self, others: Self) -> LeadIDs:
-        """Those of them that are not among others."""
-        return self._only(set(self._ids).difference(others))
+    def difference(self, *others: Self) -> LeadIDs:
+        """Return those that are among none of the others."""
+        return self._only(set(self._ids).difference(*others))
+
+    def halves(self) -> tuple[LeadIDs, LeadIDs]:
+        """Return the first and the second half of them."""
+        middle = len(self) // 2
+        return LeadIDs(self._ids[:middle]), LeadIDs(self._ids[middle:])
 
     def _only(self, ids: set[int]) -> LeadIDs:
         return self if len(ids) == len(self) else LeadIDs(ids)

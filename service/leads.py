@@ -16,13 +16,17 @@ from starlette.responses import JSONResponse, Response
 from service.checks import authenticate, read_body, refuse_other_media_types, refuse_within_office_hours
 from service.comparison import Comparer
 from service.contract import Contract, InvalidBodyError
-from service.database import Database, DatabaseError
+from service.database import Database
+from service.database_errors import DatabaseError
 from service.errors import refusal_for
 from service.keys import Key, KeysFile
 from service.metrics import count_moved
 from service.moves import Batch, Mover, UnknownLeadsError
 from service.office_hours import OfficeHours
-from service.tables import TablesDoNotFitError
+from service.preconditions import NotReadyError
+from service.readiness import Readiness
+from service.statements import Statements
+from service.table_reader import TableReader
 
 logger = structlog.get_logger()
 
@@ -39,6 +43,9 @@ class Service:
     archive: Mover
     dearchive: Mover
     comparer: Comparer
+    readiness: Readiness
+    statements: Statements
+    archive_reader: TableReader
     request_timeout: float
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     metrics_here: bool = True
@@ -67,8 +74,8 @@ class LeadsEndpoint(HTTPEndpoint):
         except DatabaseError as error:
             logger.warning("database error", error=str(error), code=error.code, outcome_known=error.outcome_known)
             raise refusal_for(error) from error
-        except TablesDoNotFitError as error:
-            logger.error("tables do not fit", problems=[asdict(problem) for problem in error.problems])
+        except NotReadyError as error:
+            logger.error("not ready", problems=[asdict(problem) for problem in error.problems])
             raise refusal_for(error) from error
 
     def refuse(self, service: Service) -> None:

@@ -9,13 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import structlog
+
 from service.database import Database, Transaction
+from service.database_errors import ROW_ERRORS, DatabaseError
 from service.lead_ids import LeadIDs
+from service.preconditions import LEAST_PACKET
 from service.statements import Statements, identifier, integers
 from service.table_reader import TableReader
 from service.tables import TablePair
 
 NONE = LeadIDs(())
+
+logger = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -32,13 +38,16 @@ class Batch:
 
 @dataclass(frozen=True)
 class Result:
-    """What was done: counts of leads, and the leads that were to be deleted and are still there."""
+    """What was done: counts of leads, and the leads that were left alone."""
 
     select_count: int
     insert_count: int
     update_count: int
     delete_count: int
     remaining_lead_ids: list[int]
+    """Those that were to be deleted and are still there."""
+    reused_lead_ids: list[int]
+    """Those whose lead_id belongs to another lead in the target."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,9 @@ class Seen:
     """In the source."""
     copies: LeadIDs
     """In the target."""
+    reused: LeadIDs
+    """In both, and two leads: the lead_id of the first was given to the second."""
+    in_use: LeadIDs
     on_cluster: bool
     pair: TablePair
 
@@ -64,75 +76,66 @@ class UnknownLeadsError(Exception):
 class Mover:
     """Moves leads from a source table to a target table: into the archive, or back."""
 
-    def __init__(self, database: Database, statements: Statements, tables: TableReader, whole_only: bool = False) -> None:
-        """whole_only: whether a lead that the target cannot hold whole is not inserted at all."""
+    def __init__(self, database: Database, statements: Statements, tables: TableReader) -> None:
         self._database = database
         self._statements = statements
         self._tables = tables
-        self._whole_only = whole_only
 
     async def process(self, batch: Batch, seconds: float) -> Result:
-        """Process a batch in one transaction, and all of it anew if it and others got in each other's way.
+        """Process a batch in one transaction; retry all of it on transient errors, such as deadlocks.
 
-        seconds: for all attempts together. Raises UnknownLeadsError for ids that are in neither table, TablesDoNotFitError
-        where no lead can be copied whole, DatabaseError for what the database refuses. Whichever it is, no lead is lost and
-        the batch can be repeated.
+        seconds: for all attempts together. Raises UnknownLeadsError for ids that are in neither table, NotReadyError where
+        leads cannot be moved safely, DatabaseError for what the database refuses. Whichever it is, no lead is lost and the
+        batch can be repeated.
         """
-        return await self._database.attempt(lambda transaction: self._move(transaction, batch), seconds, self._tables.notice)
+        return await self._database.attempt(
+            lambda transaction: self._move(transaction, batch), seconds, self._tables.invalidate_on
+        )
 
     async def _move(self, transaction: Transaction, batch: Batch) -> Result:
         """Insert, update, delete, always in this order. The caller commits."""
         asked = LeadIDs(batch.lead_ids)
         seen = await self._look(transaction, asked)
-        if asked.without(seen.leads).without(seen.copies):
+        if asked.difference(seen.leads, seen.copies):
             # A lead that somebody moved between the look at its table and the look at the other was in neither.
             seen = await self._look(transaction, asked)
         foreign = await foreign_leads(transaction, self._statements, seen.pair, asked, batch.list_ids)
-        unknown = {*asked.without(seen.leads).without(seen.copies), *foreign}
+        unknown = {*asked.difference(seen.leads, seen.copies), *foreign}
         if unknown:
             raise UnknownLeadsError([lead_id for lead_id in batch.lead_ids if lead_id in unknown])
 
-        leads, pair = seen.leads, seen.pair
-        new = leads.without(seen.copies) if batch.insert_leads else NONE
-        if new and self._whole_only and pair.differences:
-            new = await self._whole(transaction, pair, new)
-        # A lead that was not in the target before is copied by the insert, if at all: there is nothing to refresh.
-        steps = {
-            "insert_leads": new,
-            "update_leads": leads.within(seen.copies) if batch.update_leads else NONE,
-            "delete_leads": leads if batch.delete_leads else NONE,
-        }
+        # A lead in use that is to be deleted is left alone as a whole: a copy of it would be stale when it is no longer in
+        # use.
+        left_alone = (seen.reused, seen.in_use) if batch.delete_leads else (seen.reused,)
+        steps = await self._steps(transaction, seen, seen.leads.difference(*left_alone), batch)
         if seen.on_cluster and steps["delete_leads"]:
-            await self._claim(transaction, pair, leads)
-        if pair.one_transaction:
-            counts = await self._change(transaction, pair, steps)
+            await self._claim(transaction, seen.pair, steps["delete_leads"])
+        if seen.pair.one_transaction:
+            counts = await self._change(transaction, seen.pair, steps)
         else:
-            counts = dict.fromkeys(steps, 0)
-            for number, statement in enumerate(statement for statement in steps if steps[statement]):
-                if number:  # the commit has let others in
-                    pair = (await self._look(transaction, asked)).pair
-                counts |= await self._change(transaction, pair, {statement: steps[statement]})
-                # The copies must last before the other table deletes for good.
-                await transaction.commit()
-                transaction.begin()
+            counts = await self._change_one_by_one(transaction, asked, seen.pair, steps)
         remaining = NONE
-        if counts["delete_leads"] < len(steps["delete_leads"]):
-            remaining = await self._find(transaction, leads)
-        return Result(len(leads), counts["insert_leads"], counts["update_leads"], counts["delete_leads"], list(remaining))
-
-    async def check(self, transaction: Transaction) -> TablePair:
-        """The tables as they are now, all of it read anew. Raises TablesDoNotFitError, DatabaseError."""
-        self._tables.forget()
-        return await self._tables.read(transaction)
+        if batch.delete_leads and counts["delete_leads"] < len(seen.leads):
+            remaining = await self._find(transaction, seen.pair.source.name, seen.leads)
+        return Result(
+            len(seen.leads),
+            counts["insert_leads"],
+            counts["update_leads"],
+            counts["delete_leads"],
+            list(remaining),
+            list(seen.reused),
+        )
 
     async def script(self, transaction: Transaction, lead_ids: list[int]) -> str:
-        """What process() sends for these leads, all flags being true, as a script that can be read or run."""
-        pair = await self.check(transaction)
+        """Return what process() sends for these leads, all flags being true, as a script that can be read or run."""
+        self._tables.invalidate()
+        pair = await self._tables.read(transaction)
         values = {**pair.values, "lead_ids": integers(lead_ids)}
         order = ["select_leads", "look_at_copies", "insert_leads", "update_leads", "delete_leads", "select_leads"]
         between = "" if pair.one_transaction else "COMMIT;\n\nSTART TRANSACTION;\n\n"
         statements = between.join(f"{self._statements.fill(name, values)};\n\n" for name in order)
-        return f"START TRANSACTION;\n\n{statements}COMMIT;\n"
+        checks = self._statements.fill("set_foreign_key_checks", values)
+        return f"{checks};\n\nSTART TRANSACTION;\n\n{statements}COMMIT;\n"
 
     async def _look(self, transaction: Transaction, asked: LeadIDs) -> Seen:
         """Look at both tables, which nobody can alter from here on.
@@ -141,63 +144,148 @@ class Mover:
         whole may wait for a row, and if the row's holder waited for the table, MariaDB would not see the deadlock. The dialler
         would stand still with both.
         """
-        known = self._tables.last
-        if known is None or known.problems():
+        known = self._tables.cached
+        if known is None or known.problems:
             known = await self._tables.read(transaction)
-        values = {**known.values, "table": known.values["source"], "lead_ids": asked.sql}
-        leads, ((copies,),), ((on_cluster,),), *definitions = await transaction.select_each(
+        values = {
+            **known.values,
+            "table": known.values["source"],
+            "lead_ids": asked.sql,
+            "least_packet": str(LEAST_PACKET),
+        }
+        in_use_query = known.in_use_query(asked.sql)
+        leads, ((copies, reused),), (session,), *answers = await transaction.select_each(
             self._statements.fill("select_leads" if known.one_transaction else "find_leads", values),
             self._statements.fill("look_at_copies", values),
-            self._statements.fill("on_cluster", values),
-            *self._tables.questions,
+            self._statements.fill("look_at_session", values),
+            *self._tables.definition_queries,
+            *([in_use_query] if in_use_query else []),
         )
-        pair = await self._tables.learn(transaction, definitions)
+        definitions, in_use = answers[:2], answers[2:]
+        on_cluster, session_fits, new_session_fits = session
+        if not session_fits:
+            if new_session_fits:
+                transaction.discard()
+                raise DatabaseError("a variable of the server was changed, and this session is from before", retry=True)
+            self._tables.invalidate()  # say what is wrong
+        pair = await self._tables.refresh_from(transaction, definitions)
         if pair is not known and pair != known:
             # A table was altered since the last batch: what was asked went by what it was like before.
             await transaction.commit()
-            transaction.begin()
             return await self._look(transaction, asked)
-        return Seen(asked.these(leads), asked.found(copies), bool(on_cluster), pair)
+        return Seen(
+            leads=asked.selected(leads),
+            copies=asked.listed(copies),
+            reused=asked.listed(reused) if pair.keep_reused else NONE,
+            in_use=LeadIDs({lead_id for lead_id, _ in in_use[0]}) if in_use else NONE,
+            on_cluster=bool(on_cluster),
+            pair=pair,
+        )
 
-    async def _find(self, transaction: Transaction, lead_ids: LeadIDs) -> LeadIDs:
-        """Those of the leads that are in the source."""
-        values = {"table": identifier(self._tables.source), "lead_ids": lead_ids.sql}
-        return lead_ids.these(await transaction.select(self._statements.fill("find_leads", values)))
+    async def _steps(self, transaction: Transaction, seen: Seen, leads: LeadIDs, batch: Batch) -> dict[str, LeadIDs]:
+        """Return the statements of a batch, in their order, each with its leads."""
+        new = leads.difference(seen.copies) if batch.insert_leads else NONE
+        if new and self._tables.whole_only and seen.pair.differences:
+            new = await self._whole(transaction, seen.pair, new)
+        # A lead that was not in the target before is copied by the insert, if at all: there is nothing to refresh.
+        old = leads.intersection(seen.copies) if batch.update_leads else NONE
+        if old and not seen.pair.target.transactional:
+            old = await self._select(transaction, "select_different_leads", seen.pair, old)
+        return {"insert_leads": new, "update_leads": old, "delete_leads": leads if batch.delete_leads else NONE}
+
+    async def _change_one_by_one(
+        self, transaction: Transaction, asked: LeadIDs, pair: TablePair, steps: Mapping[str, LeadIDs]
+    ) -> dict[str, int]:
+        """Run each statement in a transaction of its own: the copies must last before the other table deletes for good."""
+        counts = dict.fromkeys(steps, 0)
+        for number, statement in enumerate(statement for statement in steps if steps[statement]):
+            if number:  # the commit has let others in
+                pair = (await self._look(transaction, asked)).pair
+            counts |= await self._change(transaction, pair, {statement: steps[statement]})
+            await transaction.commit()
+        return counts
+
+    async def _change(self, transaction: Transaction, pair: TablePair, steps: Mapping[str, LeadIDs]) -> dict[str, int]:
+        """Run the statements, each for its leads, one after the other in one round trip. Return how many rows each has
+        changed.
+
+        A statement that fails for a row is run for each half of its leads, and so on: a single lead that it fails for stays as
+        it is.
+        """
+        counts = dict.fromkeys(steps, 0)
+        refused: dict[str, list[DatabaseError]] = {statement: [] for statement in steps}
+        todo = [(statement, leads) for statement, leads in steps.items() if leads]
+        while todo:
+            done = 0
+            transaction.send_first(self._statements.fill("set_foreign_key_checks", pair.values))
+            for statement, _ in todo:
+                written = pair.source if statement == "delete_leads" else pair.target
+                if not written.transactional:
+                    transaction.changes_may_persist = True
+            try:
+                async for count in transaction.execute_each(
+                    *(self._statements.fill(name, {**pair.values, "lead_ids": leads.sql}) for name, leads in todo)
+                ):
+                    counts[todo[done][0]] += count
+                    done += 1
+                todo = []
+            except DatabaseError as error:
+                if not error.may_be_of_a_row:
+                    raise
+                statement, leads = todo[done]
+                finished = await self._finished(transaction, pair, statement, leads)
+                counts[statement] += len(finished)
+                parts = [part for part in leads.difference(finished).halves() if part]
+                if len(parts) == 1:
+                    refused[statement].append(error)
+                    logger.warning("lead left alone", lead_id=min(parts.pop()), statement=statement, code=error.code)
+                    if error.code not in ROW_ERRORS and len(refused[statement]) == len(steps[statement]):
+                        raise  # it fails for each of them: no row is the reason
+                todo = [*((statement, part) for part in parts), *todo[done + 1 :]]
+        return counts
+
+    async def _finished(self, transaction: Transaction, pair: TablePair, statement: str, leads: LeadIDs) -> LeadIDs:
+        """Return the leads that a statement has changed before it failed: none where the engine takes them back."""
+        if (pair.source if statement == "delete_leads" else pair.target).transactional:
+            return NONE
+        if statement == "update_leads":
+            return leads.difference(await self._select(transaction, "select_different_leads", pair, leads))
+        copied = await self._find(transaction, pair.target.name, leads)
+        if statement == "insert_leads":
+            return copied
+        return copied.difference(await self._find(transaction, pair.source.name, leads))
 
     async def _claim(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> None:
         """On a cluster, make sure that no other node changes older copies that the delete relies on."""
-        values = {**pair.values, "lead_ids": lead_ids.sql}
-        equal = lead_ids.these(await transaction.select(self._statements.fill("select_equal_leads", values)))
+        equal = await self._select(transaction, "select_equal_leads", pair, lead_ids)
         await self._change(transaction, pair, {"touch_leads": equal, "restore_leads": equal})
 
     async def _whole(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
-        """Those of the leads that the target can hold whole."""
+        """Return those of the leads that the target can hold whole."""
         values = {**pair.values, "lead_ids": lead_ids.sql}
         await transaction.execute(self._statements.fill("stage_table", values))
         await transaction.execute(self._statements.fill("stage_leads", values))
-        whole = lead_ids.these(await transaction.select(self._statements.fill("select_whole_leads", values)))
+        whole = await self._select(transaction, "select_whole_leads", pair, lead_ids)
         await transaction.execute(self._statements.fill("drop_staged", values))
         return whole
 
-    async def _change(self, transaction: Transaction, pair: TablePair, steps: Mapping[str, LeadIDs]) -> dict[str, int]:
-        """Run the statements, each for its leads, one after the other in one round trip. How many rows each has changed."""
-        counts = dict.fromkeys(steps, 0)
-        todo = [statement for statement in steps if steps[statement]]
-        for statement in todo:
-            written = pair.source if statement == "delete_leads" else pair.target
-            if not written.transactional:
-                transaction.may_last = True
-        sql = [self._statements.fill(statement, {**pair.values, "lead_ids": steps[statement].sql}) for statement in todo]
-        if sql:
-            counts.update(zip(todo, await transaction.execute_each(*sql), strict=True))
-        return counts
+    async def _find(self, transaction: Transaction, table: str, lead_ids: LeadIDs) -> LeadIDs:
+        """Return those of the leads that are in a table."""
+        values = {"table": identifier(table), "lead_ids": lead_ids.sql}
+        return lead_ids.selected(await transaction.select(self._statements.fill("find_leads", values)))
+
+    async def _select(self, transaction: Transaction, statement: str, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
+        """Return those of the leads that a statement selects."""
+        values = {**pair.values, "lead_ids": lead_ids.sql}
+        return lead_ids.selected(await transaction.select(self._statements.fill(statement, values)))
 
 
 async def foreign_leads(
     transaction: Transaction, statements: Statements, pair: TablePair, lead_ids: LeadIDs, list_ids: frozenset[int] | None
 ) -> LeadIDs:
-    """Those of the leads that are in none of the lists whose leads the caller may see; list_ids is None: it may see all."""
+    """Return those of the leads that are in none of the lists whose leads the caller may see; list_ids is None: it may see
+    all."""
     if list_ids is None:
         return NONE
     values = {**pair.values, "lead_ids": lead_ids.sql, "list_ids": integers(sorted(list_ids))}
-    return lead_ids.these(await transaction.select(statements.fill("foreign_leads", values)))
+    return lead_ids.selected(await transaction.select(statements.fill("foreign_leads", values)))

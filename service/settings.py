@@ -102,6 +102,7 @@ class Settings(BaseSettings):
     OFFICE_HOURS_TIMEZONE: Annotated[str, AfterValidator(_time_zone)] | None = None
     LEAD_IDS_LIMIT: Annotated[Integer, Field(ge=1, le=10_000)] = 500
     LEADS_IN_USE: Literal["keep", "ignore"] = "keep"
+    REUSED_LEAD_IDS: Literal["keep", "overwrite"] = "keep"
     DATABASE_POOL_SIZE: Annotated[Integer, Field(ge=1, le=1_000)] = 8
     REQUEST_TIMEOUT: Annotated[Integer, Field(ge=1, le=3_600)] = 30
     HOST: str = "127.0.0.1"

@@ -18,13 +18,21 @@ PLACEHOLDERS = frozenset(
         "staged",
         "table",
         "table_names",
-        "columns",
+        "source_columns",
+        "target_columns",
         "assignments",
         "same_data",
         "differences",
+        "reused",
+        "not_reused",
         "not_in_use",
+        "staged_definition",
+        "staged_engine",
+        "statement",
+        "foreign_key_checks",
         "lead_ids",
         "list_ids",
+        "least_packet",
         "lock_wait_timeout",
         "max_statement_time",
     }
@@ -77,6 +85,10 @@ class Statements:
         """The statements that find leads in use, each with its table: they are named after the table and the column."""
         return {name: name.split(".")[0] for name in self._templates if "." in name}
 
+    def template(self, name: str) -> str:
+        """Return the statement with its placeholders. Raises KeyError for a name that is not there."""
+        return self._templates[name]
+
     def fill(self, name: str, values: Mapping[str, str]) -> str:
         """The statement with its placeholders filled in. Raises KeyError for a name or a value that is not there."""
         return self._templates[name].format_map(values)
@@ -95,6 +107,11 @@ def _placeholders(path: Path, text: str) -> set[str]:
 def identifier(name: str) -> str:
     """A name of a table or column, quoted for SQL."""
     return "`" + name.replace("`", "``") + "`"
+
+
+def literal(text: str) -> str:
+    """Return a text as a literal of SQL. It is right under every sql_mode of sql/session.sql, where a backslash escapes."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 def integers(values: Sequence[int]) -> str:

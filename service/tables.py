@@ -1,8 +1,7 @@
-"""What the two tables really look like, whether leads can be copied whole from one to the other, and the column lists that
-follow from it.
+"""What the two tables really look like, and the lists of columns that follow from it.
 
-The archive is altered by nobody when vicidial_list is (no upgrade of Vicidial does it), and sites add columns of their own:
-so nothing about columns is assumed, all of it is read.
+Vicidial upgrades alter vicidial_list, but not the archive, and sites add columns of their own: so nothing about columns is
+assumed, all of it is read (service/table_reader.py), and refused where leads could be damaged (service/preconditions.py).
 """
 
 from __future__ import annotations
@@ -11,13 +10,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from textwrap import indent
 
+from service.same_data import reused, same_data
 from service.statements import identifier
 
 LEADS = "vicidial_list"
 ARCHIVE = "vicidial_list_archive"
-
-EXACT_NUMBERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "decimal"})
 
 
 @dataclass(frozen=True)
@@ -26,41 +25,87 @@ class Column:
 
     name: str
     data_type: str
+    column_type: str
     charset: str | None
     collation: str | None
-    generated: bool
+    expression: str | None
+    """Of a generated column; ROW START or ROW END in a system-versioned table."""
+    privileges: frozenset[str]
+    """What the account may do with it: select, insert, update."""
     definition: str
+
+    @property
+    def generated(self) -> bool:
+        return self.expression is not None
+
+    @property
+    def full_definition(self) -> str:
+        """Return the definition for another table: with its charset, which would be that table's default, and no
+        AUTO_INCREMENT."""
+        definition = self.definition.replace(" AUTO_INCREMENT", "")
+        if self.charset is None or re.search(r"\bCOLLATE\b", definition):
+            return definition
+        charset = f" CHARACTER SET {self.charset} COLLATE {self.collation}"
+        bare = re.sub(r"\bCHARACTER SET \w+\s*", "", definition)
+        # The type ends at its closing bracket, and an enum's values may hold brackets of their own.
+        typed = re.match(r"`(?:[^`]|``)+` \w+(?:\((?:'(?:[^']|'')*'|[^')])*\))?", bare)
+        assert typed is not None, definition
+        return bare[: typed.end()] + charset + bare[typed.end() :]
+
+    @property
+    def attributes(self) -> str:
+        """Return the full definition without the name."""
+        return self.full_definition.removeprefix(identifier(self.name))
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """A foreign key that refers to one of the two tables, or from one of them to any table."""
+
+    schema: str
+    table: str
+    name: str
+    referenced_table: str
+    incoming: bool
+    """Whether it refers to one of the two tables."""
+    rules: frozenset[str]
+    """What it does when the row that it refers to is deleted or changed: RESTRICT, NO ACTION, CASCADE, SET NULL, SET
+    DEFAULT."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table. columns is keyed by the name in lower case: to MariaDB, the case of a column's name means nothing."""
+    """A table, with its columns by name, in their order."""
 
     name: str
     engine: str | None
+    is_view: bool
     transactional: bool
     columns: Mapping[str, Column]
+    hidden_columns: tuple[str, ...]
+    """Columns that the account may not see."""
     unique_columns: Mapping[str, str]
     """Columns that are each a unique key by itself, with the key's name: the primary key's, if it is that."""
     has_primary_key: bool
     on_one_node: bool = False
     """Whether this is a node of a cluster, and other nodes do not have the table's rows."""
 
+    def counterpart(self, column: Column) -> Column | None:
+        """Return the column that corresponds to one of another table: to MariaDB, the case of a column's name means
+        nothing."""
+        if column.name in self.columns:
+            return self.columns[column.name]
+        alike = [own for name, own in self.columns.items() if folded(name) == folded(column.name)]
+        return alike[0] if len(alike) == 1 else None
+
 
 @dataclass(frozen=True)
 class Problem:
-    """Why no lead can be copied whole, and the statement that mends it, if there is one."""
+    """What keeps leads from being moved, or what an administrator should know; and the statement that mends it, if there is
+    one."""
 
     message: str
     remedy: str | None = None
-
-
-class TablesDoNotFitError(Exception):
-    """No lead can be copied whole from the source to the target."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("; ".join(problem.message for problem in problems))
-        self.problems = problems
 
 
 @dataclass(frozen=True)
@@ -69,28 +114,55 @@ class TablePair:
 
     source: Table
     target: Table
-    not_in_use: tuple[str, ...] = ()
-    """Conditions under which nobody uses a lead of the source."""
+    leads_in_use: Mapping[str, str]
+    """The statements that find leads of the source in use, by the table and the column that tell it:
+    `vicidial_hopper.lead_id`."""
     skipped_tables: tuple[str, ...] = ()
     """Tables that could tell whether a lead is in use, and that this database does not have."""
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    """Those that the account can see."""
+    keep_reused: bool = True
+    """Whether leads are left alone whose lead_id belongs to another lead in the target."""
+    problems_to_read: tuple[Problem, ...] = ()
+    """Why leads cannot even be compared."""
+    problems: tuple[Problem, ...] = ()
+    """Why leads cannot be moved, those included; empty if they can."""
 
     @cached_property
-    def values(self) -> Mapping[str, str]:
-        """What the statements in sql/ are filled in with, lead_ids apart."""
-        columns = [identifier(name) for name, column in self.source.columns.items() if not self.target.columns[name].generated]
-        conditions = [same_data(column, self.target.columns[name]) for name, column in self.source.columns.items()]
-        return {
-            **names(self.source.name, self.target.name),
-            "source_key": identifier(self.source.unique_columns["lead_id"]),
-            "target_key": identifier(self.target.unique_columns["lead_id"]),
-            "columns": ", ".join(columns),
-            "assignments": ",\n    ".join(f"target.{column} = source.{column}" for column in columns if column != "`lead_id`"),
-            "same_data": "\n    AND ".join(conditions),
-            "differences": "CONCAT_WS(',',\n    "
-            + ",\n    ".join(f"IF({condition}, NULL, {number})" for number, condition in enumerate(conditions))
-            + "\n    )",
-            "not_in_use": "\n    AND ".join(self.not_in_use) or "TRUE",
-        }
+    def columns(self) -> tuple[tuple[Column, Column], ...]:
+        """The columns of the source, each with its counterpart in the target."""
+        pairs = ((column, self.target.counterpart(column)) for column in self.source.columns.values())
+        return tuple((column, copy) for column, copy in pairs if copy)
+
+    @cached_property
+    def missing(self) -> tuple[Column, ...]:
+        """The columns of the source that the target lacks."""
+        matched = {column.name for column, _ in self.columns}
+        # The number that a table of its own gives its rows is no data of a lead.
+        return tuple(
+            column
+            for name, column in self.source.columns.items()
+            if name not in matched and " AUTO_INCREMENT" not in column.definition
+        )
+
+    @cached_property
+    def differences(self) -> tuple[tuple[Column, Column], ...]:
+        """The columns that are made otherwise in the target, so that a value may not fit."""
+        return tuple(
+            (column, copy)
+            for column, copy in self.columns
+            if (column.attributes, column.collation) != (copy.attributes, copy.collation)
+        )
+
+    def in_use_query(self, lead_ids: str) -> str | None:
+        """Return the SELECT of the leads in use and what uses each, as `table.column`; None if nothing can tell."""
+        return (
+            "\nUNION ALL\n".join(
+                f"SELECT in_use.*, '{name}'\nFROM (\n{indent(statement.format(lead_ids=lead_ids), '    ')}\n) AS in_use"
+                for name, statement in self.leads_in_use.items()
+            )
+            or None
+        )
 
     @property
     def one_transaction(self) -> bool:
@@ -98,97 +170,55 @@ class TablePair:
         return self.source.transactional == self.target.transactional
 
     @cached_property
-    def differences(self) -> list[tuple[Column, Column, str]]:
-        """The columns that are made otherwise in the target, so that a value may not fit: as they are in the source and in the
-        target, and the statement that makes them alike."""
-        return [
-            (column, copy, f"ALTER TABLE {identifier(self.target.name)} MODIFY COLUMN {self._definition(column)}")
-            for name, column in self.source.columns.items()
-            if (copy := self.target.columns.get(name))
-            and (self._definition(column), column.collation) != (self._definition(copy), copy.collation)
-        ]
-
-    def problems(self) -> list[Problem]:
-        """Why no lead can be copied whole; empty if the tables fit."""
-        if views := [table.name for table in (self.source, self.target) if table.engine is None]:
-            return [Problem(f"{view} is no table that keeps rows, but a view") for view in views]
-        found = [
-            Problem(
-                f"{table.name} is {table.engine}: its rows are on this node of the cluster only",
-                f"ALTER TABLE {identifier(table.name)} ENGINE = InnoDB",
+    def values(self) -> Mapping[str, str]:
+        """What the statements in sql/ are filled in with, lead_ids apart."""
+        copied = [(identifier(column.name), identifier(copy.name)) for column, copy in self.columns if not copy.generated]
+        conditions = [same_data(column, copy) for column, copy in self.columns]
+        reused_condition = reused({column.name.lower(): (column, copy) for column, copy in self.columns})
+        return {
+            **names(self.source.name, self.target.name),
+            "source_key": identifier(self.source.unique_columns["lead_id"]),
+            "target_key": identifier(self.target.unique_columns["lead_id"]),
+            "source_columns": ", ".join(column for column, _ in copied),
+            "target_columns": ", ".join(copy for _, copy in copied),
+            "assignments": ",\n    ".join(
+                f"target.{copy} = source.{column}" for column, copy in copied if column.lower() != "`lead_id`"
+            ),
+            "same_data": "\n    AND ".join(conditions),
+            "differences": "CONCAT_WS(',',\n    "
+            + ",\n    ".join(f"IF({condition}, NULL, {number})" for number, condition in enumerate(conditions))
+            + "\n    )",
+            "reused": reused_condition,
+            "not_reused": f"({reused_condition}) IS NOT TRUE" if self.keep_reused else "TRUE",
+            "not_in_use": "\n    AND ".join(
+                f"NOT EXISTS (\n{indent(statement.format(lead_ids='source.lead_id'), ' ' * 8)}\n    )"
+                for statement in self.leads_in_use.values()
             )
-            for table in (self.source, self.target)
-            if table.on_one_node
-        ]
-        found += [
-            Problem(
-                f"lead_id is no unique key of {table.name}: a lead could be in it twice",
-                f"ALTER TABLE {identifier(table.name)} ADD "
-                + ("UNIQUE KEY" if table.has_primary_key else "PRIMARY KEY")
-                + " (`lead_id`)",
-            )
-            for table in (self.source, self.target)
-            if "lead_id" not in table.unique_columns
-        ]
-        for name, column in self.source.columns.items():
-            copy = self.target.columns.get(name)
-            if copy is None:
-                found.append(
-                    Problem(
-                        f"{self.target.name} lacks the column {column.name}",
-                        f"ALTER TABLE {identifier(self.target.name)} ADD COLUMN {self._definition(column)}",
-                    )
-                )
-            elif (column.data_type == "timestamp") != (copy.data_type == "timestamp"):
-                # A TIMESTAMP is an instant, a DATETIME what a clock on a wall shows: a copy would mean another time.
-                found.append(
-                    Problem(
-                        f"{column.name} is {column.data_type.upper()} in {self.source.name} "
-                        f"and {copy.data_type.upper()} in {self.target.name}",
-                        f"ALTER TABLE {identifier(self.target.name)} MODIFY COLUMN {self._definition(column)}",
-                    )
-                )
-        return found
+            or "TRUE",
+            "staged_definition": self._staged_definition,
+            "staged_engine": self.target.engine or "",
+            "foreign_key_checks": str(int(bool(self.foreign_keys))),
+        }
 
-    @staticmethod
-    def _definition(column: Column) -> str:
-        """The column's definition, its charset spelled out: left out, it would be the other table's default."""
-        definition = column.definition.replace(" AUTO_INCREMENT", "")
-        if column.charset is None or re.search(r"\bCOLLATE\b", definition):
-            return definition
-        charset = f" CHARACTER SET {column.charset} COLLATE {column.collation}"
-        bare = re.sub(r"\bCHARACTER SET \w+\s*", "", definition)
-        # The type ends at its closing bracket, and an enum's values may hold brackets of their own.
-        typed = re.match(r"`(?:[^`]|``)+` \w+(?:\((?:'(?:[^']|'')*'|[^')])*\))?", bare)
-        assert typed is not None, definition
-        return bare[: typed.end()] + charset + bare[typed.end() :]
+    @property
+    def _staged_definition(self) -> str:
+        """The columns of a table that holds what the target would hold of a lead.
+
+        CREATE TABLE ... LIKE would copy too much: MariaDB makes no temporary table with partitions, a FULLTEXT index or system
+        versioning.
+        """
+        definitions = [column.full_definition for column in self.target.columns.values()]
+        columns = [re.sub(r" WITH(OUT)? SYSTEM VERSIONING\b", "", definition) for definition in definitions]
+        return ",\n    ".join([*columns, "PRIMARY KEY (`lead_id`)"])
 
 
-def same_data(source: Column, target: Column) -> str:
-    """The condition under which a column holds the same data in both tables: byte for byte, NULL equal to NULL only.
-
-    - Text is compared as bytes, since collations call different texts equal ('josé' and 'JOSE', 'a' and 'a '). Where the
-      charsets differ, each side must be what the other becomes when it is converted: this way a character that one charset
-      lacks, and that became '?', is seen whichever side it was lost on.
-    - Other values of one type, and exact numbers of different ones, are compared as they are.
-    - Whatever else a site has made of a column must be equal both as values and as text: '12abc' equals 12 as a value, and
-      two FLOATs that differ may print the same.
-    """
-    left, right = f"source.{identifier(source.name)}", f"target.{identifier(target.name)}"
-    if source.charset and target.charset:
-        if source.charset == target.charset:
-            return f"BINARY {left} <=> BINARY {right}"
-        return (
-            f"(BINARY CONVERT({left} USING {target.charset}) <=> BINARY {right}"
-            f" AND BINARY {left} <=> BINARY CONVERT({right} USING {source.charset}))"
-        )
-    if source.data_type == target.data_type or {source.data_type, target.data_type} <= EXACT_NUMBERS:
-        return f"{left} <=> {right}"
-    return f"({left} <=> {right} AND BINARY {left} <=> BINARY {right})"
+def folded(name: str) -> str:
+    """Return a name in lower case as MariaDB has it: each character becomes one character."""
+    return "".join(character.lower()[0] for character in name)
 
 
 def names(source: str, target: str, *others: str) -> dict[str, str]:
-    """The values that are known before the tables are read."""
+    """Return the values that are known before the tables are read."""
     return {
         "source": identifier(source),
         "target": identifier(target),

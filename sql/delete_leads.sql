@@ -1,6 +1,7 @@
 -- compare-delete: deletes a lead from the source only if the target holds it with the same data in every column, and if
 -- nobody uses it. Both are looked at in this very statement, so that no write can come in between. STRAIGHT_JOIN: first the
--- leads of the batch, then the copy of each; in the other order, a lead that is not in the batch could be locked or waited for.
+-- leads of the batch, then the copy of each; in the other order, a lead that is not in the batch could be locked or waited
+-- for.
 DELETE source
 FROM {source} AS source FORCE INDEX ({source_key})
 STRAIGHT_JOIN {target} AS target FORCE INDEX ({target_key}) ON target.lead_id = source.lead_id

@@ -1,5 +1,5 @@
 -- insert-ignore: copies the leads that the target does not hold yet. IGNORE leaves a lead that is there as it is.
-INSERT IGNORE INTO {target} ({columns})
-SELECT {columns}
+INSERT IGNORE INTO {target} ({target_columns})
+SELECT {source_columns}
 FROM {source} FORCE INDEX ({source_key})
 WHERE lead_id IN ({lead_ids})

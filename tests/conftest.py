@@ -83,7 +83,7 @@ def new_database(mariadb: PrivateMariaDB) -> NewDatabase:
             if engine not in templates:
                 create_database(mariadb, template)
                 migrate(mariadb.url(template), "head", "-x", f"engine={engine}")
-                cursor.execute(f"SHOW TABLES FROM {template} LIKE 'vicidial%'")
+                cursor.execute(f"SHOW TABLES FROM {template} WHERE Tables_in_{template} <> 'alembic_version'")
                 templates[engine] = [table for (table,) in cursor.fetchall()]
             create_database(mariadb, name)
             for table in templates[engine]:

@@ -8,6 +8,11 @@ from typing import Any
 Leads = dict[int, Any]
 
 
+def is_reused(live: Any, archived: Any) -> bool:
+    """Whether the rows of one lead_id are two leads: another entry_date and another phone_number, in Vicidial's order of columns."""
+    return all(live[at] is not None and archived[at] is not None and live[at] != archived[at] for at in (1, 11))
+
+
 def archive(
     live: Leads, archived: Leads, body: dict[str, Any], fits: Callable[[Any], bool] = lambda _: True
 ) -> tuple[int, dict[str, Any], Leads, Leads]:
@@ -21,10 +26,11 @@ def archive(
         return 404, error, live, archived
     after = dict(archived)
     present = sorted(lead_id for lead_id in lead_ids if lead_id in live)
+    reused = [lead_id for lead_id in present if lead_id in archived and is_reused(live[lead_id], archived[lead_id])]
     if body["insert_leads"]:
         after |= {lead_id: live[lead_id] for lead_id in present if lead_id not in archived and fits(live[lead_id])}
     if body["update_leads"]:
-        after |= {lead_id: live[lead_id] for lead_id in present if lead_id in archived}
+        after |= {lead_id: live[lead_id] for lead_id in present if lead_id in archived and lead_id not in reused}
     same = [lead_id for lead_id in present if after.get(lead_id) == live[lead_id]]
     gone = same if body["delete_leads"] else []
     result = {
@@ -34,6 +40,7 @@ def archive(
         "update_count": sum(after[lead_id] != archived[lead_id] for lead_id in archived),
         "delete_count": len(gone),
         "remaining_lead_ids": [lead_id for lead_id in present if lead_id not in gone] if body["delete_leads"] else [],
+        "reused_lead_ids": reused,
     }
     return 200, result, {lead_id: row for lead_id, row in live.items() if lead_id not in gone}, after
 

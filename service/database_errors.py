@@ -1,0 +1,99 @@
+"""What MariaDB's error numbers mean here: whether to try again, whether one lead is the reason, whether anything was
+changed."""
+
+from __future__ import annotations
+
+NO_SUCH_COLUMN = 1054
+NO_SUCH_TABLE = 1146
+NO_SUCH_KEY = 1176
+DEADLOCK = 1213
+UNKNOWN_VARIABLE = 1193
+
+TRANSIENT_ERRORS = {
+    1020: "record has changed since last read",
+    NO_SUCH_COLUMN: "unknown column: it was there when the tables were read",
+    NO_SUCH_KEY: "unknown key: it was there when the tables were read",
+    1205: "lock wait timeout",
+    DEADLOCK: "deadlock, or a certification conflict in a cluster",
+    1412: "table definition has changed",
+    2006: "server has gone away",
+    2013: "lost connection to server",
+}
+"""Error numbers after which the same transaction may succeed at once."""
+
+ROW_ERRORS = {
+    1048: "a trigger sets a column to NULL that cannot be",
+    1062: "duplicate key, in a trigger",
+    1264: "out of range, in a trigger",
+    1292: "truncated value, in a trigger",
+    1366: "wrong value, in a trigger",
+    1406: "data too long, in a trigger",
+    1442: "a trigger changes a table that the statement uses",
+    1451: "a foreign key refers to the row",
+    1452: "a foreign key of the row refers to nothing",
+    1644: "a trigger refuses the row",
+    1690: "a generated column is out of range",
+    4025: "a CHECK constraint fails",
+}
+"""Error numbers that one row of a statement causes: the statement succeeds for the others."""
+
+STATEMENT_ERRORS = frozenset(
+    {
+        *TRANSIENT_ERRORS,
+        NO_SUCH_TABLE,
+        1021,  # disk full
+        1026,  # error writing a file
+        1030,  # error of the storage engine
+        1037,  # out of memory
+        1038,  # out of sort memory
+        1041,  # out of memory
+        1044,  # access denied to the database
+        1047,  # a cluster's node that is not ready
+        1053,  # the server shuts down
+        1064,  # syntax
+        1114,  # table full
+        1142,  # access denied to a table
+        1143,  # access denied to a column
+        1153,  # a packet larger than max_allowed_packet
+        1194,  # table marked as crashed
+        1195,  # table crashed, and its repair failed
+        1197,  # the binary log's cache is too small
+        1206,  # the lock table is full
+        1290,  # the server is read only
+        1317,  # interrupted
+        1792,  # the transaction is read only
+        1836,  # the engine is read only
+        1927,  # the connection was killed
+        1969,  # max_statement_time
+    }
+)
+"""Error numbers that have nothing to do with a row: each lead of the statement would meet them."""
+
+
+class DatabaseError(Exception):
+    """The database could not do it.
+
+    code is MariaDB's error number, None where it gave none; outcome_known says whether it is certain that nothing was changed.
+    """
+
+    def __init__(self, message: str, code: int | None = None, outcome_known: bool = True, retry: bool = False) -> None:
+        """retry: whether the same transaction may succeed at once, whatever the code."""
+        super().__init__(message)
+        self.code = code
+        self.outcome_known = outcome_known
+        self._retry = retry
+
+    @property
+    def from_server(self) -> bool:
+        """Whether the server answered and refused. Its client libraries number what they could not send from 2000 to 2999."""
+        return self.code is not None and not 2000 <= self.code < 3000
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same transaction may succeed at once."""
+        return self._retry or self.code in TRANSIENT_ERRORS
+
+    @property
+    def may_be_of_a_row(self) -> bool:
+        """Whether a single row may be the reason: the same statement may succeed for the other rows."""
+        return self.from_server and self.code not in STATEMENT_ERRORS

@@ -1,0 +1,108 @@
+"""Whether leads can be archived and brought back, what keeps them from it, and what an administrator should know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from service.database import Database, Transaction
+from service.database_errors import NO_SUCH_TABLE, DatabaseError
+from service.preconditions import NotReadyError, server_problem
+from service.statements import Statements, identifier
+from service.table_reader import TableReader
+from service.tables import ARCHIVE, LEADS, Problem, TablePair
+
+OPERATIONS = ("archive", "dearchive")
+LARGEST_LEAD_ID = 4294967295
+
+
+@dataclass(frozen=True)
+class Obstacle(Problem):
+    """A problem, and the operations that it keeps from working."""
+
+    operations: tuple[str, ...] = OPERATIONS
+
+
+@dataclass(frozen=True)
+class State:
+    """What a look at the database showed."""
+
+    obstacles: tuple[Obstacle, ...] = ()
+    notes: tuple[Problem, ...] = ()
+    """What keeps nothing from working."""
+    skipped_tables: tuple[str, ...] = ()
+
+
+class Readiness:
+    """Looks at the two tables, both ways."""
+
+    def __init__(
+        self, database: Database, statements: Statements, archive_reader: TableReader, dearchive_reader: TableReader
+    ) -> None:
+        self._database = database
+        self._statements = statements
+        self._readers = dict(zip(OPERATIONS, (archive_reader, dearchive_reader), strict=True))
+
+    async def look(self, seconds: float) -> State:
+        """Return the state as it is now, all of it read anew. Raises DatabaseError for what obstacle() turns into words."""
+        return await self._database.attempt(self.look_in, seconds, lambda _: None)
+
+    async def look_in(self, transaction: Transaction) -> State:
+        """Return the same, given a transaction."""
+        obstacles: dict[str, Obstacle] = {}
+        for operation, reader in self._readers.items():
+            reader.invalidate()
+            try:
+                await reader.read(transaction)
+            except NotReadyError as error:
+                for problem in error.problems:
+                    known = obstacles.get(problem.message, Obstacle(problem.message, problem.remedy, ()))
+                    obstacles[problem.message] = replace(known, operations=(*known.operations, operation))
+        pair = self._readers["archive"].cached
+        assert pair is not None
+        notes = [] if obstacles else [*await self._reused_note(transaction, pair), *order_note(pair)]
+        return State(tuple(obstacles.values()), tuple(notes), pair.skipped_tables)
+
+    async def _reused_note(self, transaction: Transaction, pair: TablePair) -> list[Problem]:
+        """Return a note if vicidial_list is about to give a new lead the lead_id of an archived one."""
+        lead_id = next(column for name, column in pair.source.columns.items() if name.lower() == "lead_id")
+        if " AUTO_INCREMENT" not in lead_id.definition:
+            return []
+        values = {"table": identifier(ARCHIVE)}
+        ((highest,),) = await transaction.select(self._statements.fill("highest_lead_id", values))
+        following = self._readers["archive"].auto_increments[LEADS]
+        if highest is None or following > highest:
+            return []
+        message = (
+            f"the next new lead of {LEADS} gets the lead_id {following}, and the archive holds leads up to {highest}: "
+            "two leads could share a lead_id"
+        )
+        if highest >= LARGEST_LEAD_ID:
+            return [Problem(message)]
+        return [Problem(message, f"ALTER TABLE {identifier(LEADS)} AUTO_INCREMENT = {highest + 1}")]
+
+
+def order_note(pair: TablePair) -> list[Problem]:
+    """Return a note if the columns of the two tables stand in another order."""
+    order = [copy.name for _, copy in pair.columns]
+    if list(pair.target.columns) == order:
+        return []
+    places = ["FIRST", *(f"AFTER {identifier(name)}" for name in order)]
+    moves = ", ".join(
+        f"MODIFY COLUMN {copy.definition} {place}" for (_, copy), place in zip(pair.columns, places, strict=False)
+    )
+    message = (
+        f"the columns of {pair.target.name} stand in another order than those of {pair.source.name}: Vicidial's own "
+        "lead_dearchive copies them by position, into the wrong columns"
+    )
+    return [Problem(message, f"ALTER TABLE {identifier(pair.target.name)} {moves}")]
+
+
+def obstacle(error: DatabaseError) -> Obstacle:
+    """Return what may be said of an error to anybody who asks; the log has all of it."""
+    if problem := server_problem(error):
+        return Obstacle(problem.message, problem.remedy)
+    if error.code == NO_SUCH_TABLE:
+        return Obstacle(str(error))
+    if error.from_server:
+        return Obstacle("the database refuses; the log says why")
+    return Obstacle("the database does not answer")

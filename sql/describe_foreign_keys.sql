@@ -1,0 +1,9 @@
+-- The foreign keys that refer to one of the two tables, from whatever database, and those of the two tables, as far as the
+-- account may see them; and what each does when the row that it refers to is deleted or changed.
+SELECT constraint_schema, table_name, constraint_name, referenced_table_name,
+    unique_constraint_schema = DATABASE() AND referenced_table_name IN ({table_names}),
+    delete_rule, update_rule
+FROM information_schema.referential_constraints
+WHERE unique_constraint_schema = DATABASE() AND referenced_table_name IN ({table_names})
+    OR constraint_schema = DATABASE() AND table_name IN ({table_names})
+ORDER BY constraint_schema, table_name, constraint_name

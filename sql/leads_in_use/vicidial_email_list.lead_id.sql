@@ -1,0 +1,6 @@
+-- Leads whose e-mail waits for an agent, or is being answered. Deleted, its disposition would be lost.
+SELECT lead_id
+FROM vicidial_email_list
+WHERE lead_id IN ({lead_ids})
+    AND status IN ('NEW', 'QUEUE', 'INCALL')
+    AND direction = 'INBOUND'

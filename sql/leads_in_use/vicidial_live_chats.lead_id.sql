@@ -1,0 +1,5 @@
+-- Leads whose chat waits for an agent or goes on. Deleted, its disposition would be lost.
+SELECT lead_id
+FROM vicidial_live_chats
+WHERE lead_id IN ({lead_ids})
+    AND status IN ('WAITING', 'LIVE')

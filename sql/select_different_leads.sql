@@ -1,0 +1,11 @@
+-- The leads whose copy update_leads would refresh. Asked before it where the target cannot roll back, so that it is known how
+-- many it changed even if a row makes it fail.
+SELECT target.lead_id
+FROM {target} AS target FORCE INDEX ({target_key})
+STRAIGHT_JOIN {source} AS source FORCE INDEX ({source_key}) ON source.lead_id = target.lead_id
+WHERE target.lead_id IN ({lead_ids})
+    AND NOT (
+    {same_data}
+    )
+    AND {not_reused}
+ORDER BY target.lead_id
