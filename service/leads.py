@@ -75,7 +75,7 @@ class LeadsEndpoint(HTTPEndpoint):
             logger.warning("database error", error=str(error), code=error.code, outcome_known=error.outcome_known)
             raise refusal_for(error) from error
         except NotReadyError as error:
-            logger.error("not ready", problems=[asdict(problem) for problem in error.problems])
+            logger.error("tables do not fit", problems=[asdict(problem) for problem in error.problems])
             raise refusal_for(error) from error
 
     def refuse(self, service: Service) -> None:

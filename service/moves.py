@@ -130,12 +130,18 @@ class Mover:
         """Return what process() sends for these leads, all flags being true, as a script that can be read or run."""
         self._tables.invalidate()
         pair = await self._tables.read(transaction)
-        values = {**pair.values, "lead_ids": integers(lead_ids)}
+        in_use_query = pair.in_use_query(integers(lead_ids))
+        uses = dict(await transaction.select(in_use_query)) if in_use_query else {}
+        header = "".join(f"-- {lead_id} is in use ({uses[lead_id]}): left alone.\n" for lead_id in sorted(uses))
+        moved = [lead_id for lead_id in lead_ids if lead_id not in uses]
+        if not moved:
+            return header
+        values = {**pair.values, "lead_ids": integers(moved)}
         order = ["select_leads", "look_at_copies", "insert_leads", "update_leads", "delete_leads", "select_leads"]
         between = "" if pair.one_transaction else "COMMIT;\n\nSTART TRANSACTION;\n\n"
         statements = between.join(f"{self._statements.fill(name, values)};\n\n" for name in order)
         checks = self._statements.fill("set_foreign_key_checks", values)
-        return f"{checks};\n\nSTART TRANSACTION;\n\n{statements}COMMIT;\n"
+        return f"{header}{checks};\n\nSTART TRANSACTION;\n\n{statements}COMMIT;\n"
 
     async def _look(self, transaction: Transaction, asked: LeadIDs) -> Seen:
         """Look at both tables, which nobody can alter from here on.

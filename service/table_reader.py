@@ -55,6 +55,7 @@ class TableReader:
         ]
         """The statements whose answers tell whether anything has changed."""
         self._definitions: tuple[str, ...] = ()
+        self._tried = False
         self._skipped: dict[str, str] = {}
         self._grants = Grants("", "@")
         self.cached: TablePair | None = None
@@ -84,17 +85,19 @@ class TableReader:
             self.cached is None
             or self.cached.problems  # they may be mended by now
             or unchanging != self._definitions
+            or (to_write and not self._tried)
             or await self._appeared(transaction)
         ):
-            self.cached = await self._describe(transaction, definitions)
+            self.cached = await self._describe(transaction, definitions, try_batch=to_write)
+            self._tried = to_write
             self._definitions = unchanging
         problems = self.cached.problems if to_write else self.cached.problems_to_read
         if problems:
             raise NotReadyError(problems)
         return self.cached
 
-    async def _describe(self, transaction: Transaction, definitions: Sequence[str]) -> TablePair:
-        """Read all of it, and try all that a batch will do."""
+    async def _describe(self, transaction: Transaction, definitions: Sequence[str], *, try_batch: bool) -> TablePair:
+        """Read all of it, and try all that a batch will do, which a transaction that is read only does not allow."""
         values = names(self.source, self.target)
         (
             tables,
@@ -128,7 +131,7 @@ class TableReader:
             *session_problems(int(largest_packet), bool(by_statement)),
             *foreign_key_problems(pair, bool(sees_all), grants.account),
         ]
-        if not problems:
+        if try_batch and not problems:
             to_write += await self._try_batch(transaction, pair, grants, bool(on_cluster))
         return replace(pair, problems_to_read=tuple(problems), problems=(*problems, *to_write))
 

@@ -15,8 +15,8 @@ LIST, ARCHIVE = "vicidial_list", "vicidial_list_archive"
 
 def lead(lead_id: int, **facts: Any) -> dict[str, Any]:
     """What is said of a lead: that it is nowhere, unless facts say otherwise."""
-    nowhere = {"in_list": False, "in_archive": False, "identical": False, "different_columns": [], "in_use": False}
-    return {"lead_id": lead_id, **nowhere, **facts}
+    nowhere = {"in_list": False, "in_archive": False, "identical": False, "different_columns": [], "reused": False}
+    return {"lead_id": lead_id, **nowhere, "used_by": [], **facts, "in_use": bool(facts.get("used_by"))}
 
 
 @pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
@@ -24,7 +24,8 @@ def test_a_lead_in_each_state(tables: Tables, api: Api) -> None:
     tables.live(0, 2, 3, 4)
     tables.archived(1, 2)
     tables.archived(3, status="new", comments="x", modify_date="2020-01-01 00:00:00")
-    tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (4)")
+    tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (4), (4)")
+    tables.execute("INSERT INTO vicidial_callbacks (lead_id, status) VALUES (4, 'TFHCCL'), (1, 'ACTIVE')")
     before = tables.both()
 
     response = api.compare([4, 5, 3, 2, 1, 0])
@@ -33,7 +34,7 @@ def test_a_lead_in_each_state(tables: Tables, api: Api) -> None:
     assert response.json() == {
         "message": "leads were compared",
         "leads": [
-            lead(4, in_list=True, in_use=True),
+            lead(4, in_list=True, used_by=["vicidial_callbacks.lead_id", "vicidial_hopper.lead_id"]),
             lead(5),
             lead(3, in_list=True, in_archive=True, different_columns=["modify_date", "status", "comments"]),
             lead(2, in_list=True, in_archive=True, identical=True),
@@ -70,8 +71,8 @@ def test_it_says_what_archiving_then_does(tables: Tables, new_api: Callable[...,
     answer = api.archive_all(list(range(1, 13))).json()
 
     assert answer["select_count"] == sum(lead["in_list"] for lead in leads)
-    assert answer["insert_count"] == sum(lead["in_list"] and not lead["in_archive"] for lead in leads)
-    assert answer["update_count"] == sum(bool(lead["different_columns"]) for lead in leads)
+    assert answer["insert_count"] == sum(not lead["in_use"] and not lead["in_archive"] for lead in leads)
+    assert answer["update_count"] == sum(not lead["in_use"] and bool(lead["different_columns"]) for lead in leads)
     assert answer["delete_count"] == sum(lead["in_list"] and not lead["in_use"] for lead in leads)
     assert answer["remaining_lead_ids"] == [lead["lead_id"] for lead in leads if lead["in_use"]]
     assert answer["remaining_lead_ids"] == ([1, 4, 7, 8] if leads_in_use == "keep" else [])

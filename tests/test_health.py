@@ -24,9 +24,14 @@ def problems(api: Api) -> list[dict[str, Any]]:
     return found
 
 
+def obstacle(message: str, remedy: str | None = None, *operations: str) -> dict[str, Any]:
+    """What is said of a problem that keeps these operations from working; both, if none is given."""
+    return {"message": message, "remedy": remedy, "operations": list(operations) or ["archive", "dearchive"]}
+
+
 def test_a_service_that_can_archive_is_alive_and_ready(tables: Tables, api: Api) -> None:
     assert api.get("/livez").json() == {"message": "alive"}
-    assert api.get("/readyz").json() == {"message": "ready", "problems": [], "skipped_tables": []}
+    assert api.get("/readyz").json() == {"message": "ready", "problems": [], "notes": [], "skipped_tables": []}
     assert tables.both() == ({}, {})
 
 
@@ -36,7 +41,7 @@ def test_without_a_database_the_service_is_alive_but_not_ready(tables: Tables, n
     api = new_api(DATABASE_URL=f"mysql+asyncmy://user:secret-password@127.0.0.1:{free_port()}/{tables.database}")
 
     assert api.get("/livez").status_code == 200
-    assert problems(api) == [{"message": "the database does not answer", "remedy": None}]
+    assert problems(api) == [obstacle("the database does not answer")]
     response = api.archive_all([1])
     assert response.status_code == 503
     assert response.headers["Retry-After"] == "5"
@@ -48,7 +53,7 @@ def test_without_a_database_the_service_is_alive_but_not_ready(tables: Tables, n
 def test_what_the_database_says_when_it_refuses_is_for_the_log_only(tables: Tables, new_api: Callable[..., Api]) -> None:
     api = new_api(DATABASE_URL=tables.url.replace("//vicidial:", "//nobody:"))
 
-    assert problems(api) == [{"message": "the database refuses; the log says why", "remedy": None}]
+    assert problems(api) == [obstacle("the database refuses; the log says why")]
 
 
 @pytest.mark.parametrize("table", [LIST, ARCHIVE])
@@ -56,7 +61,7 @@ def test_a_missing_table(tables: Tables, api: Api, table: str) -> None:
     assert problems(api) == []
     tables.execute(f"RENAME TABLE {table} TO elsewhere")
 
-    assert problems(api) == [{"message": f"Table '{tables.database}.{table}' doesn't exist", "remedy": None}]
+    assert problems(api) == [obstacle(f"Table '{tables.database}.{table}' doesn't exist")]
 
     tables.execute(f"RENAME TABLE elsewhere TO {table}")
     assert problems(api) == []
@@ -160,7 +165,7 @@ def test_tables_that_could_tell_of_leads_in_use_and_are_not_there_are_named(
 
     answer = new_api(LEADS_IN_USE=leads_in_use).get("/readyz").json()
 
-    assert answer == {"message": "ready", "problems": [], "skipped_tables": skipped}
+    assert answer == {"message": "ready", "problems": [], "notes": [], "skipped_tables": skipped}
 
 
 def test_a_table_that_is_gone_for_a_while_is_looked_at_again_when_it_is_back(tables: Tables, api: Api) -> None:

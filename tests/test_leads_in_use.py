@@ -1,4 +1,4 @@
-"""Leads that Vicidial is working with are copied and synchronised as asked, but not deleted."""
+"""Leads that Vicidial is working with are left alone by a batch that deletes: not copied, not refreshed, not deleted."""
 
 from __future__ import annotations
 
@@ -10,6 +10,26 @@ import pytest
 from api import Api
 from tables import Tables
 
+TABLES = [
+    "quality_control_queue",
+    "vicidial_auto_calls",
+    "vicidial_callbacks",
+    "vicidial_email_list",
+    "vicidial_hopper",
+    "vicidial_inbound_callback_queue",
+    "vicidial_live_agents",
+    "vicidial_live_chats",
+]
+
+
+def queued(status: str) -> str:
+    return f"INSERT INTO vicidial_inbound_callback_queue (lead_id, group_id, icbq_status) VALUES (2, 'in', '{status}')"
+
+
+def email(status: str, direction: str) -> str:
+    return f"INSERT INTO vicidial_email_list (lead_id, status, direction) VALUES (2, '{status}', '{direction}')"
+
+
 IN_USE = {
     "an agent talks to it": "INSERT INTO vicidial_live_agents (lead_id) VALUES (2)",
     "an agent previews it": "INSERT INTO vicidial_live_agents (lead_id, preview_lead_id) VALUES (0, 2)",
@@ -18,10 +38,47 @@ IN_USE = {
     "it is in the hopper": "INSERT INTO vicidial_hopper (lead_id, status) VALUES (2, 'READY')",
     "a callback is due": "INSERT INTO vicidial_callbacks (lead_id, status) VALUES (2, 'ACTIVE')",
     "a callback is going on": "INSERT INTO vicidial_callbacks (lead_id, status) VALUES (2, 'LIVE')",
+    "a callback is held back": "INSERT INTO vicidial_callbacks (lead_id, status) VALUES (2, 'TFHCCL')",
+    "a caller waits in a queue": queued("NEW"),
+    "a queued caller is being called": queued("SENDING"),
+    "a queued caller is on the line": queued("LIVE"),
+    "a queued caller waits for the morning": queued("NOCALLTIME"),
+    "an e-mail is new": email("NEW", "INBOUND"),
+    "an e-mail is queued": email("QUEUE", "INBOUND"),
+    "an e-mail is being answered": email("INCALL", "INBOUND"),
+    "a chat waits": "INSERT INTO vicidial_live_chats (lead_id, status) VALUES (2, 'WAITING')",
+    "a chat goes on": "INSERT INTO vicidial_live_chats (lead_id, status) VALUES (2, 'LIVE')",
+    "quality control has claimed it": "INSERT INTO quality_control_queue (lead_id, qc_status) VALUES (2, 'CLAIMED')",
 }
 
-NOT_IN_USE = {
+NOT_TABLES = [
+    "quality_control_queue",
+    "vicidial_auto_calls",
+    "vicidial_callbacks",
+    "vicidial_email_list",
+    "vicidial_hopper",
+    "vicidial_inbound_callback_queue",
+    "vicidial_live_agents",
+    "vicidial_live_chats",
+]
+
+
+def queued(status: str) -> str:
+    return f"INSERT INTO vicidial_inbound_callback_queue (lead_id, group_id, icbq_status) VALUES (2, 'in', '{status}')"
+
+
+def email(status: str, direction: str) -> str:
+    return f"INSERT INTO vicidial_email_list (lead_id, status, direction) VALUES (2, '{status}', '{direction}')"
+
+
+IN_USE = {
     "a callback is over": "INSERT INTO vicidial_callbacks (lead_id, status) VALUES (2, 'INACTIVE')",
+    "a queued caller was called": queued("SENT"),
+    "a queued caller has given up": queued("EXPIRED"),
+    "an e-mail was answered": email("DONE", "INBOUND"),
+    "an e-mail was sent": email("NEW", "OUTBOUND"),
+    "a chat is over": "INSERT INTO vicidial_live_chats (lead_id, status) VALUES (2, 'DONE'), (NULL, 'LIVE')",
+    "quality control is done": "INSERT INTO quality_control_queue (lead_id, qc_status) VALUES (2, 'FINISHED'), (NULL, 'CLAIMED')",
     "a callback is of no lead": "INSERT INTO vicidial_callbacks (lead_id, status) VALUES (NULL, 'ACTIVE')",
     "another lead is in use": "INSERT INTO vicidial_hopper (lead_id) VALUES (22)",
     "agents are idle": "INSERT INTO vicidial_live_agents (lead_id, preview_lead_id) VALUES (0, NULL)",
@@ -30,10 +87,13 @@ NOT_IN_USE = {
 
 @pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
 @pytest.mark.parametrize("use", IN_USE.values(), ids=IN_USE.keys())
-def test_a_lead_in_use_is_copied_but_stays(tables: Tables, api: Api, use: str) -> None:
+@pytest.mark.parametrize("stale", [False, True], ids=["not archived", "with a stale copy"])
+def test_a_lead_in_use_is_left_alone_as_a_whole(tables: Tables, api: Api, use: str, stale: bool) -> None:
     tables.live(1, 2, 3)
     tables.archived(3, status="NEW")
-    before, _ = tables.both()
+    if stale:
+        tables.archived(2, status="NEW")
+    live, archived = tables.both()
     tables.execute(use)
 
     response = api.archive_all([1, 2, 3])
@@ -41,12 +101,27 @@ def test_a_lead_in_use_is_copied_but_stays(tables: Tables, api: Api, use: str) -
     assert response.json() == {
         "message": "lead_ids batch was successfully processed",
         "select_count": 3,
-        "insert_count": 2,
+        "insert_count": 1,
         "update_count": 1,
         "delete_count": 2,
         "remaining_lead_ids": [2],
+        "reused_lead_ids": [],
     }
-    assert tables.both() == ({2: before[2]}, before)
+    lead = live.pop(2)
+    assert tables.both() == ({2: lead}, {**archived, **live})
+
+
+@pytest.mark.parametrize("use", IN_USE.values(), ids=IN_USE.keys())
+def test_a_lead_in_use_is_copied_by_a_batch_that_deletes_nothing(tables: Tables, api: Api, use: str) -> None:
+    tables.live(1, 2)
+    tables.archived(1, status="NEW")
+    live, _ = tables.both()
+    tables.execute(use)
+
+    answer = api.archive({**api.ALL, "delete_leads": False, "lead_ids": [1, 2]}).json()
+
+    assert (answer["insert_count"], answer["update_count"], answer["delete_count"]) == (1, 1, 0)
+    assert (answer["remaining_lead_ids"], tables.both()) == ([], (live, live))
 
 
 @pytest.mark.parametrize("use", IN_USE.values(), ids=IN_USE.keys())
@@ -73,15 +148,15 @@ def test_a_lead_that_is_not_in_use_is_deleted(tables: Tables, api: Api, use: str
     assert tables.both() == ({}, before)
 
 
-@pytest.mark.parametrize("missing", ["vicidial_hopper", "vicidial_live_agents", "vicidial_auto_calls", "vicidial_callbacks"])
+@pytest.mark.parametrize("missing", TABLES)
 def test_a_table_that_the_database_does_not_have_is_skipped(tables: Tables, api: Api, missing: str) -> None:
     tables.execute(f"DROP TABLE {missing}")
     tables.live(1, 2)
     tables.execute(next(use for use in IN_USE.values() if missing not in use))
 
-    assert api.get("/readyz").json() == {"message": "ready", "problems": [], "skipped_tables": [missing]}
+    assert api.get("/readyz").json() == {"message": "ready", "problems": [], "notes": [], "skipped_tables": [missing]}
     assert api.archive_all([1, 2]).json()["remaining_lead_ids"] == [2]
-    assert tables.ids() == ([2], [1, 2])
+    assert tables.ids() == ([2], [1])
 
 
 def test_a_table_that_is_dropped_while_the_service_runs(tables: Tables, api: Api) -> None:

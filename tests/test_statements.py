@@ -98,11 +98,11 @@ def test_a_statement_or_a_value_that_is_not_there_is_an_error(folder: Path) -> N
 
 
 def test_what_is_filled_in_is_not_looked_at_again(folder: Path) -> None:
-    (folder / "new.sql").write_text("SELECT {columns} FROM {source}")
+    (folder / "new.sql").write_text("SELECT {assignments} FROM {source}")
 
-    filled = Statements.load(folder).fill("new", {"columns": "`{source}`", "source": "`{columns}`"})
+    filled = Statements.load(folder).fill("new", {"assignments": "`{source}`", "source": "`{assignments}`"})
 
-    assert filled == "SELECT `{source}` FROM `{columns}`"
+    assert filled == "SELECT `{source}` FROM `{assignments}`"
 
 
 @pytest.mark.parametrize(("name", "quoted"), [("a", "`a`"), ("a`b", "`a``b`"), ("`", "````"), ("a b;--", "`a b;--`")])
@@ -172,9 +172,10 @@ def test_the_printed_statements_archive_the_leads_that_are_named_and_no_others(
     rows = run_script(printed.stdout)
 
     gone = {lead_id: live.pop(lead_id) for lead_id in (4711, 4713)}
-    assert tables.both() == (live, {**gone, 4712: archived[4712], 4714: live[4714]})
-    # The leads that were there, the one that the archive had, and the one that stayed.
-    assert rows.split() == ["4711", "4713", "4714", "4711", "4714"]
+    assert tables.both() == (live, {**gone, 4712: archived[4712]})
+    # The leads that were there, the one that the archive had, and that its copy is no other lead's; 4714 is in use.
+    assert rows.split() == ["4711", "4713", "4711", "NULL"]
+    assert "-- 4714 is in use (vicidial_hopper.lead_id): left alone." in printed.stdout
 
 
 def test_one_lead_is_archived_by_piping_its_statements_into_the_client(
@@ -195,7 +196,7 @@ def test_without_a_lead_the_statements_are_printed_for_lead_0(
     tables.live(1)
     before = tables.both()
 
-    assert run_script(run_service(environment, "sql").stdout) == "NULL\n"
+    assert run_script(run_service(environment, "sql").stdout) == "NULL\tNULL\n"
     assert tables.both() == before
 
 
