@@ -107,6 +107,10 @@ def table_problems(pair: TablePair) -> Iterator[Problem]:
         return  # nothing more is known of it
     for table in (pair.source, pair.target):
         yield from _column_problems(table)
+    for name in VICIDIAL_COLUMNS.keys() - pair.source.names - pair.target.names:
+        for table in (pair.source, pair.target):
+            alter = f"ALTER TABLE {identifier(table.name)} ADD COLUMN {VICIDIAL_COLUMNS[name]}"
+            yield Problem(f"{table.name} lacks Vicidial's column {name}", alter)
     yield from _lead_id_problems(pair.source, pair.target)
     for column in pair.missing:
         yield Problem(f"{pair.target.name} lacks the column {column.name}", add_column(pair, column))
@@ -172,19 +176,13 @@ def _engine_problems(table: Table) -> Iterator[Problem]:
 def _column_problems(table: Table) -> Iterator[Problem]:
     for name in table.hidden_columns:
         yield Problem(f"the account may not see the column {name} of {table.name}: grant SELECT on the whole table")
-    present = {name.lower() for name in (*table.columns, *table.hidden_columns)}
-    for name, definition in VICIDIAL_COLUMNS.items():
-        if name not in present:
-            yield Problem(
-                f"{table.name} lacks Vicidial's column {name}", f"ALTER TABLE {identifier(table.name)} ADD COLUMN {definition}"
-            )
     for column in table.columns.values():
         if column.expression in {"ROW START", "ROW END"}:
             yield Problem(
                 f"the column {column.name} of {table.name} tells when its row was written, which no copy can have: use system "
                 "versioning without columns of its own"
             )
-    if "lead_id" in present and "lead_id" not in table.unique_columns:
+    if "lead_id" in table.names and "lead_id" not in table.unique_columns:
         kind = "UNIQUE KEY" if table.has_primary_key else "PRIMARY KEY"
         yield Problem(
             f"lead_id is no unique key of {table.name}: a lead could be in it twice",

@@ -90,6 +90,11 @@ class Table:
     on_one_node: bool = False
     """Whether this is a node of a cluster, and other nodes do not have the table's rows."""
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all columns in lower case."""
+        return frozenset(name.lower() for name in (*self.columns, *self.hidden_columns))
+
     def counterpart(self, column: Column) -> Column | None:
         """Return the column that corresponds to one of another table: to MariaDB, the case of a column's name means
         nothing."""

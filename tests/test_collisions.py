@@ -14,7 +14,7 @@ from api import Api
 from process import SLACK
 from tables import Tables
 
-from service.database import ATTEMPTS, PASSING_ERRORS
+from service.database import ATTEMPTS, TRANSIENT_ERRORS
 
 
 def fail_on_delete(tables: Tables, number: int, times: int) -> None:
@@ -34,7 +34,7 @@ def failures(tables: Tables) -> int:
     return int(count or b"")
 
 
-@pytest.mark.parametrize("number", [number for number in PASSING_ERRORS if number < 2000])
+@pytest.mark.parametrize("number", [number for number in TRANSIENT_ERRORS if number < 2000])
 def test_what_may_succeed_at_once_is_tried_again(tables: Tables, api: Api, number: int) -> None:
     tables.live(1, 2)
     before, _ = tables.both()

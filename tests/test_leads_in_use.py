@@ -51,27 +51,7 @@ IN_USE = {
     "quality control has claimed it": "INSERT INTO quality_control_queue (lead_id, qc_status) VALUES (2, 'CLAIMED')",
 }
 
-NOT_TABLES = [
-    "quality_control_queue",
-    "vicidial_auto_calls",
-    "vicidial_callbacks",
-    "vicidial_email_list",
-    "vicidial_hopper",
-    "vicidial_inbound_callback_queue",
-    "vicidial_live_agents",
-    "vicidial_live_chats",
-]
-
-
-def queued(status: str) -> str:
-    return f"INSERT INTO vicidial_inbound_callback_queue (lead_id, group_id, icbq_status) VALUES (2, 'in', '{status}')"
-
-
-def email(status: str, direction: str) -> str:
-    return f"INSERT INTO vicidial_email_list (lead_id, status, direction) VALUES (2, '{status}', '{direction}')"
-
-
-IN_USE = {
+NOT_IN_USE = {
     "a callback is over": "INSERT INTO vicidial_callbacks (lead_id, status) VALUES (2, 'INACTIVE')",
     "a queued caller was called": queued("SENT"),
     "a queued caller has given up": queued("EXPIRED"),
