@@ -99,14 +99,14 @@ def session_problems(largest_packet: int, is_logged_by_statement: bool) -> Itera
         )
 
 
-def table_problems(pair: TablePair) -> Iterator[Problem]:
+def table_problems(pair: TablePair, grants: Grants) -> Iterator[Problem]:
     """Find why leads cannot be moved from one table to the other, as far as the definitions tell."""
     for table in (pair.source, pair.target):
         yield from _engine_problems(table)
     if any(table.engine is None for table in (pair.source, pair.target)):
         return  # nothing more is known of it
     for table in (pair.source, pair.target):
-        yield from _column_problems(table)
+        yield from _column_problems(table, grants)
     for name in VICIDIAL_COLUMNS.keys() - pair.source.names - pair.target.names:
         for table in (pair.source, pair.target):
             alter = f"ALTER TABLE {identifier(table.name)} ADD COLUMN {VICIDIAL_COLUMNS[name]}"
@@ -119,11 +119,11 @@ def table_problems(pair: TablePair) -> Iterator[Problem]:
             yield Problem(*_incomparable(pair, column, copy))
 
 
-def foreign_key_problems(pair: TablePair, sees_all_tables: bool, account: str) -> Iterator[Problem]:
+def foreign_key_problems(pair: TablePair, sees_all_tables: bool, grants: Grants) -> Iterator[Problem]:
     """Find foreign keys by which a batch would change rows that nobody named, or could never end.
 
     The others keep a lead where it is (RESTRICT), and the statements see that. sees_all_tables: whether the account sees the
-    tables of all databases; account: as in GRANT.
+    tables of all databases.
     """
     tables = {pair.source.name, pair.target.name}
     for key in pair.foreign_keys:
@@ -144,7 +144,7 @@ def foreign_key_problems(pair: TablePair, sees_all_tables: bool, account: str) -
     if pair.foreign_keys and not sees_all_tables:
         yield Problem(
             "there are foreign keys, and the account cannot see whether tables of other databases have some that change rows",
-            f"GRANT REFERENCES ON *.* TO {account}",
+            f"GRANT REFERENCES ON *.* TO {grants.account}",
         )
 
 
@@ -173,9 +173,9 @@ def _engine_problems(table: Table) -> Iterator[Problem]:
         yield Problem(f"{table.name} is {table.engine}: its rows are on this node of the cluster only", alter)
 
 
-def _column_problems(table: Table) -> Iterator[Problem]:
+def _column_problems(table: Table, grants: Grants) -> Iterator[Problem]:
     for name in table.hidden_columns:
-        yield Problem(f"the account may not see the column {name} of {table.name}: grant SELECT on the whole table")
+        yield Problem(f"the account may not see the column {name} of {table.name}", grants.statement("SELECT", table.name))
     for column in table.columns.values():
         if column.expression in {"ROW START", "ROW END"}:
             yield Problem(

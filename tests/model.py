@@ -9,7 +9,7 @@ Leads = dict[int, Any]
 
 
 def is_reused(live: Any, archived: Any) -> bool:
-    """Whether the rows of one lead_id are two leads: another entry_date and another phone_number, in Vicidial's order of columns."""
+    """Whether the rows of one lead_id are two leads: both entry_date and phone_number differ. Columns in Vicidial's order."""
     return all(live[at] is not None and archived[at] is not None and live[at] != archived[at] for at in (1, 11))
 
 

@@ -14,7 +14,8 @@ from api import Api
 from process import SLACK
 from tables import Tables
 
-from service.database import ATTEMPTS, TRANSIENT_ERRORS
+from service.database import ATTEMPTS
+from service.database_errors import TRANSIENT_ERRORS
 
 
 def fail_on_delete(tables: Tables, number: int, times: int) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -164,18 +165,35 @@ def test_each_example_matches_its_schema() -> None:
 
 # --- messages ----------------------------------------------------------------------------------------------------------
 
-TAKES_MESSAGE = {"RefusalError": 1, "_refuse": 1, "error_response": 1, "InvalidBodyError": 0, "Problem": 0, "__init__": 0}
+TAKES_MESSAGE = {
+    "RefusalError": 1,
+    "_refuse": 1,
+    "error_response": 1,
+    "InvalidBodyError": 0,
+    "Problem": 0,
+    "Obstacle": 0,
+    "__init__": 0,
+}
 """Which of a call's arguments is a message for callers."""
+
+
+SAY_WHAT_IS_WRONG = {"preconditions.py", "readiness.py", "table_reader.py"}
+"""Modules whose messages are those of /readyz."""
 
 
 def messages_in_code(*, problems: bool) -> set[str]:
     """What the code can say to callers, each message as a regular expression. problems: with those of /readyz."""
+    paths = [path for path in (ROOT / "service").rglob("*.py") if problems or path.name not in SAY_WHAT_IS_WRONG]
+    return messages_in(paths, problems=problems)
+
+
+def messages_in(paths: Iterable[Path], *, problems: bool) -> set[str]:
     found: set[str] = set()
-    for path in (ROOT / "service").glob("*.py"):
+    for path in paths:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
                 case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in TAKES_MESSAGE:
-                    if problems or name != "Problem":
+                    if problems or name not in {"Problem", "Obstacle"}:
                         found |= {text for argument in node.args[TAKES_MESSAGE[name] :][:1] for text in literals(argument)}
                 case ast.Assign(targets=[ast.Name(id="message")]):
                     found |= literals(node.value)
@@ -187,6 +205,17 @@ def messages_in_code(*, problems: bool) -> set[str]:
                         for text in literals(value)
                     }
     return found
+
+
+def test_each_problem_of_readyz_is_explained() -> None:
+    """docs/readiness.md has a row for each, with an example of its message in the first column."""
+    text = (ROOT / "docs" / "readiness.md").read_text(encoding="utf-8")
+    explained = re.findall(r"^\| `(.+?)` \|", text, re.MULTILINE)
+    paths = [path for path in (ROOT / "service").rglob("*.py") if path.name in SAY_WHAT_IS_WRONG]
+    given = messages_in(paths, problems=True)
+
+    assert {pattern for pattern in given if not any(re.fullmatch(pattern, message) for message in explained)} == set()
+    assert {message for message in explained if not any(re.fullmatch(pattern, message) for pattern in given)} == set()
 
 
 def literals(node: ast.expr) -> set[str]:

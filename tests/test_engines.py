@@ -48,7 +48,7 @@ def test_a_delete_that_breaks_off_loses_nothing(tables: Tables, api: Api, pair: 
     before, _ = tables.both()
     tables.execute(
         "CREATE TRIGGER break_off BEFORE DELETE ON vicidial_list FOR EACH ROW"
-        " IF OLD.lead_id = 2 THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'broken off'; END IF"
+        " IF OLD.lead_id = 2 THEN SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1021, MESSAGE_TEXT = 'disk full'; END IF"
     )
 
     response = api.archive_all([1, 2, 3])

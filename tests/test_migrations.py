@@ -84,6 +84,42 @@ entry_time       | datetime            | YES | NULL |
 callback_time    | datetime            | YES | NULL |
 user             | varchar(20)         | YES | NULL |
 """,
+    "vicidial_inbound_callback_queue": """
+icbq_id             | int(9) unsigned  | NO  |      | auto_increment
+icbq_date           | datetime         | YES | NULL |
+icbq_status         | varchar(10)      | YES | NULL |
+icbq_phone_number   | varchar(20)      | YES | NULL |
+icbq_phone_code     | varchar(10)      | YES | NULL |
+icbq_nextday_choice | enum('Y','N','U') | YES | 'U' |
+lead_id             | int(9) unsigned  | NO  |      |
+group_id            | varchar(20)      | NO  |      |
+queue_priority      | tinyint(2)       | YES | 0    |
+call_date           | datetime         | YES | NULL |
+gmt_offset_now      | decimal(4,2)     | YES | 0.00 |
+modify_date         | timestamp        | NO  | current_timestamp() | on update current_timestamp()
+""",
+    "vicidial_email_list": """
+email_row_id | int(10) unsigned | NO  |      | auto_increment
+lead_id      | int(9) unsigned  | YES | NULL |
+email_date   | datetime         | YES | NULL |
+status       | varchar(10)      | YES | NULL |
+direction    | enum('INBOUND','OUTBOUND') | YES | 'INBOUND' |
+user         | varchar(20)      | YES | NULL |
+group_id     | varchar(20)      | YES | NULL |
+""",
+    "vicidial_live_chats": """
+chat_id         | int(9) unsigned | NO  |      | auto_increment
+chat_start_time | datetime        | YES | NULL |
+status          | varchar(20)     | YES | NULL |
+chat_creator    | varchar(20)     | YES | NULL |
+group_id        | varchar(20)     | YES | NULL |
+lead_id         | int(9) unsigned | YES | NULL |
+""",
+    "quality_control_queue": """
+qc_log_id | int(10) unsigned | NO  |      | auto_increment
+lead_id   | int(10) unsigned | YES | NULL |
+qc_status | varchar(20)      | YES | NULL |
+""",
 }
 
 LIST_INDEXES = {
@@ -109,6 +145,16 @@ INDEXES = {
     "vicidial_live_agents": {"PRIMARY": "live_agent_id"},
     "vicidial_auto_calls": {"PRIMARY": "auto_call_id"},
     "vicidial_callbacks": {"PRIMARY": "callback_id", "lead_id": "lead_id"},
+    "vicidial_inbound_callback_queue": {
+        "PRIMARY": "icbq_id",
+        "icbq_status": "icbq_status",
+        "group_id": "group_id",
+        "icbq_date": "icbq_date",
+        "call_date": "call_date",
+    },
+    "vicidial_email_list": {"PRIMARY": "email_row_id", "lead_id": "lead_id"},
+    "vicidial_live_chats": {"PRIMARY": "chat_id", "lead_id": "lead_id"},
+    "quality_control_queue": {"PRIMARY": "qc_log_id", "lead_id": "lead_id"},
 }
 
 numbers = itertools.count(1)
@@ -168,7 +214,7 @@ def test_it_makes_vicidials_tables_exactly(database: Database, options: tuple[st
         assert {kind for *_, kind in indexes} == {"BTREE"}
     engines = database.execute(
         "SELECT DISTINCT engine, table_collation FROM information_schema.tables"
-        " WHERE table_schema = DATABASE() AND table_name LIKE 'vicidial%'"
+        " WHERE table_schema = DATABASE() AND table_name <> 'alembic_version'"
     )
     assert engines == [(engine, "utf8mb3_unicode_ci")]
 
