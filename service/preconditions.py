@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from service.contract import LARGEST_LEAD_ID
 from service.database_errors import DatabaseError
 from service.grants import Grants
 from service.same_data import INTEGERS, is_comparable
@@ -202,17 +203,23 @@ def _lead_id_problems(source: Table, target: Table) -> Iterator[Problem]:
         if ranges[name] is None:
             yield Problem(
                 f"lead_id of {name} is {column.column_type}, no integer",
-                f"ALTER TABLE {identifier(name)} MODIFY COLUMN {VICIDIAL_COLUMNS['lead_id']}",
+                f"ALTER TABLE {identifier(name)} MODIFY COLUMN {VICIDIAL_COLUMNS['lead_id']}{_counting(column)}",
             )
-    if None in ranges.values() or len(set(ranges.values())) == 1:
+    known = {name: bounds for name, bounds in ranges.items() if bounds is not None}
+    if len(known) < len(ranges) or len(set(known.values())) == 1:
         return
-    (narrow, _), (wide, _) = sorted(ranges.items(), key=lambda item: (item[1] or (0, 0))[1])
-    counts = " AUTO_INCREMENT" if " AUTO_INCREMENT" in columns[narrow].definition else ""
+    narrow, wide = sorted(known, key=lambda name: known[name][1])
     yield Problem(
         f"lead_id is {columns[narrow].column_type} in {narrow} and {columns[wide].column_type} in {wide}: "
         "a lead_id that does not fit would become another",
-        f"ALTER TABLE {identifier(narrow)} MODIFY COLUMN `lead_id` {columns[wide].column_type} NOT NULL{counts}",
+        f"ALTER TABLE {identifier(narrow)} MODIFY COLUMN `lead_id` {columns[wide].column_type} NOT NULL"
+        + _counting(columns[narrow]),
     )
+
+
+def _counting(column: Column) -> str:
+    """Return the attribute that must not get lost where a column's type is changed."""
+    return " AUTO_INCREMENT" if " AUTO_INCREMENT" in column.definition else ""
 
 
 def _is_lead_id(column: Column) -> bool:
@@ -220,12 +227,13 @@ def _is_lead_id(column: Column) -> bool:
 
 
 def _range(column: Column) -> tuple[int, int] | None:
-    """Return the smallest and the largest lead_id that a column can hold, None if it holds no integers only."""
+    """Return the smallest and the largest lead_id that a column can hold, of those that can be asked for; None if it holds no
+    integers only."""
     if column.data_type not in INTEGERS or column.generated:
         return None
     bits = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}[column.data_type]
     unsigned = "unsigned" in column.column_type or "zerofill" in column.column_type
-    return (0, 2**bits - 1) if unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    return 0, min(2**bits if unsigned else 2 ** (bits - 1), LARGEST_LEAD_ID + 1) - 1
 
 
 def _incomparable(pair: TablePair, column: Column, copy: Column) -> tuple[str, str | None]:
