@@ -100,14 +100,14 @@ def session_problems(largest_packet: int, is_logged_by_statement: bool) -> Itera
         )
 
 
-def table_problems(pair: TablePair) -> Iterator[Problem]:
-    """Find why leads cannot be moved from one table to the other, as far as the definitions tell."""
+def table_problems(pair: TablePair, grants: Grants) -> Iterator[Problem]:
+    """Find why leads cannot be moved from one table to the other, as far as the definitions tell. grants: of the account."""
     for table in (pair.source, pair.target):
         yield from _engine_problems(table)
     if any(table.engine is None for table in (pair.source, pair.target)):
         return  # nothing more is known of it
     for table in (pair.source, pair.target):
-        yield from _column_problems(table)
+        yield from _column_problems(table, grants)
     yield from _lead_id_problems(pair.source, pair.target)
     for column in pair.missing:
         yield Problem(f"{pair.target.name} lacks the column {column.name}", add_column(pair, column))
@@ -170,9 +170,12 @@ def _engine_problems(table: Table) -> Iterator[Problem]:
         yield Problem(f"{table.name} is {table.engine}: its rows are on this node of the cluster only", alter)
 
 
-def _column_problems(table: Table) -> Iterator[Problem]:
-    for name in table.hidden_columns:
-        yield Problem(f"the account may not see the column {name} of {table.name}: grant SELECT on the whole table")
+def _column_problems(table: Table, grants: Grants) -> Iterator[Problem]:
+    if hidden := ", ".join(table.hidden_columns):
+        yield Problem(
+            f"the account may not see the column {hidden} of {table.name}: grant SELECT on the whole table",
+            grants.statement("SELECT", table.name),
+        )
     present = {name.lower() for name in (*table.columns, *table.hidden_columns)}
     for name, definition in VICIDIAL_COLUMNS.items():
         if name not in present:

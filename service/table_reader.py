@@ -127,7 +127,7 @@ class TableReader:
             ),
             keep_reused=self._keep_reused,
         )
-        problems = [*filter(None, [version_problem(version)]), *table_problems(pair), *unseen]
+        problems = [*filter(None, [version_problem(version)]), *table_problems(pair, grants), *unseen]
         to_write = [
             *session_problems(int(largest_packet), bool(by_statement)),
             *foreign_key_problems(pair, bool(sees_all), grants.account),
