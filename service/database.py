@@ -75,6 +75,9 @@ class Transaction:
         self._begin = begin
         self._first = [begin]
         self._writes = False
+        self.outdated = False
+        """Whether to close the connection afterwards: a session keeps the server's variables and the privileges on databases
+        that were in force when it began, whatever an administrator mends."""
         self.changes_may_persist = False
         """Whether a change may last even if the transaction fails from here on: COMMIT was sent, and not answered with a
         deadlock, or a table was written whose engine cannot roll back."""
@@ -251,6 +254,9 @@ class Database:
                     # Cancelled in the middle of an answer: what the connection would say next belongs to nobody.
                     connection.close()
                     raise
+                finally:
+                    if transaction.outdated:
+                        connection.close()
         except TimeoutError as error:
             raise DatabaseError(f"no answer within {timeout:.0f} seconds", None, _unchanged(transaction)) from error
         except (MySQLError, OSError) as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from service.contract import LARGEST_LEAD_ID
 from service.database_errors import DatabaseError
 from service.grants import Grants
 from service.same_data import INTEGERS, is_comparable
@@ -100,7 +101,7 @@ def session_problems(largest_packet: int, is_logged_by_statement: bool) -> Itera
 
 
 def table_problems(pair: TablePair, grants: Grants) -> Iterator[Problem]:
-    """Find why leads cannot be moved from one table to the other, as far as the definitions tell."""
+    """Find why leads cannot be moved from one table to the other, as far as the definitions tell. grants: of the account."""
     for table in (pair.source, pair.target):
         yield from _engine_problems(table)
     if any(table.engine is None for table in (pair.source, pair.target)):
@@ -174,8 +175,11 @@ def _engine_problems(table: Table) -> Iterator[Problem]:
 
 
 def _column_problems(table: Table, grants: Grants) -> Iterator[Problem]:
-    for name in table.hidden_columns:
-        yield Problem(f"the account may not see the column {name} of {table.name}", grants.statement("SELECT", table.name))
+    if hidden := ", ".join(table.hidden_columns):
+        yield Problem(
+            f"the account may not see the column {hidden} of {table.name}: grant SELECT on the whole table",
+            grants.statement("SELECT", table.name),
+        )
     for column in table.columns.values():
         if column.expression in {"ROW START", "ROW END"}:
             yield Problem(
@@ -200,17 +204,23 @@ def _lead_id_problems(source: Table, target: Table) -> Iterator[Problem]:
         if ranges[name] is None:
             yield Problem(
                 f"lead_id of {name} is {column.column_type}, no integer",
-                f"ALTER TABLE {identifier(name)} MODIFY COLUMN {VICIDIAL_COLUMNS['lead_id']}",
+                f"ALTER TABLE {identifier(name)} MODIFY COLUMN {VICIDIAL_COLUMNS['lead_id']}{_counting(column)}",
             )
-    if None in ranges.values() or len(set(ranges.values())) == 1:
+    known = {name: bounds for name, bounds in ranges.items() if bounds is not None}
+    if len(known) < len(ranges) or len(set(known.values())) == 1:
         return
-    (narrow, _), (wide, _) = sorted(ranges.items(), key=lambda item: (item[1] or (0, 0))[1])
-    counts = " AUTO_INCREMENT" if " AUTO_INCREMENT" in columns[narrow].definition else ""
+    narrow, wide = sorted(known, key=lambda name: known[name][1])
     yield Problem(
         f"lead_id is {columns[narrow].column_type} in {narrow} and {columns[wide].column_type} in {wide}: "
         "a lead_id that does not fit would become another",
-        f"ALTER TABLE {identifier(narrow)} MODIFY COLUMN `lead_id` {columns[wide].column_type} NOT NULL{counts}",
+        f"ALTER TABLE {identifier(narrow)} MODIFY COLUMN `lead_id` {columns[wide].column_type} NOT NULL"
+        + _counting(columns[narrow]),
     )
+
+
+def _counting(column: Column) -> str:
+    """Return the attribute that must not get lost where a column's type is changed."""
+    return " AUTO_INCREMENT" if " AUTO_INCREMENT" in column.definition else ""
 
 
 def _is_lead_id(column: Column) -> bool:
@@ -218,12 +228,13 @@ def _is_lead_id(column: Column) -> bool:
 
 
 def _range(column: Column) -> tuple[int, int] | None:
-    """Return the smallest and the largest lead_id that a column can hold, None if it holds no integers only."""
+    """Return the smallest and the largest lead_id that a column can hold, of those that can be asked for; None if it holds no
+    integers only."""
     if column.data_type not in INTEGERS or column.generated:
         return None
     bits = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}[column.data_type]
     unsigned = "unsigned" in column.column_type or "zerofill" in column.column_type
-    return (0, 2**bits - 1) if unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    return 0, min(2**bits if unsigned else 2 ** (bits - 1), LARGEST_LEAD_ID + 1) - 1
 
 
 def _incomparable(pair: TablePair, column: Column, copy: Column) -> tuple[str, str | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from service.contract import LARGEST_LEAD_ID
 from service.database import Database, Transaction
 from service.database_errors import NO_SUCH_TABLE, DatabaseError
 from service.preconditions import NotReadyError, server_problem
@@ -12,7 +13,6 @@ from service.table_reader import TableReader
 from service.tables import ARCHIVE, LEADS, Problem, TablePair
 
 OPERATIONS = ("archive", "dearchive")
-LARGEST_LEAD_ID = 4294967295
 
 
 @dataclass(frozen=True)

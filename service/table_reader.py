@@ -93,6 +93,7 @@ class TableReader:
             self._definitions = unchanging
         problems = self.cached.problems if to_write else self.cached.problems_to_read
         if problems:
+            transaction.outdated = True  # a new session may see that they are mended
             raise NotReadyError(problems)
         return self.cached
 
