@@ -19,6 +19,7 @@ from tables import Tables
 
 from service.checks import LARGEST_BODY
 from service.contract import Contract
+from service.strict_json import bounded, parse
 
 MOST_EXPENSIVE = 15
 """Times the yardstick. The slowest body known takes 4 times."""
@@ -112,6 +113,17 @@ def test_the_slowest_body_that_can_be_found_is_not_slow(limit: int, body: bytes)
 
     assert times < MOST_EXPENSIVE
     assert len(answer(CONTRACTS[limit], body)) < 1.2 * LARGEST_BODY
+
+
+def test_what_a_validator_sees_of_a_valid_value_is_the_value_itself_and_of_others_as_little_as_possible() -> None:
+    sent = b'{"a": [1, 1.0, 10e-1, 9007199254740992, true, null, "x"], "b": {"c": "%s"}}' % (b"y" * 1_000)
+    same = {"a": [1, 1, 1, 2**53, True, None, "x"], "b": {"c": "y" * 1_000}}
+    assert repr(bounded(parse(sent))) == repr(same)
+
+    sent = b'{"%s": [%s, -1e999999999, 1.0000000000000000001, [[[1]]], {"a": {"b": 1}}]}' % (b"y" * 2_000, b"9" * 2_000)
+    assert repr(bounded(parse(sent))) == repr({"y" * 1_000: [2**53, -(2**53), 0.5, [[]], {"a": {}}]})
+    assert len(bounded(list(range(5_000)))) == len(bounded({str(number): 0 for number in range(5_000)})) == 1_001
+    assert [bounded(parse(raw), depth=0) for raw in (b"[1]", b'{"a":1}', b'"x"', b"1.5")] == [[], {}, "x", 0.5]
 
 
 RANGE = "lead_ids must only contain integer values from 0 to 4294967295"

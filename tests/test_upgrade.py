@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import struct
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -13,7 +16,7 @@ import pytest
 from api import KEY, Api
 from conftest import NewDatabase, write_keys_file
 from mariadb import PrivateMariaDB
-from process import ServiceProcess
+from process import PATIENCE, ServiceProcess
 from tables import Tables
 from wire import Connection
 
@@ -89,7 +92,7 @@ def test_a_request_that_offers_another_protocol_is_processed_and_the_connection_
 
 @pytest.mark.parametrize("size", [1, 2, 50, 301])
 def test_it_does_not_matter_in_which_pieces_it_arrives(leads: list[int], connection: Connection, size: int) -> None:
-    connection.socket.setsockopt(6, 1, 1)  # TCP_NODELAY
+    connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for lead_id, chunk in zip(leads, (0, 1, 30), strict=True):
         whole = request(JAVA, batch(lead_id), chunk)
         for start in range(0, len(whole), size):
@@ -151,6 +154,27 @@ def test_an_offer_does_not_change_what_is_refused(connection: Connection, header
     connection.send("POST", ARCHIVE, {**JSON, **JAVA, "X": f"y\r\n{headers}"})
 
     assert connection.answer() == answer
+
+
+@pytest.mark.parametrize("is_reset", [False, True])
+def test_a_caller_that_offers_and_goes_away_with_half_a_body_changes_nothing(
+    service: tuple[ServiceProcess, Tables], connection: Connection, is_reset: bool
+) -> None:
+    process, tables = service
+    tables.execute("REPLACE INTO vicidial_list (lead_id, phone_number) VALUES (9, '1')")
+    before = tables.both()
+    request_id = f"gone-{is_reset}"
+    connection.socket.sendall(request({**JAVA, "X-Request-ID": request_id}, batch(9))[:-1])
+    if is_reset:
+        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+    deadline = time.monotonic() + PATIENCE
+    while not (lines := [line for line in process.log_lines if line.get("request_id") == request_id]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert lines[0]["event"] == "client disconnected"
+    assert tables.both() == before
 
 
 def test_connect_is_no_offer(connection: Connection) -> None:
