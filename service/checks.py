@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 import structlog
 from starlette.requests import Request
 
-from service.contract import InvalidBodyError
 from service.errors import RefusalError
 from service.keys import Key, Keys
 from service.office_hours import OfficeHours
@@ -65,7 +64,4 @@ async def read_body(request: Request, timeout: float) -> bytes:
                 body += chunk
     except TimeoutError:
         raise RefusalError(408, f"request body did not arrive within {timeout:g} seconds") from None
-    if not body and "upgrade" in request.headers:
-        # The server leaves a body unread whose sender offered to speak another protocol.
-        raise InvalidBodyError("request body was not read: send no Upgrade header (curl: --http1.1)")
     return bytes(body)

@@ -4,33 +4,32 @@ served with the limit in force."""
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
+from itertools import islice
 from typing import Any, NoReturn
 
 import jsonschema_rs
 import yaml
 
-from service import shipped
+from service import shipped, strict_json
 
 DEFAULT_LIMIT = 500
 LARGEST_LEAD_ID = 4294967295
 
-DEEPEST_NESTING = 100
-"""Levels of arrays and objects in JSON that is read. A batch has two; the validator and the answer that shows what was wrong
-go no deeper than some hundred."""
+UNKNOWN_FIELD = ""
+"""A name that no field has."""
 
-
-MANY_DIGITS = re.compile(rb"[0-9]{1000}")
-"""Python reads numbers of more digits only if it is asked to, and says so in words of its own."""
+MOST_UNKNOWN_FIELDS = 100
+"""More of them do not fit into a message."""
 
 
 class InvalidBodyError(Exception):
-    """A request body that the contract refuses: the message, in the contract's words, and the values that are the reason."""
+    """A request body that the contract refuses: the message, in the contract's words, and the values that are the reason, as
+    an answer repeats them."""
 
     def __init__(self, message: str, lead_ids: list[Any] | None = None) -> None:
         super().__init__(message)
-        self.lead_ids = lead_ids or []
+        self.lead_ids = strict_json.shown(lead_ids or [])
 
 
 class Contract:
@@ -73,28 +72,58 @@ class RequestSchema:
 
     def parse(self, raw: bytes) -> dict[str, Any]:
         """The body, its lead_ids as integers (1.0 is 1). Raises InvalidBodyError with the contract's message."""
-        body = parse_json(raw)
-        if isinstance(body, dict) and isinstance(body.get("lead_ids"), list):
-            # One too many is too many: to look at each of the 500,000 that fit into a body would take seconds.
-            del body["lead_ids"][self._limit + 1 :]
-        if not self._validator.is_valid(body):
-            self._refuse(body)
-        body["lead_ids"] = [int(lead_id) for lead_id in body["lead_ids"]]
-        return body  # type: ignore[no-any-return]
+        try:
+            body = strict_json.parse(raw)
+        except strict_json.InvalidJSONError as error:
+            raise InvalidBodyError(f"request body is {error}") from None
+        bounded = self._bounded(body)
+        if not self._validator.is_valid(bounded):
+            self._refuse(body, bounded)
+        return bounded  # type: ignore[no-any-return]
 
-    def _refuse(self, body: Any) -> NoReturn:
+    def _bounded(self, body: Any) -> Any:
+        """What the validator sees in the place of the body, so that no body takes it long: the body itself if it is valid."""
+        if not isinstance(body, dict):
+            return strict_json.bounded(body, depth=0)
+        bounded = {field: strict_json.bounded(body[field]) for field in self._fields if field in body and field != "lead_ids"}
+        if len(bounded) + ("lead_ids" in body) < len(body):
+            bounded[UNKNOWN_FIELD] = None
+        if "lead_ids" in body:
+            lead_ids = body["lead_ids"]
+            bounded["lead_ids"] = (
+                self._bounded_lead_ids(lead_ids) if isinstance(lead_ids, list) else strict_json.bounded(lead_ids, depth=0)
+            )
+        return bounded
+
+    def _bounded_lead_ids(self, lead_ids: list[Any]) -> list[int | None]:
+        """As integers; of values that are none, are too small or too large, one each."""
+        if len(lead_ids) > self._limit:
+            # One too many is too many: to look at each of the 500,000 that fit into a body would take seconds.
+            return [0] * (self._limit + 1)
+        if set(map(type, lead_ids)) == {int} and min(lead_ids) >= 0 and max(lead_ids) <= LARGEST_LEAD_ID:
+            return lead_ids
+        right: list[int | None] = []
+        wrong: set[int | None] = set()
+        for value in map(strict_json.integer, lead_ids):
+            if value is not None and 0 <= value <= LARGEST_LEAD_ID:
+                right.append(value)
+            else:
+                wrong.add(value if value is None else -1 if value < 0 else LARGEST_LEAD_ID + 1)
+        return [*right, *wrong]
+
+    def _refuse(self, body: Any, bounded: Any) -> NoReturn:
         """Say what is wrong: of several things the first in the order of the contract."""
         # Where in the body, and which keyword of the schema was violated. Nothing below looks at more.
-        violations: dict[tuple[str, str], list[Any]] = {}
-        for error in self._validator.iter_errors(body):
+        violations: set[tuple[str, str]] = set()
+        for error in self._validator.iter_errors(bounded):
             field, *index = error.instance_path or [""]
-            key = (str(field), f"items.{error.schema_path[-1]}" if index else str(error.schema_path[-1]))
-            violations.setdefault(key, []).append(body[field][index[0]] if index else None)
+            violations.add((str(field), f"items.{error.schema_path[-1]}" if index else str(error.schema_path[-1])))
 
         if ("", "type") in violations:
             raise InvalidBodyError("request body must be a JSON object")
         if ("", "additionalProperties") in violations:
-            unknown = ", ".join(json.dumps(field[:50]) for field in body if field not in self._fields)
+            names = islice((field for field in body if field not in self._fields), MOST_UNKNOWN_FIELDS)
+            unknown = ", ".join(json.dumps(field[:50]) for field in names)
             raise InvalidBodyError(f"unknown field {unknown[:500]}; the fields are {', '.join(self._fields)}")
         for flag in self._fields:
             if flag != "lead_ids" and (flag not in body or (flag, "type") in violations):
@@ -105,86 +134,17 @@ class RequestSchema:
             raise InvalidBodyError("lead_ids must be an array of integer values")
         if ("lead_ids", "maxItems") in violations:
             raise InvalidBodyError(f"lead_ids cannot exceed {self._limit} values")
-        if not_integers := violations.get(("lead_ids", "items.type")):
+
+        sent = [(value, strict_json.integer(value)) for value in body["lead_ids"]]
+        if ("lead_ids", "items.type") in violations:
+            not_integers = [value for value, integer in sent if integer is None]
             raise InvalidBodyError("lead_ids must only contain integer values", not_integers)
-        out_of_range = [
-            value for keyword in ("minimum", "maximum") for value in violations.get(("lead_ids", f"items.{keyword}"), [])
-        ]
-        if out_of_range:
+        if violations & {("lead_ids", "items.minimum"), ("lead_ids", "items.maximum")}:
+            out_of_range = [value for value, integer in sent if integer is not None and not 0 <= integer <= LARGEST_LEAD_ID]
             raise InvalidBodyError(f"lead_ids must only contain integer values from 0 to {LARGEST_LEAD_ID}", out_of_range)
         if ("lead_ids", "uniqueItems") in violations:
-            twice = [value for value, times in Counter(body["lead_ids"]).items() if times > 1]
+            times = Counter(integer for _, integer in sent)
+            first = {integer: value for value, integer in reversed(sent)}
+            twice = [first[integer] for integer, count in times.items() if count > 1]
             raise InvalidBodyError("lead_ids cannot contain duplicate values", twice)
         raise AssertionError(f"a violation that has no message: {sorted(violations)}")
-
-
-def parse_json(raw: bytes) -> Any:
-    """Parse JSON, and nothing that only resembles it. Raises InvalidBodyError.
-
-    Refused beyond the grammar: a field given twice (which one counts would be a guess), numbers that no double holds, lone
-    surrogates, which no UTF-8 text can hold, and very deep nesting.
-    """
-    try:
-        text = raw.decode("utf-8")
-        value = json.loads(
-            text,
-            object_pairs_hook=_no_field_twice,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-            # Called for each of 500 ids, it would take longer than all the rest.
-            parse_int=_integer if MANY_DIGITS.search(raw) else None,
-        )
-        if text.count("[") + text.count("{") > DEEPEST_NESTING and _is_too_deep(value):
-            raise RecursionError
-        if "\\u" in text:
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except UnicodeDecodeError as error:
-        reason = f"it is not UTF-8 at byte {error.start}"
-    except UnicodeEncodeError:
-        reason = "it holds a lone surrogate"
-    except RecursionError:
-        reason = "it is nested too deeply"
-    except ValueError as error:
-        reason = str(error)
-    else:
-        return value
-    raise InvalidBodyError(f"request body is not valid JSON: {reason}")
-
-
-def _is_too_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(DEEPEST_NESTING + 1):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, (dict, list))
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-    return bool(level)
-
-
-def _no_field_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in fields:
-            raise ValueError(f"the field {json.dumps(name[:50])} is given twice")
-        fields[name] = value
-    return fields
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"it holds {name}")
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if value in (float("inf"), float("-inf")):
-        raise ValueError(f"the number {digits[:50]} is too large")
-    return value
-
-
-def _integer(digits: str) -> int:
-    # Python refuses to read more digits than this, to bound the time that it takes.
-    if len(digits) > 1_000:
-        raise ValueError(f"the number {digits[:50]}… is too large")
-    return int(digits)

@@ -11,6 +11,7 @@ import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.middleware import common_headers
+from service.request_parser import RequestParser
 
 HEAD_TIMEOUT = 5
 """Seconds for a request's head, its first line and headers, to arrive: as long as an idle connection is kept."""
@@ -32,6 +33,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         super().connection_made(transport)
+        self.parser = RequestParser(self)
         self._expect_head(begun=False)
 
     def connection_lost(self, exc: Exception | None) -> None:

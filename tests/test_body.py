@@ -3,14 +3,12 @@ and both tables as they were before."""
 
 from __future__ import annotations
 
-import time
 from itertools import combinations
 from typing import Any
 
 import httpx2
 import pytest
 from api import Api
-from process import SLACK
 from refusals import Refusals
 
 BOOLEAN = "{} must be a boolean value"
@@ -23,6 +21,10 @@ DUPLICATES = "lead_ids cannot contain duplicate values"
 UNKNOWN_FIELD = "unknown field {}; the fields are insert_leads, update_leads, delete_leads, lead_ids"
 NO_OBJECT = "request body must be a JSON object"
 NO_JSON = "request body is not valid JSON: "
+TOO_COMPLEX = "request body is too complex: it has more than 10000 brackets"
+
+NEARLY_INTEGERS = ["1.0000000000000000001", "1E-400", "0.99999999999999999999"]
+"""Lead 1 to a double, 0 and 1."""
 
 FLAGS = ("insert_leads", "update_leads", "delete_leads")
 
@@ -69,7 +71,22 @@ def test_a_flag_that_is_no_boolean_or_is_absent(refusals: Refusals, flag: str, v
         ("[0, -1, 4294967295, 4294967296, 1]", RANGE, [-1, 4294967296]),
         ("[-1.0, 4294967296.0, 1e300]", RANGE, [-1.0, 4294967296.0, 1e300]),
         ("[18446744073709551616, 9223372036854775808]", RANGE, [18446744073709551616, 9223372036854775808]),
-        (f"[{'1' * 1000}]", RANGE, [int("1" * 1000)]),
+        (f"[{'1' * 100}]", RANGE, [int("1" * 100)]),
+        (f"[{'1' * 101}, -{'9' * 1_000_000}]", RANGE, ["1" * 99 + "…", "-" + "9" * 98 + "…"]),
+        ("[1e400, -1e400, 5]", RANGE, ["1e400", "-1e400"]),
+        (f"[1e{'9' * 30}, -0.1e+{'9' * 500_000}]", RANGE, [f"1e{'9' * 30}", f"-0.1e+{'9' * 93}…"]),
+        ("[4294967295.0000000001]", INTEGERS, ["4294967295.0000000001"]),
+        ("[1.0000000000000000001, 1E-400, 0.99999999999999999999]", INTEGERS, NEARLY_INTEGERS),
+        ("[1, 1.0000000000000000001]", INTEGERS, ["1.0000000000000000001"]),
+        (f"[1e-{'9' * 30}, -1e-{'9' * 30}]", INTEGERS, [f"1e-{'9' * 30}", f"-1e-{'9' * 30}"]),
+        (f"[1.{'0' * 1_000_000}1]", INTEGERS, [f"1.{'0' * 97}…"]),
+        ("[0.10, -0.5e0, 5e-324, 4e-324]", INTEGERS, [0.1, -0.5, 5e-324, "4e-324"]),
+        ("[0.1000000000000000055511151231257827]", INTEGERS, ["0.1000000000000000055511151231257827"]),
+        (f'["{"é" * 100}", "{"é" * 101}"]', INTEGERS, ["é" * 100, "é" * 99 + "…"]),
+        (f"[[{'1,' * 48}1], [{'1,' * 49}1], [[{'[],' * 100}[]]]]", INTEGERS, [[1] * 49, "[…]", "[…]"]),
+        (f'[{{"a": "{"b" * 92}"}}, {{"a": "{"b" * 93}"}}]', INTEGERS, [{"a": "b" * 92}, "{…}"]),
+        ('[[1.5, 1e400, {"a": 1.0000000000000000001}]]', INTEGERS, [[1.5, "1e400", {"a": "1.0000000000000000001"}]]),
+        (f"[{','.join([f'[{9:095}]'.replace('0', '9')] * 200)}]", INTEGERS, [[int("9" * 95)]] * 102 + ["[…]"] * 98),
         ("[0, 0]", DUPLICATES, [0]),
         ("[0, -0]", DUPLICATES, [0]),
         ("[0, -0.0]", DUPLICATES, [0]),
@@ -77,6 +94,8 @@ def test_a_flag_that_is_no_boolean_or_is_absent(refusals: Refusals, flag: str, v
         ("[1, 1.0]", DUPLICATES, [1]),
         ("[10, 1e1, 10.0]", DUPLICATES, [10]),
         ("[4294967295, 4294967295.0]", DUPLICATES, [4294967295]),
+        ("[1, 2, 42949672950e-1, 4294967295, 10e-1]", DUPLICATES, [1, 4294967295.0]),
+        (f"[1.{'0' * 1000}, 1]", DUPLICATES, [f"1.{'0' * 97}…"]),
         ("[1, 2, 3, 2, 1, 2]", DUPLICATES, [1, 2]),
     ],
     ids=lambda value: repr(value)[:40],
@@ -177,13 +196,11 @@ def test_of_ids_that_are_wrong_in_several_ways_the_first_is_told(
         (body("[NaN]").encode(), "it holds NaN"),
         (body("[Infinity]").encode(), "it holds Infinity"),
         (body(insert_leads="-Infinity").encode(), "it holds -Infinity"),
-        (body("[1e400]").encode(), "the number 1e400 is too large"),
-        (body("[-1e400]").encode(), "the number -1e400 is too large"),
-        (body(f"[{'9' * 1001}]").encode(), f"the number {'9' * 50}… is too large"),
-        (body(f"[-{'9' * 100_000}]").encode(), f"the number -{'9' * 49}… is too large"),
         (body('["\\ud800"]').encode(), "it holds a lone surrogate"),
         (body('["\\udc00\\ud800"]').encode(), "it holds a lone surrogate"),
         (body(**{"\\udfff": "1"}).encode(), "it holds a lone surrogate"),
+        (body('["\\uD83D\\ud83d\\uDE00"]').encode(), "it holds a lone surrogate"),
+        (body('["\\\\\\ud800"]').encode(), "it holds a lone surrogate"),
         (b'"\\ud800"', "it holds a lone surrogate"),
         (body('["\xff"]').encode("latin-1"), "it is not UTF-8 at byte 81"),
         (body('["\ud800"]').encode(errors="surrogatepass"), "it is not UTF-8 at byte 81"),
@@ -208,22 +225,70 @@ def test_a_body_that_only_resembles_json(refusals: Refusals, raw: bytes, reason:
     assert_refused(response, response.json()["message"])
 
 
+@pytest.mark.parametrize("flag", FLAGS)
+@pytest.mark.parametrize("value", ["1e400", "9" * 5_000, '"\\\\ud800"'])
+def test_a_flag_that_is_a_number_or_a_text_out_of_the_ordinary(refusals: Refusals, flag: str, value: str) -> None:
+    assert_refused(refusals.api.post(body(**{flag: value})), BOOLEAN.format(flag))
+
+
+@pytest.mark.parametrize("path", ["archive", "dearchive", "compare"])
+def test_a_number_that_is_nearly_a_lead_id_is_none_for_every_operation(refusals: Refusals, path: str) -> None:
+    fields = {"archive": {}, "dearchive": {"update_leads": ""}, "compare": dict.fromkeys(FLAGS, "")}[path]
+    for number in [*NEARLY_INTEGERS, "4294967295.0000000001", "2.9999999999999999999"]:
+        response = refusals.api.post(body(f"[{number}]", **fields), f"/vicidial/leads/{path}")
+
+        assert_refused(response, INTEGERS, [number])
+
+
+@pytest.mark.parametrize(
+    ("number", "lead_id"),
+    [
+        *(("1.0", 1), ("1e0", 1), ("10E-1", 1), ("0.1e+1", 1), ("1." + "0" * 5_000, 1), ("1e" + "0" * 5_000, 1)),
+        *((f"1{'0' * 5_000}e-5000", 1), (f"0.{'0' * 5_000}1e5001", 1)),
+        *(("-0", 0), ("-0.0", 0), ("0e5", 0), ("0E" + "9" * 5_000, 0), ("-0.0e-" + "9" * 5_000, 0)),
+        *(("42949672950e-1", 4294967295), ("4294967295.0", 4294967295), ("4.294967295e9", 4294967295)),
+        *(("4.711e3", 4711), ("47110000000000000000e-16", 4711)),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_an_integer_may_be_written_in_any_way_that_json_has(refusals: Refusals, number: str, lead_id: int) -> None:
+    look = body(f"[{number}]", **dict.fromkeys(FLAGS, ""))
+    answer = refusals.api.post(look, "/vicidial/leads/compare").json()
+    assert [lead["lead_id"] for lead in answer["leads"]] == [lead_id]
+
+    untouched = dict.fromkeys(FLAGS, "false")
+    assert refusals.api.post(body(f"[{number}]", **untouched)).json()["select_count"] == 1
+
+
 @pytest.mark.parametrize(
     "form", [body("{}"), body(insert_leads="{}"), body(x="{}"), "{}"], ids=["ids", "flag", "field", "top"]
 )
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
 def test_deep_nesting_is_refused_whatever_its_depth(refusals: Refusals, form: str, opening: str, closing: str) -> None:
-    for depth in (90, 97, 98, 99, 100, 101, 102, 200, 253, 254, 255, 256, 257, 400, 900, 980, 995, 1000, 5000, 150_000):
+    for depth in (2, 48, 49, 50, 51, 90, 100, 101, 253, 254, 255, 256, 257, 400, 900, 980, 990, 995, 1000, 5000, 9_998):
         response = refusals.api.post(form.replace("{}", opening * depth + "1" + closing * depth, 1))
 
         assert response.status_code == 400, depth
-        assert (response.json()["message"] == NO_JSON + "it is nested too deeply") or depth <= 100
+        message = response.json()["message"]
+        if message.startswith(NO_JSON):
+            # How deep Python can parse differs between its versions.
+            assert depth > 900
+            assert message == NO_JSON + "it is nested too deeply"
 
 
-@pytest.mark.parametrize("item", ["0", "[]", "{}", '"a"', "1.5", "-1"])
-def test_far_too_many_ids_are_refused_in_no_time(refusals: Refusals, item: str) -> None:
+@pytest.mark.parametrize("item", ["0", '"a"', "1.5", "-1", "9" * 20])
+def test_far_too_many_ids_are_refused_for_their_number(refusals: Refusals, item: str) -> None:
     lead_ids = "[" + ",".join([item] * (1_000_000 // (len(item) + 1))) + "]"
-    started = time.perf_counter()
 
     assert_refused(refusals.api.post(body(lead_ids)), EXCEED)
-    assert time.perf_counter() - started < SLACK
+
+
+@pytest.mark.parametrize(
+    "raw", [body("[" * 10_000), body(f"[{'{},' * 9_999}0]"), body(f'["{"[{" * 5_000}"]'), "[" * 1_000_000]
+)
+def test_more_brackets_than_any_body_needs_are_refused_unparsed(refusals: Refusals, raw: str) -> None:
+    assert_refused(refusals.api.post(raw), TOO_COMPLEX)
+
+
+def test_as_many_brackets_as_are_allowed_are_parsed(refusals: Refusals) -> None:
+    assert_refused(refusals.api.post(body(f"[{'{},' * 9_998}0]")), EXCEED)

@@ -241,16 +241,6 @@ def test_what_is_no_http_is_refused_by_the_server_itself(connect: NewConnection,
     assert connection.is_closed()
 
 
-@pytest.mark.usefixtures("unchanged")
-def test_an_offer_to_speak_another_protocol_is_refused_by_name(connect: NewConnection) -> None:
-    """As curl --http2 makes it where there is no TLS. The server under the service leaves the body unread."""
-    connection = connect()
-    headers = {**JSON, "Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABk"}
-    connection.send("POST", ARCHIVE, {**headers, "Content-Length": len(GOOD)}, GOOD)
-
-    assert connection.answer() == (400, "request body was not read: send no Upgrade header (curl: --http1.1)")
-
-
 @pytest.mark.parametrize(
     "bytes_sent",
     [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"GET\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from fractions import Fraction
 from typing import Any
 
 import httpx2
@@ -53,6 +55,27 @@ def assert_safe(refusals: Refusals, response: httpx2.Response) -> None:
     if response.status_code == 200:
         refusals.before = refusals.tables.both()
     refusals.check()
+
+
+@st.composite
+def numbers(draw: st.DrawFn) -> str:
+    """A number as JSON has it: an id or nearly one, written with any number of zeros, a point anywhere and an exponent."""
+    digits = str(draw(st.sampled_from([0, 1, 4711, UNKNOWN, 4294967295, 4294967296]) | st.integers(0, 10**25)))
+    digits += "0" * draw(st.integers(0, 25)) + draw(st.sampled_from(["", "", "", "1", "9"]))
+    point = draw(st.integers(1, len(digits)))
+    exponent = draw(st.just(len(digits) - point) | st.integers(-30, 30) | st.integers(-(10**20), 10**20))
+    if point > 1 and digits.startswith("0"):
+        point = 1
+    number = draw(st.sampled_from(["", "", "-"])) + digits[:point] + ("." + digits[point:] if digits[point:] else "")
+    return number + (f"{draw(st.sampled_from(['e', 'E', 'e+']))}{exponent}".replace("+-", "-") if exponent else "")
+
+
+def exactly(number: str) -> Fraction | None:
+    """What it is worth; None if it is too far from any id to be worked out."""
+    mantissa, _, exponent = number.lower().partition("e")
+    if abs(int(exponent or 0)) > 1_000 and Fraction(mantissa):
+        return None
+    return Fraction(mantissa) * Fraction(10) ** (int(exponent or 0) if Fraction(mantissa) else 0)
 
 
 thorough = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -109,3 +132,25 @@ def test_any_damage_to_a_good_body_is_refused_or_does_no_harm(
         raw = raw[:start] + instead + raw[start + length :]
 
     assert_safe(refusals, refusals.api.post(raw))
+
+
+@thorough
+@given(st.lists(numbers(), min_size=1, max_size=3))
+@example(["1.0000000000000000001"])
+@example(["4294967295.0000000001"])
+@example(["1E-400"])
+@example(["42949672950e-1"])
+@example(["-0.0e5"])
+@example(["0e99999999999999999999"])
+def test_a_number_is_a_lead_id_if_it_is_exactly_one_however_it_is_written(refusals: Refusals, sent: list[str]) -> None:
+    response = refusals.api.post(body(f"[{', '.join(sent)}]", **dict.fromkeys(FLAGS, "false")))
+
+    values = [exactly(number) for number in sent]
+    is_id = [value is not None and value.denominator == 1 and 0 <= value < 2**32 for value in values]
+    assert (response.status_code == 400) is not (all(is_id) and len(set(values)) == len(values))
+    if response.status_code == 400:
+        # Each offending value stands in the answer, number or string, with every digit that it was sent with.
+        repeated = [str(value) for value in json.loads(response.content, parse_float=str, parse_int=str)["lead_ids"]]
+        for number in repeated:
+            assert number in sent or exactly(number) in values
+        assert all(is_id) or not any(is_id[sent.index(number)] for number in repeated if number in sent)

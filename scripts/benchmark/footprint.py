@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from benchmark.bodies import measure_bodies
 from benchmark.data import CheckError, Database, batches
 from benchmark.load import Load
 from benchmark.progress import progress
@@ -21,6 +22,8 @@ CLIENTS = 8
 class Footprint:
     refusals: dict[int, Spread]
     """CPU seconds of a refused request, by its status."""
+    slowest_bodies: dict[int, tuple[str, Spread]]
+    """By limit of lead ids: the body that takes longest to parse and refuse, and its CPU seconds."""
     own_part: Spread
     """CPU seconds of a batch that leaves the database nothing to move."""
     start: Spread
@@ -33,7 +36,7 @@ def measure_footprint(database: Database, folder: Path, sizes: Sizes) -> Footpri
     start, first_batch = measure_starts(database, folder, sizes)
     progress("refusals")
     refusals = {status: measure_refusals(database, folder, sizes, status) for status in (401, 403)}
-    return Footprint(refusals, measure_own_part(database, folder, sizes), start, first_batch)
+    return Footprint(refusals, measure_bodies(sizes.rounds), measure_own_part(database, folder, sizes), start, first_batch)
 
 
 def measure_own_part(database: Database, folder: Path, sizes: Sizes) -> Spread:

@@ -65,6 +65,10 @@ def goals(throughput: Throughput, footprint: Footprint, memory: Spread, growth: 
             Goal(f"its CPU time for a request that is refused, {status}", seconds.times(1_000), 0.5, " ms")
             for status, seconds in footprint.refusals.items()
         ),
+        *(
+            Goal(f"its CPU time for the slowest body, limit {limit:,} ({name})", seconds.times(1_000), 100, " ms")
+            for limit, (name, seconds) in footprint.slowest_bodies.items()
+        ),
         Goal(f"growth: a batch into {many:,} rows by one into {few:,}", growth.ratio(many, few), 1.5),
         Goal(f"resident memory: more after {sizes.leads_memory:,} leads than after 1,000", memory, 10, " MiB"),
         Goal("start to the first answer", footprint.start, 1.5, " s"),
