@@ -19,7 +19,7 @@ SST_SCRIPTS = Path(__file__).parent.parent / ".galera" / "bin"
 """Where scripts/install --cluster puts the script that copies a node's data to another."""
 
 SST_METHOD = "lead_archive"
-"""What the server calls that script: wsrep_sst_ and this. No package has a script of this name, which the server would prefer."""
+"""What follows wsrep_sst_ in the script's name. A package's script of the same name would be preferred; there is none."""
 
 PROVIDER = "/usr/lib/galera/libgalera_smm.so"
 
