@@ -1,6 +1,9 @@
 """A private MariaDB server for the demo and the tests: its own folder, its own port, gone when its owner is.
 
 It never reads /etc/mysql and never talks to a server that happens to run on the machine.
+
+The environment variable LEAD_ARCHIVE_MARIADB names the folder of another MariaDB than the installed one, such as .mariadb/10.5
+as scripts/install --versions makes it: its programs are in usr/bin and usr/sbin there.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ import pymysql
 
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 60.0
+
+_OTHER = Path(os.environ["LEAD_ARCHIVE_MARIADB"]) if os.environ.get("LEAD_ARCHIVE_MARIADB") else None
 
 
 class PrivateMariaDB:
@@ -71,6 +76,7 @@ class PrivateMariaDB:
         """Start the server, as start() does, and leave it to the caller to wait."""
         assert self._process is None, "the server is running already"
         mariadbd = _find("mariadbd")
+        basedir = [f"--basedir={_OTHER.absolute() / 'usr'}"] if _OTHER else []
         data = self.folder / "data"
         scratch = self.folder / "tmp"
         scratch.mkdir(parents=True, exist_ok=True)
@@ -82,6 +88,7 @@ class PrivateMariaDB:
             install = [
                 _find("mariadb-install-db"),
                 "--no-defaults",
+                *basedir,
                 f"--datadir={fresh}",
                 f"--tmpdir={scratch}",
                 "--auth-root-authentication-method=normal",
@@ -105,6 +112,7 @@ class PrivateMariaDB:
         command = [
             mariadbd,
             "--no-defaults",
+            *basedir,
             f"--datadir={data}",
             f"--tmpdir={scratch}",
             f"--socket={self.socket}",
@@ -191,7 +199,10 @@ def free_port() -> int:
 
 
 def _find(program: str) -> str:
-    found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    path = f"{_OTHER}/usr/bin:{_OTHER}/usr/sbin" if _OTHER else f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+    found = shutil.which(program, path=path)
     if found is None:
-        raise RuntimeError(f"{program} is not installed: run scripts/install")
-    return found
+        # Never another server than the one that was asked for: what it proves would be taken for that one.
+        command = "scripts/install --versions" if _OTHER else "scripts/install"
+        raise RuntimeError(f"{program} is not in {path}: run {command}")
+    return str(Path(found).absolute())

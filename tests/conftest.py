@@ -41,14 +41,21 @@ NewDatabase = Callable[..., str]
 """new_database(engine="InnoDB") -> the name of a new database with Vicidial's tables, all of them empty."""
 
 
+VERSION = pytest.StashKey[str]()
+"""What the server of the run said of its version."""
+
+
 @pytest.fixture(scope="session")
-def mariadb() -> Iterator[PrivateMariaDB]:
+def mariadb(pytestconfig: pytest.Config) -> Iterator[PrivateMariaDB]:
     scratch = ROOT / ".test"
     scratch.mkdir(exist_ok=True)
     with (
         TemporaryDirectory(dir=scratch) as folder,
         PrivateMariaDB(Path(folder), MARIADB_OPTIONS, timezone=BERLIN) as server,
     ):
+        with server.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT VERSION()")
+            pytestconfig.stash[VERSION] = cursor.fetchall()[0][0]
         yield server
 
 
@@ -209,7 +216,10 @@ def refusals(refusals_of_module: Refusals) -> Iterator[Refusals]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """A table of what test_chaos.py did and saw, round by round."""
+    """The server's version, and a table of what test_chaos.py did and saw, round by round."""
+    version = terminalreporter.config.stash.get(VERSION, None)
+    if version:
+        terminalreporter.write_line(f"MariaDB says that it is {version}")
     outcomes = ("passed", "failed")
     reports = [report for outcome in outcomes for report in terminalreporter.stats.get(outcome, []) if report.when == "call"]
     rounds = [(report, dict(report.user_properties)) for report in reports if dict(report.user_properties).get("disaster")]

@@ -16,7 +16,10 @@ from typing import Any, Self
 from mariadb import PrivateMariaDB, free_port
 
 SST_SCRIPTS = Path(__file__).parent.parent / ".galera" / "bin"
-"""Where scripts/install --cluster puts the scripts that copy a node's data to another."""
+"""Where scripts/install --cluster puts the script that copies a node's data to another."""
+
+SST_METHOD = "lead_archive"
+"""What follows wsrep_sst_ in the script's name. A package's script of the same name would be preferred; there is none."""
 
 PROVIDER = "/usr/lib/galera/libgalera_smm.so"
 
@@ -41,7 +44,7 @@ class Node(PrivateMariaDB):
             f"--wsrep-node-name=node{number}",
             f"--wsrep-node-address={address}",
             "--wsrep-cluster-address=gcomm://" + ",".join(f"{address}:{port}" for port in cluster_ports),
-            "--wsrep-sst-method=rsync",
+            f"--wsrep-sst-method={SST_METHOD}",
             f"--wsrep-sst-receive-address={address}:{free_port()}",
             f"--wsrep-provider-options=base_port={cluster_ports[number]}"
             f";gmcast.listen_addr=tcp://{address}:{cluster_ports[number]};ist.recv_addr={address}:{free_port()}"
