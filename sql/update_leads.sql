@@ -2,6 +2,7 @@
 -- TIMESTAMP that is not assigned would be stamped with the time of this UPDATE. A copy of another lead, whose lead_id was
 -- given out again, is left alone. IGNORE: a row that another unique key of the target refuses stays as it is, and delete_leads
 -- will see it.
+-- VERSION(): as in delete_leads.
 UPDATE IGNORE {target} AS target FORCE INDEX ({target_key})
 STRAIGHT_JOIN {source} AS source FORCE INDEX ({source_key}) ON source.lead_id = target.lead_id
 SET {assignments}
@@ -10,3 +11,4 @@ WHERE target.lead_id IN ({lead_ids})
     {same_data}
     )
     AND {not_reused}
+    AND VERSION() IS NOT NULL
