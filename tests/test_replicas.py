@@ -6,6 +6,7 @@ logs a statement and not the rows that it changed, the replica runs it on its ow
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,14 +79,14 @@ def check_the_ways_there_and_back(replication: Replication, tables: Tables, api:
     before, _ = tables.both()
 
     assert api.archive_all(LEADS).json()["remaining_lead_ids"] == [2, 3]
-    assert tables.both() == ({2: before[2], 3: before[3]}, before)
+    assert tables.both() == ({2: before[2], 3: before[3]}, {lead_id: before[lead_id] for lead_id in (1, 4, 5)})
     assert both_on_the_replica(replication) == tables.both()
 
     answer = api.dearchive_all([1]).json()
     assert (answer["insert_count"], answer["delete_count"]) == (1, 1)
     answer = api.dearchive({"insert_leads": True, "delete_leads": False, "lead_ids": [5]}).json()
     assert (answer["insert_count"], answer["delete_count"]) == (1, 0)
-    assert tables.ids() == ([1, 2, 3, 5], [2, 3, 4, 5])
+    assert tables.ids() == ([1, 2, 3, 5], [4, 5])
     assert both_on_the_replica(replication) == tables.both()
 
     tables.execute("UPDATE vicidial_list SET comments = 'called again', modify_date = '2025-06-07 08:09:10'")
@@ -95,7 +96,10 @@ def check_the_ways_there_and_back(replication: Replication, tables: Tables, api:
     changed, _ = tables.both()
 
     assert api.archive_all([1, 2, 3, 5]).json()["remaining_lead_ids"] == [2, 3, 5]
-    assert tables.both() == ({2: changed[2], 3: changed[3], 5: changed[5]}, {**changed, 4: before[4]})
+    assert tables.both() == (
+        {2: changed[2], 3: changed[3], 5: changed[5]},
+        {1: changed[1], 4: before[4], 5: before[5]},
+    )
     assert both_on_the_replica(replication) == tables.both()
 
 
@@ -164,5 +168,5 @@ def test_no_change_of_a_lead_is_logged_as_a_statement(replication: Replication, 
 
     logged = replication.logged_since(start)
     statements = [info for kind, info in logged if kind == "Query" and not info.endswith(("BEGIN", "COMMIT"))]
-    assert [info for info in statements if "INSERT" in info or "UPDATE" in info or "DELETE" in info] == []
+    assert [info for info in statements if not re.search("TEMPORARY|ALTER", info)] == []
     assert {"Write_rows_v1", "Update_rows_v1", "Delete_rows_v1"} <= {kind for kind, _ in logged}
