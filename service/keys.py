@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
+import math
+import os
 import re
+import stat
+import threading
+import time
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +22,18 @@ import structlog
 FORM = 'write each key as a [[keys]] table with name = "…" and sha256 = "…", the 64 hex digits of the key\'s SHA-256'
 
 LARGEST_LIST_ID = 2**64 - 1
+
+LARGEST_FILE = 4 * 1024 * 1024
+"""Bytes: some 30,000 keys."""
+
+SETTLE_TIME = 2.0
+"""Seconds after which a file that has changed is read once more. A second change within the same tick of the file system's
+clock leaves no other trace; FAT's clock ticks every two seconds, ext4's every few milliseconds."""
+
+REMINDER_INTERVAL = 600.0
+"""Seconds between two log lines about the same problem."""
+
+NEVER_READ = ()
 
 logger = structlog.get_logger()
 
@@ -45,73 +63,179 @@ class Keys:
     """The keys of API_KEYS_FILE. A name may have several."""
 
     entries: tuple[Key, ...]
+    _by_digest: dict[bytes, Key] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_digest", {key.digest: key for key in self.entries})
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read the TOML file. Raises ValueError, which says what is wrong and where, if it is not exactly as it should be."""
-        try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ValueError(f"cannot read {path}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise ValueError(f"{path} is not UTF-8 text") from None
-        except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{path} is not TOML: {error}") from None
+        return cls.parse(_read_existing(path), path)
+
+    @classmethod
+    def parse(cls, text: bytes, path: Path) -> Self:
+        """Return the keys in the text of the file at path. Raises ValueError like load."""
+        content = parse_toml(text, path)
         tables = content.get("keys")
         if unknown := content.keys() - {"keys"}:
             raise ValueError(f"{path}: unknown field {', '.join(sorted(unknown))}; {FORM}")
         if not isinstance(tables, list) or not tables:
             raise ValueError(f"{path} holds no key; {FORM}")
-        entries: list[Key] = []
+        entries: dict[bytes, Key] = {}
         for number, table in enumerate(tables, 1):
             key = _read(table, f"{path}, key {number}")
-            if any(key.digest == other.digest for other in entries):
+            if key.digest in entries:
                 raise ValueError(f"{path}, key {number} ({key.name}): the same key stands in the file already")
-            entries.append(key)
-        return cls(tuple(entries))
+            entries[key.digest] = key
+        return cls(tuple(entries.values()))
 
     def find(self, key: bytes, today: date) -> Key | None:
-        """The key's entry, None if it is nobody's or has expired. Every entry is compared, each in constant time.
+        """Return the key's entry, None if it is nobody's or has expired. today: the date in UTC.
 
-        today: the date in UTC.
+        The time tells nothing that is of use: what is looked up is not what the caller sent but its SHA-256, which nobody can
+        steer towards another one, and of which no part tells a key of 32 random bytes.
         """
         digest = hashlib.sha256(key).digest()
-        found = None
-        for entry in self.entries:
-            if hmac.compare_digest(digest, entry.digest) and entry.is_valid_on(today):
-                found = entry
-        return found
+        found = self._by_digest.get(digest)
+        if found and hmac.compare_digest(digest, found.digest) and found.is_valid_on(today):
+            return found
+        return None
 
 
 class KeysFile:
-    """API_KEYS_FILE, read anew when it changes. A new file that cannot be understood changes nothing: the old keys stay."""
+    """API_KEYS_FILE, read anew when it changes.
+
+    A new file that cannot be understood changes nothing: the old keys stay until it is mended, and the log says so. A file
+    that cannot be read, since descriptors are out or it is being replaced, is tried again with each request until it is read.
+    """
 
     def __init__(self, path: Path) -> None:
         """Raises ValueError if the file cannot be understood."""
         self._path = path
+        self._lock = threading.RLock()
+        self._reloading: asyncio.Task[None] | None = None
         self._signature = _signature(path)
-        self._keys = Keys.load(path)
+        text = _read_existing(path)
+        self._keys = Keys.parse(text, path)
+        self._digest = hashlib.sha256(text).digest()
+        """SHA-256 of the text that was looked at last."""
+        self._due = time.monotonic() + SETTLE_TIME
+        """When the file is read anew though it does not seem to have changed, by time.monotonic()."""
+        self._told: dict[str, float] = {}
+        """By problem since the last success, when to log it again."""
 
-    def read(self) -> Keys:
-        """The keys as they are now."""
-        signature = _signature(self._path)
-        if signature != self._signature:
-            self._signature = signature
-            try:
-                self._keys = Keys.load(self._path)
-                logger.info("keys reloaded", file=str(self._path), keys=len(self._keys.entries))
-            except ValueError as error:
-                logger.error("keys not reloaded", file=str(self._path), error=str(error))
+    async def current(self, timeout: float) -> Keys:
+        """Return the keys as they are now: of a file that changed before the call, those after the change.
+
+        A thread reads the file, while the event loop goes on. timeout: seconds after which the old keys are returned.
+        """
+        deadline = time.monotonic() + timeout
+        is_fresh = False
+        while not is_fresh and self._is_due() and time.monotonic() < deadline:
+            # A look that another request began may have missed the last change.
+            is_fresh = self._reloading is None or self._reloading.done()
+            if self._reloading is None or is_fresh:
+                self._reloading = asyncio.create_task(self._look_in_thread())
+            await asyncio.wait([self._reloading], timeout=deadline - time.monotonic())
         return self._keys
+
+    def reload(self) -> None:
+        """Read the file, whether it has changed or not, and log what came of it. May be called in any thread.
+
+        It takes tenths of a second for thousands of keys: the event loop should not be the one that calls it.
+        """
+        with self._lock:
+            self._digest = b""
+            self._look()
+
+    def _is_due(self) -> bool:
+        # A microsecond: too little to wait any longer for a key to be revoked.
+        return _signature(self._path) != self._signature or time.monotonic() >= self._due
+
+    async def _look_in_thread(self) -> None:
+        try:
+            await asyncio.to_thread(self._look)
+        except RuntimeError:  # there is no thread left; a pause is better than a revoked key
+            self._look()
+
+    def _look(self) -> None:
+        """Read the file. Never raise."""
+        with self._lock:
+            signature = _signature(self._path)  # before it is read: a change meanwhile is seen by the next
+            try:
+                self._read(signature)
+            except (OSError, MemoryError) as error:
+                self._signature, self._digest = NEVER_READ, b""
+                self._tell(f"cannot read {self._path}: {(isinstance(error, OSError) and error.strerror) or 'out of memory'}")
+            except Exception as error:
+                self._signature = signature
+                self._tell(str(error))
+
+    def _read(self, signature: tuple[int, ...] | None) -> None:
+        self._due = time.monotonic() + REMINDER_INTERVAL if self._told else math.inf
+        text = read_file(self._path)
+        digest = hashlib.sha256(text).digest()
+        if digest != self._digest:
+            self._due = time.monotonic() + SETTLE_TIME
+        elif not self._told:
+            self._signature = signature
+            return
+        self._digest = digest
+        keys = Keys.parse(text, self._path)
+        self._keys, self._signature = keys, signature
+        self._told.clear()
+        logger.info("keys reloaded", file=str(self._path), keys=len(keys.entries))
+
+    def _tell(self, problem: str) -> None:
+        now = time.monotonic()
+        if now >= self._told.get(problem, 0):
+            self._told[problem] = now + REMINDER_INTERVAL
+            logger.error("keys not reloaded", file=str(self._path), error=problem)
 
 
 def _signature(path: Path) -> tuple[int, ...] | None:
-    """What changes whenever the file does, whether it is written in place or another is put there."""
+    """Return what changes whenever the file does, whether it is written in place or another is put there."""
     try:
-        status = path.stat()
+        status = os.stat(path)  # half the time of Path.stat
     except OSError:
         return None
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _read_existing(path: Path) -> bytes:
+    """Return the content of a file like read_file, but raise ValueError only."""
+    try:
+        return read_file(path)
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+
+
+def read_file(path: Path) -> bytes:
+    """Return the content of a regular file. Raises OSError, and ValueError if it is no regular file or larger than allowed."""
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY)  # a FIFO would wait for somebody who writes to it
+
+    with open(path, "rb", opener=opener) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError(f"{path} is not a regular file")
+        content = file.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise ValueError(f"{path} is larger than {LARGEST_FILE} bytes")
+    return content
+
+
+def parse_toml(text: bytes, path: Path) -> dict[str, Any]:
+    """Return the TOML in the text of the file at path. Raises ValueError."""
+    try:
+        return tomllib.loads(text.decode())
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not UTF-8 text") from None
+    except RecursionError:
+        raise ValueError(f"{path} is not TOML that can be read: its values are nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is not TOML: {error}") from None
 
 
 def _read(table: Any, where: str) -> Key:

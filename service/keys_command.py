@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import os
 import secrets
-from collections.abc import Callable
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -15,7 +21,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from service.keys import LARGEST_LIST_ID, Key, Keys, fingerprint
+from service.keys import LARGEST_LIST_ID, Key, Keys, fingerprint, parse_toml, read_file
+
+LOCK_TIMEOUT = 30.0
+"""Seconds to wait for another command that is changing the file."""
 
 KEY_BYTES = 32
 """Bytes of randomness in a key: nobody guesses one, so its hash needs no salt."""
@@ -52,9 +61,9 @@ def create(name: str, expires: datetime | None, list_ids: tuple[int, ...]) -> No
     if list_ids:
         entry["list_ids"] = sorted(set(list_ids))
 
-    def add(document: tomlkit.TOMLDocument) -> None:
+    def add(document: tomlkit.TOMLDocument, text: bytes) -> None:
         if "keys" in document:
-            _load(path)  # of what is broken nobody knows what it would be afterwards
+            Keys.parse(text, path)  # of what is broken nobody knows what it would be afterwards
         else:
             document["keys"] = tomlkit.aot()
         document["keys"].append(entry)
@@ -83,26 +92,27 @@ def list_keys() -> None:
 def revoke(name: str, prefix: str | None, every: bool) -> None:
     """Delete the key of NAME. If it has several, say which."""
     path = _path()
-    found = [key for key in _load(path).entries if key.name == name and key.digest.hex().startswith((prefix or "").lower())]
-    if not found:
-        raise click.ClickException(f"{path} holds no such key of {name!r}; `python -m service keys list` shows all")
-    if len(found) > 1 and not every:
-        digits = ", ".join(key.short for key in found)
-        raise click.ClickException(f"{name!r} has {len(found)} keys: name one with --sha256 ({digits}), or give --all")
-    if len(found) == len(_load(path).entries):
-        raise click.ClickException(
-            f"it is the last key in {path}, and the service does not start without one: make another before"
-        )
-    revoked = {key.digest.hex() for key in found}
+    revoked: list[Key] = []
 
-    def remove(document: tomlkit.TOMLDocument) -> None:
+    def remove(document: tomlkit.TOMLDocument, text: bytes) -> None:
+        entries = Keys.parse(text, path).entries
+        revoked.extend(key for key in entries if key.name == name and key.digest.hex().startswith((prefix or "").lower()))
+        if not revoked:
+            raise click.ClickException(f"{path} holds no such key of {name!r}; `python -m service keys list` shows all")
+        if len(revoked) > 1 and not every:
+            digits = ", ".join(key.short for key in revoked)
+            raise click.ClickException(f"{name!r} has {len(revoked)} keys: name one with --sha256 ({digits}), or give --all")
+        if len(revoked) == len(entries):
+            raise click.ClickException(
+                f"it is the last key in {path}, and the service does not start without one: make another before"
+            )
         tables = document["keys"]
-        for number in reversed(range(len(tables))):
-            if str(tables[number]["sha256"]).lower() in revoked:
+        for number in reversed(range(len(entries))):
+            if entries[number] in revoked:
                 del tables[number]
 
     _change(path, remove)
-    click.echo(f"revoked: {name} {', '.join(key.short for key in found)}", err=True)
+    click.echo(f"revoked: {name} {', '.join(key.short for key in revoked)}", err=True)
 
 
 def state(key: Key, today: date) -> str:
@@ -127,29 +137,94 @@ def _load(path: Path) -> Keys:
         raise click.ClickException(str(error)) from None
 
 
-def _change(path: Path, change: Callable[[tomlkit.TOMLDocument], None], missing_ok: bool = False) -> None:
+def _change(path: Path, change: Callable[[tomlkit.TOMLDocument, bytes], None], missing_ok: bool = False) -> None:
     """Change the file as a whole or not at all: whoever reads it meanwhile, or a crash, sees the old or the new one.
 
-    Comments stay. The file belongs to whom it belonged, and nobody else can read it.
+    change: gets the document and its text, which no other command changes meanwhile. Comments, owner and mode stay.
     """
     path = path.resolve()
     try:
-        document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() or not missing_ok else tomlkit.document()
-        change(document)
-        owner = path.stat() if path.exists() else path.parent.stat()
-        with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8") as file:
-            try:
-                file.write(tomlkit.dumps(document))
-                file.flush()
-                os.fsync(file.fileno())
-                Keys.load(Path(file.name))  # nothing that the service would refuse gets there
-                if os.geteuid() == 0:
-                    os.chown(file.name, owner.st_uid, owner.st_gid)
-                Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink()
-                raise
+        with _locked(path.parent) as folder:
+            is_new = missing_ok and not path.exists()
+            text = b"" if is_new else read_file(path)
+            parse_toml(text, path)  # says where it cannot be understood
+            document = tomlkit.parse(text)
+            change(document, text)
+            _replace(path, tomlkit.dumps(document), is_new)
+            os.fsync(folder)
     except OSError as error:
         raise click.ClickException(f"cannot change {path}: {error.strerror}") from None
+    except RecursionError:
+        raise click.ClickException(f"cannot change {path}: its values are nested too deeply") from None
     except ValueError as error:
         raise click.ClickException(str(error)) from None
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[int]:
+    """Have no other command change a file in a folder until the end of the block. Yield the folder's descriptor.
+
+    The folder is locked, not the file, in whose place another is put. Raises OSError.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        deadline = time.monotonic() + LOCK_TIMEOUT
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise click.ClickException(f"another command holds the lock on {folder}: try again") from None
+                time.sleep(0.05)
+            except OSError as error:
+                reason = f"{error.strerror}; the file system of {folder} must support flock on folders, as local ones do"
+                raise OSError(error.errno, reason) from None
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _replace(path: Path, text: str, is_new: bool) -> None:
+    """Put a file with this text in the place of another. Who could read that one, the service above all, can read it."""
+    try:
+        file = NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8")  # noqa: SIM115
+    except PermissionError:
+        reason = f"another file is put in its place, and the folder {path.parent} cannot be written by this user"
+        raise PermissionError(errno.EACCES, reason) from None
+    try:
+        with file:
+            file.write(text)
+            file.flush()
+            _give(path.parent if is_new else path, file.fileno(), mode=0o600 if is_new else None)
+            os.fsync(file.fileno())
+        Keys.load(Path(file.name))  # nothing that the service would refuse gets there
+        Path(file.name).replace(path)
+    except BaseException:
+        Path(file.name).unlink(missing_ok=True)
+        raise
+
+
+def _give(like: Path, descriptor: int, mode: int | None) -> None:
+    """Give a new file the owner that another has, and its mode and access control list unless a mode is given."""
+    status = like.stat()
+    new = os.fstat(descriptor)
+    if (status.st_uid, status.st_gid) != (new.st_uid, new.st_gid) and (mode is None or os.geteuid() == 0):
+        try:
+            os.fchown(descriptor, status.st_uid, status.st_gid)
+        except PermissionError:
+            reason = "it has another owner or group, which only that owner or root can give to the file in its place"
+            raise PermissionError(errno.EPERM, reason) from None
+    os.fchmod(descriptor, stat.S_IMODE(status.st_mode) if mode is None else mode)
+    if mode is None:
+        for name in _attributes(like):
+            with contextlib.suppress(OSError):  # some are the kernel's alone
+                os.setxattr(descriptor, name, os.getxattr(like, name))
+
+
+def _attributes(path: Path) -> list[str]:
+    """Return the names of a file's extended attributes, none where the file system has none."""
+    try:
+        return os.listxattr(path)
+    except OSError:
+        return []

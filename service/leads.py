@@ -63,7 +63,7 @@ class LeadsEndpoint(HTTPEndpoint):
     async def post(self, request: Request) -> Response:
         service: Service = request.app.state.service
         deadline = asyncio.get_running_loop().time() + service.request_timeout
-        key = authenticate(request, service.keys.read(), service.now())
+        key = authenticate(request, await service.keys.current(service.request_timeout), service.now())
         self.refuse(service)
         refuse_other_media_types(request)
         try:

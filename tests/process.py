@@ -60,13 +60,15 @@ class ServiceProcess:
         host: str = "127.0.0.1",
         python: str = sys.executable,
         folder: Path = ROOT,
+        stderr: int | None = None,
     ) -> None:
-        """command: what Python is to run instead. folder: where."""
+        """command: what Python is to run instead. folder: where. stderr: where it logs to, instead of to `log`."""
         self.host = host
         self.port = free_port()
         self._environment = {**environment, "HOST": host, "PORT": str(self.port)}
         self._command = (python, *command)
         self._folder = folder
+        self._stderr = stderr
         self._tls = "TLS_CERT_FILE" in environment
         self._output = TemporaryFile()  # noqa: SIM115  # open as long as the process writes to it
         self._process: subprocess.Popen[bytes] | None = None
@@ -100,7 +102,7 @@ class ServiceProcess:
             env=clean(self._environment),
             stdin=subprocess.DEVNULL,
             stdout=self._output,
-            stderr=self._output,
+            stderr=self._output if self._stderr is None else self._stderr,
             start_new_session=True,
         )
         deadline = time.monotonic() + PATIENCE

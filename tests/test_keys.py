@@ -17,7 +17,7 @@ from refusals import Refusals
 from structlog.testing import capture_logs
 from tables import Tables
 
-from service.keys import Keys
+from service.keys import LARGEST_FILE, Keys
 from service.settings import SettingsError
 
 ARCHIVE = "/vicidial/leads/archive"
@@ -129,6 +129,10 @@ def test_a_good_file(tmp_path: Path) -> None:
         ("keys", " is not TOML: "),
         (entry() + "[[keys", " is not TOML: "),
         (b"\xff\xfe", " is not UTF-8 text"),
+        ("keys = " + "[" * 3_000 + "]" * 3_000, " is not TOML that can be read: its values are nested too deeply"),
+        ("keys = " + "{a = " * 3_000 + "1" + "}" * 3_000, " is not TOML that can be read: its values are nested too deeply"),
+        (f"keys = {'9' * 5_000}", " is not TOML: Exceeds the limit"),
+        (entry() + "#" * LARGEST_FILE, f" is larger than {LARGEST_FILE} bytes"),
         ("", f" holds no key; {FORM}"),
         ("# none yet", f" holds no key; {FORM}"),
         ("keys = []", f" holds no key; {FORM}"),
@@ -201,6 +205,15 @@ def test_a_file_that_cannot_be_read(
         ):
             settings_from({**good, "API_KEYS_FILE": str(path)})
         assert str(caught.value) == f"API_KEYS_FILE: cannot read {path}: {why}"
+
+
+def test_only_a_regular_file_is_read(settings_from: ReadSettings, good: dict[str, str], tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for path in (fifo, Path("/dev/zero")):
+        with pytest.raises(SettingsError) as caught:
+            settings_from({**good, "API_KEYS_FILE": str(path)})
+        assert str(caught.value) == f"API_KEYS_FILE: {path} is not a regular file"
 
 
 @contextmanager

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
-from collections.abc import Callable
+import os
+import resource
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Semaphore
 from typing import Any
 
 import httpx2
 import pytest
 from api import KEY, Api
+from process import PATIENCE
 from structlog.testing import capture_logs
 from tables import Tables
+
+from service.keys import Keys, KeysFile
 
 
 def entry(key: str, more: str = "") -> str:
@@ -61,6 +71,173 @@ def test_a_broken_file_keeps_the_old_keys_and_says_so_once(api: Api, keys_file: 
 
     keys_file.write_text(entry("new"))
     assert (livestatus(api), livestatus(api, "new")) == (401, 200)
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Let open() fail with EMFILE, as in a process that has as many connections as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 2, hard))
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.open("/dev/null", os.O_RDONLY))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for descriptor in taken:
+            os.close(descriptor)
+
+
+def test_a_passing_error_does_not_use_up_the_change(api: Api, keys_file: Path) -> None:
+    assert livestatus(api) == 200
+    keys_file.write_text(entry("new"))
+    with capture_logs() as log:
+        with no_descriptor_left():
+            assert [livestatus(api) for _ in range(3)] == [200] * 3
+
+        assert (livestatus(api), livestatus(api, "new")) == (401, 200)
+
+    lines = [(line["event"], line.get("error")) for line in log if line["event"].startswith("keys ")]
+    assert lines == [
+        ("keys not reloaded", f"cannot read {keys_file}: Too many open files"),
+        ("keys reloaded", None),
+    ]
+
+
+def test_a_file_that_is_away_for_a_moment_counts_when_it_is_back(api: Api, keys_file: Path) -> None:
+    assert livestatus(api) == 200
+    with capture_logs() as log:
+        aside = keys_file.rename(keys_file.with_name("aside"))
+        assert [livestatus(api) for _ in range(3)] == [200] * 3
+        aside.write_text(entry("new"))
+        aside.rename(keys_file)
+        assert (livestatus(api), livestatus(api, "new")) == (401, 200)
+
+    assert [line["event"] for line in log if line["event"].startswith("keys ")] == ["keys not reloaded", "keys reloaded"]
+
+
+@pytest.mark.parametrize("kind", ["fifo", "nested"])
+def test_a_file_that_would_hold_or_break_the_service_keeps_the_old_keys(api: Api, keys_file: Path, kind: str) -> None:
+    assert livestatus(api) == 200
+    keys_file.unlink()
+    if kind == "fifo":
+        os.mkfifo(keys_file)
+    else:
+        keys_file.write_text("keys = " + "[" * 3_000)
+
+    assert (livestatus(api), livestatus(api, "new")) == (200, 401)
+
+    keys_file.unlink()
+    keys_file.write_text(entry("new"))
+    assert (livestatus(api), livestatus(api, "new")) == (401, 200)
+
+
+def test_a_second_change_that_leaves_no_trace_counts_too(
+    new_api: Callable[..., Api], keys_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on a file system whose clock has not ticked in between: the size is all that tells the two apart.
+    monkeypatch.setattr("service.keys._signature", lambda path: (path.stat().st_size,))
+    monkeypatch.setattr("service.keys.SETTLE_TIME", 1)
+    api = new_api()
+    keys_file.write_text(entry(KEY) + entry("one"))
+    assert (livestatus(api), livestatus(api, "one")) == (200, 200)
+
+    keys_file.write_text(entry("new") + entry("one"))
+
+    deadline = time.monotonic() + PATIENCE
+    while livestatus(api) != 401:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert livestatus(api, "new") == 200
+
+
+def test_a_problem_that_lasts_is_told_of_again(
+    new_api: Callable[..., Api], keys_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.keys.SETTLE_TIME", 0.1)
+    monkeypatch.setattr("service.keys.REMINDER_INTERVAL", 0.5)
+    api = new_api()
+    keys_file.write_text("keys = [")
+    deadline = time.monotonic() + PATIENCE
+    with capture_logs() as log:
+        while sum(line["event"] == "keys not reloaded" for line in log) < 3:
+            assert time.monotonic() < deadline
+            assert livestatus(api) == 200
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Semaphore, Semaphore]]:
+    """What a test waits for until a thread has read the file, and what that thread then waits for."""
+    has_read, may_go_on = Semaphore(0), Semaphore(0)
+    parse = Keys.parse
+
+    def hold(text: bytes, path: Path) -> Keys:
+        has_read.release()
+        may_go_on.acquire(timeout=PATIENCE)
+        return parse(text, path)
+
+    monkeypatch.setattr(Keys, "parse", hold)
+    yield has_read, may_go_on
+    may_go_on.release(100)
+
+
+def test_the_event_loop_goes_on_while_the_file_is_read(api: Api, keys_file: Path, held: tuple[Semaphore, Semaphore]) -> None:
+    has_read, may_go_on = held
+    keys_file.write_text(entry("new"))
+    with ThreadPoolExecutor() as executor:
+        waits = executor.submit(livestatus, api, "new")
+        assert has_read.acquire(timeout=PATIENCE)
+
+        assert executor.submit(api.get, "/livez").result(PATIENCE).status_code == 200
+        assert not waits.done()
+
+        may_go_on.release()
+        assert waits.result(PATIENCE) == 200
+
+
+def test_a_key_that_is_revoked_while_the_file_is_read_is_refused(
+    api: Api, keys_file: Path, held: tuple[Semaphore, Semaphore]
+) -> None:
+    has_read, may_go_on = held
+    keys_file.write_text(entry(KEY) + entry("new"))
+    with ThreadPoolExecutor() as executor:
+        first = executor.submit(livestatus, api)
+        assert has_read.acquire(timeout=PATIENCE)
+        keys_file.write_text(entry("new"))
+        second = executor.submit(livestatus, api)
+        time.sleep(0.5)  # it now waits for what the first one began
+        may_go_on.release(2)
+
+        assert second.result(PATIENCE) == 401
+        assert first.result(PATIENCE) in {200, 401}
+
+
+def test_a_file_that_is_not_read_in_time_keeps_the_old_keys(keys_file: Path, held: tuple[Semaphore, Semaphore]) -> None:
+    _, may_go_on = held
+    may_go_on.release()
+    file = KeysFile(keys_file)
+    old = file._keys
+    keys_file.write_text(entry("new"))
+
+    async def ask() -> Keys:
+        keys = await file.current(0.1)
+        may_go_on.release()
+        return keys
+
+    assert asyncio.run(ask()) == old
+    assert asyncio.run(file.current(PATIENCE)) != old
+
+
+def test_a_reload_on_demand_reads_the_file_and_says_so(keys_file: Path) -> None:
+    file = KeysFile(keys_file)
+    with capture_logs() as log:
+        file.reload()
+        keys_file.write_text("keys = [")
+        file.reload()
+
+    assert [line["event"] for line in log] == ["keys reloaded", "keys not reloaded"]
 
 
 @pytest.mark.parametrize(
