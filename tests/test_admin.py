@@ -118,26 +118,25 @@ def test_a_database_that_does_not_answer_and_settings_that_are_wrong(granted: di
     assert "PORT: " in output
 
 
+# UPDATE of vicidial_list is needed on a cluster only.
 PRIVILEGES = [
-    *((table, privilege) for table in (LIST, ARCHIVE) for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE")),
+    *((LIST, privilege) for privilege in ("SELECT", "INSERT", "DELETE")),
+    *((ARCHIVE, privilege) for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE")),
     ("vicidial_hopper", "SELECT"),
     ("*", "CREATE TEMPORARY TABLES"),
 ]
 
 
 def test_a_missing_privilege_is_named_and_granted_by_the_remedy(granted: dict[str, str], tables: Tables, account: str) -> None:
+    tables.execute(f"ALTER TABLE {ARCHIVE} MODIFY comments VARCHAR(200)")  # so that the way back makes a temporary table
     for table, privilege in PRIVILEGES:
         database = tables.database.replace("_", r"\_") if table == "*" else tables.database
         tables.execute(f"REVOKE {privilege} ON `{database}`.{table} FROM {account}")
         status, output = check(granted)
-        if table == "vicidial_hopper":  # a table that an account may not see is not there
-            assert (status, "there is no table vicidial_hopper" in output) == (0, True)
-            tables.execute(f"GRANT {privilege} ON {tables.database}.{table} TO {account}")
-            continue
         assert status == 1, (table, privilege)
         assert privilege in output
         for statement in remedies(output):
-            if "INSERT" in statement or "SELECT" in statement or "TEMPORARY" in statement:
+            if statement.startswith("GRANT"):
                 tables.execute(statement)
         assert check(granted)[0] == 0
 
@@ -163,7 +162,7 @@ def test_the_service_works_with_these_privileges(
     before, _ = tables.both()
     api = new_api(DATABASE_URL=granted["DATABASE_URL"])
 
-    assert api.get("/readyz").json() == {"message": "ready", "problems": [], "skipped_tables": []}
+    assert api.get("/readyz").json() == {"message": "ready", "problems": [], "notes": [], "skipped_tables": []}
     assert api.compare([1]).status_code == 200
     assert api.archive_all([1, 2, 3]).json()["delete_count"] == 3
     assert api.dearchive_all([1, 2, 3]).json()["delete_count"] == 3
@@ -171,8 +170,6 @@ def test_the_service_works_with_these_privileges(
 
     # Each of them is needed. UPDATE of vicidial_list is, on a cluster.
     for table, privilege in PRIVILEGES:
-        if (table, privilege) in {(LIST, "UPDATE"), ("vicidial_hopper", "SELECT")}:
-            continue
         database = tables.database.replace("_", r"\_") if table == "*" else tables.database
         tables.execute(f"REVOKE {privilege} ON `{database}`.{table} FROM {account}")
         tables.archived(2, status="NEW")
