@@ -106,8 +106,17 @@ def table_problems(pair: TablePair, grants: Grants) -> Iterator[Problem]:
         yield from _engine_problems(table)
     if any(table.engine is None for table in (pair.source, pair.target)):
         return  # nothing more is known of it
+    hidden = [table for table in (pair.source, pair.target) if table.hidden_columns]
+    for table in hidden:
+        yield Problem(
+            f"the account may not see the column {', '.join(table.hidden_columns)} of {table.name}: grant SELECT on the whole "
+            "table",
+            grants.statement("SELECT", table.name),
+        )
+    if hidden:
+        return  # what there is of them is not known either
     for table in (pair.source, pair.target):
-        yield from _column_problems(table, grants)
+        yield from _column_problems(table)
     yield from _lead_id_problems(pair.source, pair.target)
     for column in pair.missing:
         yield Problem(f"{pair.target.name} lacks the column {column.name}", add_column(pair, column))
@@ -170,13 +179,8 @@ def _engine_problems(table: Table) -> Iterator[Problem]:
         yield Problem(f"{table.name} is {table.engine}: its rows are on this node of the cluster only", alter)
 
 
-def _column_problems(table: Table, grants: Grants) -> Iterator[Problem]:
-    if hidden := ", ".join(table.hidden_columns):
-        yield Problem(
-            f"the account may not see the column {hidden} of {table.name}: grant SELECT on the whole table",
-            grants.statement("SELECT", table.name),
-        )
-    present = {name.lower() for name in (*table.columns, *table.hidden_columns)}
+def _column_problems(table: Table) -> Iterator[Problem]:
+    present = {name.lower() for name in table.columns}
     for name, definition in VICIDIAL_COLUMNS.items():
         if name not in present:
             yield Problem(
