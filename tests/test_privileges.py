@@ -38,8 +38,8 @@ def granted(bare: Account, tables: Tables) -> Account:
     for table in BOTH:
         bare.grant(ALL, table)
     bare.grant("REFERENCES, CREATE TEMPORARY TABLES", "*")
-    for (table,) in tables.execute("SHOW TABLES"):
-        if (name := (table or b"").decode()) in IN_USE:
+    for (found,) in tables.execute("SHOW TABLES"):
+        if (name := (found or b"").decode()) in IN_USE:
             bare.grant("SELECT", name)
     return bare
 
