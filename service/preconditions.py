@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from service.contract import LARGEST_LEAD_ID
-from service.database_errors import DatabaseError
+from service.database_errors import NO_SUCH_TABLE, DatabaseError
 from service.grants import Grants
 from service.same_data import INTEGERS, is_comparable
 from service.statements import identifier
@@ -75,6 +75,8 @@ def server_problem(error: DatabaseError, grants: Grants | None = None) -> Proble
             f"the account lacks a privilege: {error}; `python -m service grants` prints all that it needs",
             grants.lacking(str(error)) if grants else None,
         )
+    if error.code == NO_SUCH_TABLE:
+        return Problem(str(error))  # one of the two, or one that a trigger uses
     if error.code == NO_STATEMENT_CAN_BE_PREPARED:
         return Problem(
             "max_prepared_stmt_count is used up: the service cannot ask what the account may do",
