@@ -11,13 +11,16 @@ import click
 from databases import DatabaseURL
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from service.check import Finding, State, find
 from service.grants import statements
 from service.settings import SettingsError, read_settings
 from service.statements import StatementError, Statements
+
+UNBOUNDED = 1_000_000
+"""Characters: more than any finding has."""
 
 
 @click.command()
@@ -29,11 +32,12 @@ def check() -> None:
         found = [Finding("settings", problem, State.PROBLEM) for problem in error.problems]
     except StatementError as error:
         found = [Finding("statements", str(error), State.PROBLEM)]
-    table = Table("", "What", "Found", box=box.SIMPLE_HEAD)
+    table = Table("", "What", Column("Found", overflow="fold"), box=box.SIMPLE_HEAD)
     styles = {State.OK: "green", State.NOTE: "yellow", State.PROBLEM: "bold red"}
     for finding in found:
         table.add_row(Text(finding.state.value, styles[finding.state]), finding.what, Text(finding.found))
-    console = Console(highlight=False)
+    # In a file or a pipe there is no edge to fold lines at: each finding is a line, to be searched for.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else UNBOUNDED)
     console.print(table)
     for remedy in dict.fromkeys(finding.remedy for finding in found if finding.remedy):
         click.echo(f"To mend it:\n{remedy}\n")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from service.contract import LARGEST_LEAD_ID
-from service.database_errors import DatabaseError
+from service.database_errors import NO_SUCH_TABLE, DatabaseError
 from service.grants import Grants
 from service.same_data import INTEGERS, is_comparable
 from service.statements import identifier
@@ -75,6 +75,8 @@ def server_problem(error: DatabaseError, grants: Grants | None = None) -> Proble
             f"the account lacks a privilege: {error}; `python -m service grants` prints all that it needs",
             grants.lacking(str(error)) if grants else None,
         )
+    if error.code == NO_SUCH_TABLE:
+        return Problem(str(error))  # one of the two, or one that a trigger uses
     if error.code == NO_STATEMENT_CAN_BE_PREPARED:
         return Problem(
             "max_prepared_stmt_count is used up: the service cannot ask what the account may do",
@@ -106,8 +108,17 @@ def table_problems(pair: TablePair, grants: Grants) -> Iterator[Problem]:
         yield from _engine_problems(table)
     if any(table.engine is None for table in (pair.source, pair.target)):
         return  # nothing more is known of it
+    hidden = [table for table in (pair.source, pair.target) if table.hidden_columns]
+    for table in hidden:
+        yield Problem(
+            f"the account may not see the column {', '.join(table.hidden_columns)} of {table.name}: grant SELECT on the whole "
+            "table",
+            grants.statement("SELECT", table.name),
+        )
+    if hidden:
+        return  # what there is of them is not known either
     for table in (pair.source, pair.target):
-        yield from _column_problems(table, grants)
+        yield from _column_problems(table)
     for name in VICIDIAL_COLUMNS.keys() - pair.source.names - pair.target.names:
         for table in (pair.source, pair.target):
             alter = f"ALTER TABLE {identifier(table.name)} ADD COLUMN {VICIDIAL_COLUMNS[name]}"
@@ -174,12 +185,7 @@ def _engine_problems(table: Table) -> Iterator[Problem]:
         yield Problem(f"{table.name} is {table.engine}: its rows are on this node of the cluster only", alter)
 
 
-def _column_problems(table: Table, grants: Grants) -> Iterator[Problem]:
-    if hidden := ", ".join(table.hidden_columns):
-        yield Problem(
-            f"the account may not see the column {hidden} of {table.name}: grant SELECT on the whole table",
-            grants.statement("SELECT", table.name),
-        )
+def _column_problems(table: Table) -> Iterator[Problem]:
     for column in table.columns.values():
         if column.expression in {"ROW START", "ROW END"}:
             yield Problem(

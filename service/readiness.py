@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from service.contract import LARGEST_LEAD_ID
 from service.database import Database, Transaction
-from service.database_errors import NO_SUCH_TABLE, DatabaseError
+from service.database_errors import DatabaseError
 from service.preconditions import NotReadyError, server_problem
 from service.statements import Statements, identifier
 from service.table_reader import TableReader
@@ -101,8 +101,6 @@ def obstacle(error: DatabaseError) -> Obstacle:
     """Return what may be said of an error to anybody who asks; the log has all of it."""
     if problem := server_problem(error):
         return Obstacle(problem.message, problem.remedy)
-    if error.code == NO_SUCH_TABLE:
-        return Obstacle(str(error))
     if error.from_server:
         return Obstacle("the database refuses; the log says why")
     return Obstacle("the database does not answer")

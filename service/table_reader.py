@@ -87,6 +87,8 @@ class TableReader:
             or unchanging != self._definitions
             or (to_write and not self._tried)
             or await self._appeared(transaction)
+            # A definition does not tell what refers to the table. Where nothing did, none is checked, and none acts.
+            or (self.cached.foreign_keys and self.cached.foreign_keys != await self._foreign_keys(transaction))
         ):
             self.cached = await self._describe(transaction, definitions, try_batch=to_write)
             self._tried = to_write
@@ -104,12 +106,12 @@ class TableReader:
             tables,
             columns,
             keys,
-            foreign_keys,
             ((version, largest_packet, by_statement, account, database, sees_all, on_cluster),),
         ) = [
             await transaction.select(self._statements.fill(name, values))
-            for name in ("describe_tables", "describe_columns", "describe_keys", "describe_foreign_keys", "describe_session")
+            for name in ("describe_tables", "describe_columns", "describe_keys", "describe_session")
         ]
+        foreign_keys = await self._foreign_keys(transaction)
         source, target = (
             _table(name, definition, tables, columns, keys)
             for name, definition in zip((self.source, self.target), definitions, strict=True)
@@ -121,10 +123,7 @@ class TableReader:
             target,
             leads_in_use=leads_in_use,
             skipped_tables=tuple(dict.fromkeys(self._skipped.values())),
-            foreign_keys=tuple(
-                ForeignKey(schema, table, name, referenced, bool(incoming), frozenset(rules))
-                for schema, table, name, referenced, incoming, *rules in foreign_keys
-            ),
+            foreign_keys=foreign_keys,
             keep_reused=self._keep_reused,
         )
         problems = [*filter(None, [version_problem(version)]), *table_problems(pair, grants), *unseen]
@@ -135,6 +134,14 @@ class TableReader:
         if try_batch and not problems:
             to_write += await self._try_batch(transaction, pair, grants, bool(on_cluster))
         return replace(pair, problems_to_read=tuple(problems), problems=(*problems, *to_write))
+
+    async def _foreign_keys(self, transaction: Transaction) -> tuple[ForeignKey, ...]:
+        """Return the foreign keys of the two tables, and those that refer to them, as far as the account sees them."""
+        rows = await transaction.select(self._statements.fill("describe_foreign_keys", names(self.source, self.target)))
+        return tuple(
+            ForeignKey(schema, table, name, referenced, bool(incoming), frozenset(rules))
+            for schema, table, name, referenced, incoming, *rules in rows
+        )
 
     async def _appeared(self, transaction: Transaction) -> bool:
         """Return whether a table that tells of leads in use is there, and was not the last time."""
