@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from site_columns import ARCHIVE, LIST
-from site_rows import Reader, Row, Snapshot, same
+from site_rows import Column, Reader, Row, Snapshot, same
 from sites import Call, Site
 
 Verdicts = dict[str, bool | None]
@@ -62,14 +62,9 @@ class Model:
         why = [name for name, query in UNSAFE.items() if self.reader.execute(query.replace("<db>", self.reader.database))]
         if not all_privileges and self.reader.execute("SELECT 1 FROM DUAL WHERE @@global.read_only"):
             why.append("the server is read-only for the account")
-        kinds = {
-            (column.data_type, "unsigned" in column.column_type)
-            for table in (LIST, ARCHIVE)
-            for name, column in seen.columns[table].items()
-            if name.lower() == "lead_id"
-        }
-        if len(kinds) > 1:
-            why.append(f"lead_id is {kinds}")
+        largest = {table: largest_lead_id(seen.columns[table]) for table in (LIST, ARCHIVE)}
+        if largest[LIST] is None or largest[LIST] != largest[ARCHIVE]:
+            why.append(f"lead ids reach {largest}")
         for table, other in ((LIST, ARCHIVE), (ARCHIVE, LIST)):
             why += [
                 f"{other} lacks {name}"
@@ -214,6 +209,20 @@ class Model:
             used_by = sorted(self.in_use.get(lead_id, ())) if row is not None else []
             assert sorted(lead["used_by"]) == used_by, f"lead {lead_id} is used by {used_by}: {lead}"
             assert lead["in_use"] == bool(used_by), lead
+
+
+BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
+LARGEST_LEAD_ID = 2**32 - 1
+"""The API takes no larger ones."""
+
+
+def largest_lead_id(columns: Mapping[str, Column]) -> int | None:
+    """The largest lead_id that a table with these columns can hold and the API takes; None if it is no integer."""
+    column = next((column for name, column in columns.items() if name.lower() == "lead_id"), None)
+    if column is None or column.data_type not in BITS:
+        return None
+    bits = BITS[column.data_type] - ("unsigned" not in column.column_type)
+    return min(2**bits - 1, LARGEST_LEAD_ID)
 
 
 def tables_of(call: Call | None) -> tuple[str, str]:

@@ -77,8 +77,10 @@ def test_sites(site_server: SiteServer, tmp_path: Path) -> None:
 
 
 class Novelty:
-    """Which sites are tried: as many as are wanted, no two with the same peculiarities. After a failure, any, for as long as it
-    may take to make it simpler; then those that have failed only."""
+    """Which sites are tried: as many as are wanted, no two with the same peculiarities.
+
+    After a failure: any, as long as it may take to make the site simpler; then those that have failed only.
+    """
 
     def __init__(self, wanted: int) -> None:
         self._wanted = wanted
