@@ -16,8 +16,8 @@ from process import ServiceProcess
 from tables import Tables
 
 from lead_archive.cli import main
-from lead_archive.operations import UNKNOWN
 from lead_archive.files import HEADER
+from lead_archive.operations import UNKNOWN
 
 StartClient = Callable[..., Client]
 
