@@ -114,7 +114,8 @@ def process(
             counts = kept.counts()
             behind = False
             try:
-                behind = files.write_left(kept.left_behind())
+                with contextlib.closing(kept.left_behind()) as leads:
+                    behind = files.write_left(leads)
             except UsageError as error:
                 trouble = trouble or error
             summary = Summary(operation, spool.count, counts, trouble)

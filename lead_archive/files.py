@@ -110,7 +110,7 @@ class OutputFiles:
         """Raises UsageError if the file of leads left behind is there and is not one of ours, or is what is read."""
         _refuse_same({**self._inputs, "--journal": self.journal}, {"--left": self.left})
         with contextlib.suppress(FileNotFoundError):
-            status = _target(self.left).stat()
+            status = self.left.stat()
             if not stat.S_ISREG(status.st_mode):
                 raise UsageError(f"--left {shown(self.left)} is not a regular file: name another")
             if status.st_size and not _is_ours(self.left):

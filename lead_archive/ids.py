@@ -12,7 +12,7 @@ import io
 import re
 from collections.abc import Iterator
 
-from lead_archive.errors import UsageError
+from lead_archive.errors import UsageError, visible
 from lead_archive.spool import Range, Spool
 
 LARGEST_LEAD_ID = 4294967295
@@ -159,7 +159,7 @@ def _table(number: int, line: str, lines: Iterator[str], *, delimiters: str, nam
         if wanted in found:
             break
     else:
-        columns = ", ".join(headers[-1])[:200]
+        columns = visible(", ".join(headers[-1]), 200)
         raise UsageError(
             f"{name}, line {number}: there is no column {column}; the columns are {columns}. Name one with --column"
         )

@@ -8,7 +8,7 @@ import json
 import secrets
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ class Journal:
         with self._told(), self._transaction():
             total: Counter[str] = Counter(counts)
             for (before,) in self._database.execute("SELECT counts FROM batch WHERE number = ?", (number,)).fetchall():
-                total.update(json.loads(before))
+                total.update(read_counts(before))
             rows = self._database.execute("SELECT lead_id, kind FROM left_behind WHERE batch = ?", (number,)).fetchall()
             asked = set(lead_ids)
             again = [(lead_id, kind) for lead_id, kind in rows if lead_id in asked]
@@ -118,10 +118,10 @@ class Journal:
         total: Counter[str] = Counter()
         with self._told():
             for (counts,) in self._database.execute("SELECT counts FROM batch"):
-                total.update(json.loads(counts))
+                total.update(read_counts(counts))
         return total
 
-    def left_behind(self) -> Iterator[tuple[int, str]]:
+    def left_behind(self) -> Generator[tuple[int, str], None, None]:
         """The leads left behind with their reasons, in ascending order. Raises UsageError."""
         with self._told():
             yield from self._database.execute("SELECT lead_id, reason FROM left_behind ORDER BY lead_id")
@@ -229,3 +229,11 @@ class Journal:
             raise UsageError(message) from None
         except (ValueError, KeyError, TypeError, AttributeError):
             raise UsageError(damaged) from None
+
+
+def read_counts(text: str) -> dict[str, int]:
+    """Return the counts of a batch. Raises ValueError if these are none."""
+    counts = json.loads(text)
+    if not isinstance(counts, dict) or not all(isinstance(count, int) for count in counts.values()):
+        raise ValueError("no counts")
+    return counts

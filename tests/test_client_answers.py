@@ -133,12 +133,12 @@ WRONG_LEADS: list[list[Any]] = [
     *(
         [lead(1), lead(2), lead(3, **{name: value})]
         for name in ("in_list", "in_archive", "identical", "in_use", "reused")
-        for value in (1, 0, "true", None, [])
+        for value in list[Any]([1, 0, "true", None, []])
     ),
     *(
         [lead(1), lead(2), lead(3, **{name: value})]
         for name in ("different_columns", "used_by")
-        for value in ("x", None, [1], [""])
+        for value in list[Any](["x", None, [1], [""]])
     ),
     [lead(1), lead(2), lead(3, identical=True)],
     [lead(1), lead(2), lead(3, different_columns=["status"])],
