@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import importlib.metadata
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from lead_archive.errors import RefusedError, Status, UsageError
-from lead_archive.ids import read_ids
-from lead_archive.journal import Journal
+from lead_archive.bulk import run_command
 from lead_archive.operations import Operation
-from lead_archive.progress import progress_for
-from lead_archive.report import Summary, write_left_behind
-from lead_archive.run import Run
-from lead_archive.settings import STDIN, opened, refuse_same_files, settings_from
-from lead_archive.spool import Spool
 
 FilePath = click.Path(path_type=Path, dir_okay=False)
 
@@ -108,65 +98,3 @@ command(
     f"holds all of them.\n\n{FILE}",
     dry_run=False,
 )
-
-
-def run_command(
-    operation: Operation,
-    file: str,
-    *,
-    column: str,
-    journal: Path | None,
-    left: Path | None,
-    resume: bool,
-    start_over: bool,
-    jobs: int,
-    batch_size: int | None,
-    as_json: bool,
-    quiet: bool,
-    **server: Any,
-) -> Status:
-    """Read the file, take it to the server, and tell what came of it. The exit status."""
-    started = time.monotonic()
-    progress = progress_for(operation.title, terminal=sys.stderr.isatty(), quiet=quiet)
-    try:
-        settings = settings_from(**server)
-        if resume and start_over:
-            raise UsageError("--resume and --start-over are opposites: give one of them")
-        base = f"{'stdin' if file == STDIN else file}.{operation.title.replace(' -', '')}"
-        journal_path = journal or Path(f"{base}.journal")
-        left_path = left or Path(f"{base}.left.csv")
-        refuse_same_files({"FILE": Path(file), "--journal": journal_path, "--left": left_path})
-        with Spool() as spool:
-            with opened(file) as stream:
-                read_ids(stream, "standard input" if file == STDIN else file, column, spool)
-            if again := spool.given - spool.count:
-                progress.say(f"{again:,} {'id was' if again == 1 else 'ids were'} given before, and will be sent once")
-            identity = {**operation.flags, "url": settings.url, "digest": spool.digest, "leads": spool.count}
-            identity["command"] = operation.title
-            with contextlib.closing(Journal(journal_path, identity, resume=resume, start_over=start_over)) as kept:
-                refusal = None
-                try:
-                    asyncio.run(Run(operation, spool, kept, settings, progress, jobs, batch_size).take())
-                except RefusedError as error:
-                    refusal = str(error)
-                finally:
-                    progress.stop()
-                summary = Summary(operation, spool.count, kept.counts(), refusal)
-                behind = write_left_behind(left_path, kept.left_behind())
-    except UsageError as error:
-        click.echo("\n".join(f"error: {line}" for line in str(error).splitlines()), err=True)
-        return Status.WRONG_USAGE
-
-    seconds = round(time.monotonic() - started, 1)
-    if as_json:
-        paths = {"left_file": str(left_path) if behind else None, "journal": str(journal_path)}
-        click.echo(summary.json(repeated=again, seconds=seconds, **paths))
-    else:
-        click.echo(summary.table())
-    if behind and not as_json:
-        click.echo(f"Those left behind, each with its reason: {left_path}")
-    if refusal:
-        click.echo(f"error: {refusal}", err=True)
-    if 0 < summary.undone < summary.asked:
-        click.echo("Go on with the same command and --resume.", err=True)
-    return summary.status

@@ -1,4 +1,8 @@
-"""Lead ids from a file, as spreadsheets, databases and people write them: read as a stream, and checked to the last line."""
+"""Lead ids from a file, as spreadsheets, databases and people write them: read as a stream, and checked to the last line.
+
+A lead that nobody named must never be sent. So an id is digits and nothing else, a range is understood only in a list of
+plain ids, and a row of CSV whose cells do not match the column names is an error, not a guess.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import io
 import re
 from collections.abc import Iterator
 
-from lead_archive.errors import UsageError
+from lead_archive.errors import UsageError, visible
 from lead_archive.spool import Range, Spool
 
 LARGEST_LEAD_ID = 4294967295
@@ -18,12 +22,17 @@ DIGITS = tuple("0123456789+-")
 MOST_ERRORS = 10
 """Errors that are told at once."""
 
-# One id, or two with a dash between them. A spreadsheet that took the column for decimal numbers adds ".0"; more zeros
-# could as well be thousands, so they are not understood.
-_ID = re.compile(r"([0-9]{1,20})(?:\.0)?")
-_RANGE = re.compile(r"([0-9]{1,20})\s*[-–]\s*([0-9]{1,20})")  # noqa: RUF001  # the dash that spreadsheets make of a hyphen
-_SEPARATOR_LINE = re.compile(r"sep=(.)", re.IGNORECASE)
+# Vicidial writes no leading zeros: a number that has them is a phone number or a code of the user's own. Nor is 12.0 an id:
+# a column of decimal numbers holds something else.
+_ID = re.compile(r"0|[1-9][0-9]{0,19}")
+_RANGE = re.compile(r"(0|[1-9][0-9]{0,19})\s*[-–]\s*(0|[1-9][0-9]{0,19})")  # noqa: RUF001  # a spreadsheet's hyphen
+_QUOTED = re.compile(r"""(["'])(.*)\1""")
+# A separator that can be part of a number would cut numbers into ids.
+_SEPARATOR_LINE = re.compile(r"sep=([,;\t|^~])", re.IGNORECASE)
 HOW = "write one lead id a line, such as 4711, or a range, such as 1-1000"
+
+Found = Iterator[tuple[int, Range | str]]
+"""The number of a line, and the ids on it, or what is wrong with it."""
 
 
 def read_ids(stream: io.BufferedReader, name: str, column: str, spool: Spool) -> None:
@@ -31,21 +40,25 @@ def read_ids(stream: io.BufferedReader, name: str, column: str, spool: Spool) ->
 
     Raises UsageError, which names each wrong line (up to MOST_ERRORS of them), and how to mend it.
     """
+    if not column.strip():
+        raise UsageError("--column is the name of a column, and cannot be empty")
     errors: list[str] = []
     try:
         with _text(stream) as text:
-            for line, value in _values(text, name, column):
-                try:
-                    spool.add(*parse(value))
-                except ValueError as error:
-                    errors.append(f"{name}, line {line}: {error}")
-                    if len(errors) == MOST_ERRORS:
-                        errors.append("there may be more errors further down")
-                        break
+            for line, found in _ranges(text, name, column.strip()):
+                if isinstance(found, Range):
+                    spool.add(*found)
+                    continue
+                errors.append(f"{name}, line {line}: {found}")
+                if len(errors) == MOST_ERRORS:
+                    errors.append("there may be more errors further down")
+                    break
     except csv.Error as error:
         raise UsageError(f"{name}: {error}") from None
     except UnicodeError:
         raise UsageError(f"{name} is not text: save it as CSV in UTF-8") from None
+    except OSError as error:
+        raise UsageError(f"cannot read {name}: {error.strerror or error}") from None
     if errors:
         raise UsageError("\n".join(errors))
     if not spool.given:
@@ -53,22 +66,43 @@ def read_ids(stream: io.BufferedReader, name: str, column: str, spool: Spool) ->
     spool.merge()
 
 
-def parse(text: str) -> Range:
-    """One id or a range, from the first to the last. Raises ValueError, which says how to write it."""
+def parse_line(text: str) -> Range | str:
+    """Return the ids on a line of a list: one, or a range. Return what is wrong if there are none."""
+    plain = text.rstrip(",;").rstrip()  # the separators of empty columns
+    if quoted := _QUOTED.fullmatch(plain):
+        plain = quoted[2].strip()
+    if single := _ID.fullmatch(plain):
+        return _range(int(single[0]), int(single[0]))
+    if several := _RANGE.fullmatch(plain):
+        if plain == text:
+            return _range(int(several[1]), int(several[2]))
+        return f"{_shown(text)} is not a lead id, and a range stands alone on its line: take quotes and separators away"
+    return f"{_shown(text)} is not a lead id: {HOW}; digits only, and no zeros before them"
+
+
+def parse_cell(text: str, column: str) -> Range | str:
+    """Return the one id in a cell of a CSV column. Return what is wrong if it is none: a cell holds no range."""
     if single := _ID.fullmatch(text):
-        first = last = int(single[1])
-    elif several := _RANGE.fullmatch(text):
-        first, last = int(several[1]), int(several[2])
-    elif not text:
-        raise ValueError(f"there is no lead id: {HOW}, or take the line out")
-    else:
-        shown = text if len(text) <= 40 else text[:40] + "…"
-        raise ValueError(f"{shown!r} is not a lead id: {HOW}")
+        return _range(int(single[0]), int(single[0]))
+    if not text:
+        return f"there is no lead id in the column {column}: write one, or take the line out"
+    return (
+        f"{_shown(text)} in the column {column} is not a lead id: a cell has one id, such as 4711, with digits only and no "
+        "zeros before them. If this is another column, name the right one with --column; if it is a range, write a file "
+        "of plain ids and ranges, without column names"
+    )
+
+
+def _range(first: int, last: int) -> Range | str:
     if last > LARGEST_LEAD_ID:
-        raise ValueError(f"{last} is not a lead id: the largest is {LARGEST_LEAD_ID}")
+        return f"{last} is not a lead id: the largest is {LARGEST_LEAD_ID}"
     if first > last:
-        raise ValueError(f"the range {text} ends before it starts: write {last}-{first}")
+        return f"the range {first}-{last} ends before it starts: write {last}-{first}"
     return Range(first, last)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:40] + "…")
 
 
 def _text(stream: io.BufferedReader) -> io.TextIOWrapper:
@@ -88,13 +122,13 @@ def _lines(text: io.TextIOWrapper) -> Iterator[str]:
         yield line
 
 
-def _values(text: io.TextIOWrapper, name: str, column: str) -> Iterator[tuple[int, str]]:
-    """Each value with the number of the line that it starts on."""
+def _ranges(text: io.TextIOWrapper, name: str, column: str) -> Found:
+    """The ids of each line or row, with the number of the line that it starts on."""
     lines = _lines(text)
     delimiters = ",;\t|"
     for number, line in enumerate(lines, 1):
         content = line.strip()
-        if separator := _SEPARATOR_LINE.fullmatch(content):  # spreadsheets write it, to read it themselves
+        if separator := _SEPARATOR_LINE.fullmatch(line.strip(" \r\n")):  # spreadsheets write it, to read it themselves
             delimiters = separator[1]
         elif content and not content.startswith("#"):
             if content.strip("\"'")[:1] in DIGITS:
@@ -103,32 +137,29 @@ def _values(text: io.TextIOWrapper, name: str, column: str) -> Iterator[tuple[in
                 yield from _table(number, line, lines, delimiters=delimiters, name=name, column=column)
 
 
-def _list(number: int, line: str, lines: Iterator[str]) -> Iterator[tuple[int, str]]:
-    """One value a line, from a line on."""
+def _list(number: int, line: str, lines: Iterator[str]) -> Found:
+    """One id or range a line, from a line on."""
     while line:
-        # What is saved as CSV may be quoted, and end with the separators of empty columns.
-        value = line.strip().rstrip(",;").strip("\"' \t")
-        if value and not value.startswith("#"):
-            yield number, value
+        text = line.strip()
+        if text.strip(",;\"' \t") and not text.startswith("#"):
+            yield number, parse_line(text)
         number, line = number + 1, next(lines, "")
 
 
-def _table(
-    number: int, line: str, lines: Iterator[str], *, delimiters: str, name: str, column: str
-) -> Iterator[tuple[int, str]]:
-    """The values of a column of CSV, from the line with the columns' names on."""
+def _table(number: int, line: str, lines: Iterator[str], *, delimiters: str, name: str, column: str) -> Found:
+    """The ids in a column of CSV, from the line with the columns' names on."""
 
     def names(delimiter: str) -> list[str]:
         return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
 
-    wanted = column.strip().lower()
+    wanted = column.lower()
     headers = sorted(map(names, delimiters), key=len)
     for delimiter in delimiters:
         found = [cell.lower() for cell in names(delimiter)]
         if wanted in found:
             break
     else:
-        columns = ", ".join(headers[-1])[:200]
+        columns = visible(", ".join(headers[-1]), 200)
         raise UsageError(
             f"{name}, line {number}: there is no column {column}; the columns are {columns}. Name one with --column"
         )
@@ -145,6 +176,19 @@ def _table(
                 return
             if not any(map(str.strip, row)) or row[0].lstrip().startswith("#"):
                 continue
-            yield line_number, row[place].strip() if place < len(row) else ""
+            while len(row) > len(found) and not row[-1].strip():  # the separators of empty columns
+                row.pop()
+            if len(row) != len(found):
+                # What stands in the column may be half a number, or the rest of another cell.
+                yield (
+                    line_number,
+                    (
+                        f"it has {len(row)} cells and the line of column names {len(found)}, so it is not sure which is the "
+                        f"id: put cells that hold {delimiter!r}, quotes or line breaks into quotes, and write numbers without "
+                        "separators"
+                    ),
+                )
+            else:
+                yield line_number, parse_cell(row[place].strip(), column)
     except csv.Error as error:
         raise csv.Error(f"line {line_number}: {error}; is a quotation mark not closed?") from None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import secrets
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,35 +17,49 @@ from lead_archive.errors import UsageError
 
 APPLICATION_ID = 0x6C617263
 """What tells a journal from other SQLite files."""
+VERSION = 1
+"""Of the schema. Release 0.1 left it at 0."""
 
 SCHEMA = f"""
 PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {VERSION};
 CREATE TABLE run (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE batch (number INTEGER PRIMARY KEY, size INTEGER NOT NULL, failed INTEGER NOT NULL, counts TEXT NOT NULL);
-CREATE TABLE left_behind (lead_id INTEGER PRIMARY KEY, batch INTEGER NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE batch (number INTEGER PRIMARY KEY, size INTEGER NOT NULL, counts TEXT NOT NULL);
+CREATE TABLE left_behind (lead_id INTEGER PRIMARY KEY, batch INTEGER NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL);
 CREATE INDEX left_behind_batch ON left_behind (batch);
 """
+AGAIN = "kind IN ('unknown', 'failed')"
+"""Which of the leads left behind a run that goes on tries again: what is unknown depends on the key."""
+ROUNDS = 200_000
+"""Of the hash that a key is recognised by, so that it cannot be guessed from a journal."""
 
 
 class Journal:
     """An SQLite file that one process at a time can use. A batch is in it whole or not at all, and on disk at once.
 
-    identity: what a run that goes on must have in common with the one that began. Raises UsageError if the file cannot
-    be used, if there is an unfinished run and nobody said what to do with it, or if resume is asked for and cannot be.
+    identity: what a run that goes on must have in common with the one that began. key: what it need not have in common.
+    Raises UsageError if the file cannot be used, if there is an unfinished run and nobody said what to do with it, or if
+    resume is asked for and cannot be.
     """
 
-    def __init__(self, path: Path, identity: dict[str, Any], *, resume: bool = False, start_over: bool = False) -> None:
+    def __init__(
+        self, path: Path, identity: dict[str, Any], key: str, *, resume: bool = False, start_over: bool = False
+    ) -> None:
         self.path = path
+        self.other_key = False
+        """Whether the run that goes on began with another key."""
         if resume and not path.exists():
             raise UsageError(f"there is no journal {path}, so there is nothing to go on with: leave out --resume")
         try:
-            self._database = sqlite3.connect(path, timeout=0, isolation_level=None)
+            # Absolute, since SQLite has names such as :memory: that are no files.
+            self._database = sqlite3.connect(path.absolute(), timeout=0, isolation_level=None)
         except sqlite3.Error as error:
             raise UsageError(f"cannot write the journal {path}: {error}; name another place with --journal") from None
         try:
             with self._told():
                 self._open()
                 self._decide(identity, resume=resume, start_over=start_over)
+                self._note_key(key)
         except BaseException:
             self._database.close()
             raise
@@ -55,32 +71,60 @@ class Journal:
         """The size of all batches of this run: the one given, or that of the run that goes on."""
         with self._told():
             self._execute("INSERT OR IGNORE INTO run VALUES ('batch_size', ?)", str(size))
-            return int(self._run()["batch_size"])
+            return max(int(self._run()["batch_size"]), 1)
 
-    def is_done(self, number: int) -> bool:
-        return self._one("SELECT count(*) FROM batch WHERE number = ? AND NOT failed", number) > 0
+    def still_to_do(self, number: int, lead_ids: list[int]) -> list[int]:
+        """Those leads of a batch that must be sent: all, or if it was sent before, those to be tried again."""
+        with self._told():
+            if not self._one("SELECT count(*) FROM batch WHERE number = ?", number):
+                return lead_ids
+            statement = f"SELECT lead_id FROM left_behind WHERE batch = ? AND {AGAIN} ORDER BY lead_id"  # noqa: S608
+            again = {lead_id for (lead_id,) in self._database.execute(statement, (number,))}
+            return [lead_id for lead_id in lead_ids if lead_id in again]
 
-    def record(self, number: int, size: int, counts: Counter[str], left: list[tuple[int, str]], *, failed: bool) -> None:
-        """Note what came of a batch, in the place of what came of it before. Raises UsageError if it cannot be written."""
+    def record(self, number: int, lead_ids: list[int], counts: Counter[str], left: list[tuple[int, str, str]]) -> None:
+        """Note what came of leads of a batch, in the place of what came of them before.
+
+        Raises UsageError if it cannot be written.
+        """
         with self._told(), self._transaction():
-            self._execute("DELETE FROM left_behind WHERE batch = ?", number)
-            rows = [(lead_id, number, reason) for lead_id, reason in left]
-            self._database.executemany("INSERT OR REPLACE INTO left_behind VALUES (?, ?, ?)", rows)
-            self._execute("INSERT OR REPLACE INTO batch VALUES (?, ?, ?, ?)", number, size, failed, json.dumps(counts))
+            total: Counter[str] = Counter(counts)
+            for (before,) in self._database.execute("SELECT counts FROM batch WHERE number = ?", (number,)).fetchall():
+                total.update(read_counts(before))
+            rows = self._database.execute("SELECT lead_id, kind FROM left_behind WHERE batch = ?", (number,)).fetchall()
+            asked = set(lead_ids)
+            again = [(lead_id, kind) for lead_id, kind in rows if lead_id in asked]
+            total.subtract(Counter(kind for _, kind in again))
+            self._database.executemany("DELETE FROM left_behind WHERE lead_id = ?", [(lead_id,) for lead_id, _ in again])
+            self._database.executemany(
+                "INSERT OR REPLACE INTO left_behind VALUES (?, ?, ?, ?)",
+                [(lead_id, number, kind, reason) for lead_id, kind, reason in left],
+            )
+            self._execute(
+                "INSERT INTO batch VALUES (?, ?, ?) ON CONFLICT (number) DO UPDATE SET counts = excluded.counts",
+                number,
+                len(lead_ids),
+                json.dumps(total),
+            )
 
     def done(self) -> int:
-        """How many leads are in batches that are done."""
-        return self._one("SELECT coalesce(sum(size), 0) FROM batch WHERE NOT failed")
+        """How many leads need not be sent again."""
+        with self._told():
+            again = self._one(f"SELECT count(*) FROM left_behind WHERE {AGAIN}")  # noqa: S608
+            return self._one("SELECT coalesce(sum(size), 0) FROM batch") - again
 
     def counts(self) -> Counter[str]:
-        """The counts of all batches, added up."""
+        """The counts of all batches, added up. Raises UsageError."""
         total: Counter[str] = Counter()
-        for (counts,) in self._database.execute("SELECT counts FROM batch"):
-            total.update(json.loads(counts))
+        with self._told():
+            for (counts,) in self._database.execute("SELECT counts FROM batch"):
+                total.update(read_counts(counts))
         return total
 
-    def left_behind(self) -> Iterator[tuple[int, str]]:
-        yield from self._database.execute("SELECT lead_id, reason FROM left_behind ORDER BY lead_id")
+    def left_behind(self) -> Generator[tuple[int, str], None, None]:
+        """The leads left behind with their reasons, in ascending order. Raises UsageError."""
+        with self._told():
+            yield from self._database.execute("SELECT lead_id, reason FROM left_behind ORDER BY lead_id")
 
     def _open(self) -> None:
         # Nobody else gets in from here to the end, and every commit is on disk when it returns.
@@ -94,13 +138,23 @@ class Journal:
 
     def _decide(self, identity: dict[str, Any], *, resume: bool, start_over: bool) -> None:
         run = self._run() if self._one("SELECT count(*) FROM sqlite_schema") else {}
+        version = self._one("PRAGMA user_version")
+        if run and version != VERSION and (resume or (version and not start_over)):
+            raise UsageError(
+                f"another release of lead-archive wrote the journal {self.path}: go on with that release, or begin anew with "
+                "--start-over, which is safe"
+            )
         if resume:
             if not run:
                 raise UsageError(f"the journal {self.path} is empty: leave out --resume")
             self._compare(json.loads(run["identity"]), identity)
             return
         if run and not start_over:
-            asked, done = json.loads(run["identity"])["leads"], self.done()
+            failed = "SELECT count(*) FROM left_behind WHERE kind = 'failed'"
+            if not version:
+                failed = "SELECT coalesce(sum(size), 0) FROM batch WHERE failed"
+            done = self._one("SELECT coalesce(sum(size), 0) FROM batch") - self._one(failed)
+            asked = json.loads(run["identity"])["leads"]
             if self._one("SELECT count(*) FROM batch") and done < asked:
                 raise UsageError(
                     f"a run of {run['started']} was not finished, {done:,} of {asked:,} leads are done: go on with --resume, "
@@ -113,6 +167,15 @@ class Journal:
                 self._database.execute(statement)
             self._execute("INSERT INTO run VALUES ('identity', ?)", json.dumps(identity))
             self._execute("INSERT INTO run VALUES ('started', ?)", f"{datetime.now():%Y-%m-%d %H:%M}")
+
+    def _note_key(self, key: str) -> None:
+        run = self._run()
+        salt = run.get("salt") or secrets.token_hex(16)
+        mark = hashlib.pbkdf2_hmac("sha256", key.encode(), bytes.fromhex(salt), ROUNDS).hex()
+        self.other_key = "key" in run and run["key"] != mark
+        with self._transaction():
+            for name, value in {"salt": salt, "key": mark}.items():
+                self._execute("INSERT OR REPLACE INTO run VALUES (?, ?)", name, value)
 
     def _compare(self, before: dict[str, Any], now: dict[str, Any]) -> None:
         for name in sorted({*before, *now}):
@@ -140,24 +203,37 @@ class Journal:
         self._database.execute("BEGIN")
         try:
             yield
+            self._database.execute("COMMIT")
         except BaseException:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
             raise
-        self._database.execute("COMMIT")
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
+        damaged = f"the journal {self.path} is damaged: begin anew with --start-over and another --journal, which is safe"
         try:
             yield
         except sqlite3.Error as error:
-            match error.sqlite_errorname:
+            match getattr(error, "sqlite_errorname", ""):
                 case "SQLITE_BUSY" | "SQLITE_LOCKED":
                     message = (
                         f"another lead-archive is at work with the journal {self.path}: let it finish, or name another file"
                     )
                 case "SQLITE_NOTADB":
                     message = f"{self.path} is not a journal of lead-archive: name another file with --journal"
+                case "SQLITE_CORRUPT" | "SQLITE_ERROR" | "SQLITE_MISMATCH":
+                    message = damaged
                 case _:
                     message = f"cannot write the journal {self.path}: {error}; the batches that are in it are safe"
             raise UsageError(message) from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise UsageError(damaged) from None
+
+
+def read_counts(text: str) -> dict[str, int]:
+    """Return the counts of a batch. Raises ValueError if these are none."""
+    counts = json.loads(text)
+    if not isinstance(counts, dict) or not all(isinstance(count, int) for count in counts.values()):
+        raise ValueError("no counts")
+    return counts

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
 
 from lead_archive.errors import RefusedError
 
+DEEPEST = 100
+"""Levels. The parser is written in C, and a document that is nested without end would end the process."""
+MOST_REFERENCES = 20
+"""References that are followed, one after the other: they may go round in circles."""
+
 
 class Offer:
-    """An OpenAPI document, or an empty one for a server that has none."""
+    """An OpenAPI document, or an empty one for a server that has none. All scalars in it are strings."""
 
     def __init__(self, document: dict[str, Any]) -> None:
         self._document = document
 
     @classmethod
-    def read(cls, text: str) -> Offer:
+    def read(cls, content: bytes) -> Offer:
         """Raises RefusedError if this is no OpenAPI document."""
         try:
-            document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  # both are safe
-        except yaml.YAMLError:
+            # Events, since a loader would make objects of dates, merge keys and other things that can go wrong.
+            document = _node(yaml.parse(content.decode("utf-8"), Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)))
+        except (yaml.YAMLError, ValueError, StopIteration):
             document = None
         if not isinstance(document, dict) or not isinstance(document.get("paths"), dict):
             raise RefusedError("/openapi.yaml of the server is no OpenAPI document: is the address right?")
@@ -34,26 +42,48 @@ class Offer:
 
     def limit(self, path: str) -> int | None:
         """How many lead ids a request to a path may have, None if the document does not say."""
-        schema = self._at(
-            self._document,
-            "paths",
-            path,
-            "post",
-            "requestBody",
-            "content",
-            "application/json",
-            "schema",
-            "properties",
-            "lead_ids",
-        )
-        limit = schema.get("maxItems")
-        return limit if isinstance(limit, int) and limit > 0 else None
+        place: Any = self._document
+        names = ["paths", path, "post", "requestBody", "content", "application/json", "schema", "properties", "lead_ids"]
+        names.append("maxItems")
+        references = 0
+        while names:
+            if isinstance(place, dict) and isinstance(reference := place.get("$ref"), str) and reference.startswith("#/"):
+                references += 1
+                if references > MOST_REFERENCES:
+                    return None
+                place, names = self._document, [*reference[2:].split("/"), *names]
+            name = names.pop(0)
+            place = place.get(name) if isinstance(place, dict) else None
+        return int(place) if isinstance(place, str) and re.fullmatch(r"[1-9][0-9]{0,8}", place) else None
 
-    def _at(self, place: Any, *names: str) -> dict[str, Any]:
-        """What stands in the document under these names, references followed; empty if nothing does."""
-        for name in (*names, None):
-            while isinstance(place, dict) and str(place.get("$ref", "")).startswith("#/"):
-                place = self._at(self._document, *place["$ref"][2:].split("/"))
-            if name is not None:
-                place = place.get(name) if isinstance(place, dict) else None
-        return place if isinstance(place, dict) else {}
+
+def _node(events: Iterator[yaml.Event]) -> Any:
+    """The first document of a stream of events: dictionaries, lists and strings. Raises ValueError, YAMLError."""
+    anchors: dict[str, Any] = {}
+
+    def node(event: Any, depth: int) -> Any:
+        if depth > DEEPEST:
+            raise ValueError("nested too deep")
+        if isinstance(event, yaml.AliasEvent):
+            return anchors.get(event.anchor or "")
+        value: Any = event.value if isinstance(event, yaml.ScalarEvent) else None
+        if isinstance(event, yaml.SequenceStartEvent):
+            value = []
+        elif isinstance(event, yaml.MappingStartEvent):
+            value = {}
+        if event.anchor:
+            anchors[event.anchor] = value
+        if isinstance(value, list):
+            while not isinstance(item := next(events), yaml.SequenceEndEvent):
+                value.append(node(item, depth + 1))
+        elif isinstance(value, dict):
+            while not isinstance(item := next(events), yaml.MappingEndEvent):
+                key, content = node(item, depth + 1), node(next(events), depth + 1)
+                if isinstance(key, str):
+                    value[key] = content
+        return value
+
+    for event in events:
+        if isinstance(event, yaml.ScalarEvent | yaml.SequenceStartEvent | yaml.MappingStartEvent):
+            return node(event, 0)
+    return None

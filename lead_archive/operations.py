@@ -7,23 +7,31 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lead_archive.errors import RefusedError
-from lead_archive.server import FailedError, Server, StoppedError, UnknownLeadsError
+from lead_archive.answers import Lead
+from lead_archive.errors import FailedError, RefusedError, StoppedError, UnknownLeadsError
+from lead_archive.server import COMPARE, Server
 
-COMPARE = "/vicidial/leads/compare"
 UNKNOWN = "unknown: in neither table or in a list that the key may not see"
+REUSED = (
+    "id given out again: another lead has this id in {other} (phone_number and entry_date differ); both are left alone until "
+    "an administrator gives one of them another id"
+)
+UNMATCHED = "unmatched: it does not meet a condition of the service"
+LONGEST_FOR_REASONS = 30.0
+"""Seconds to try to learn why leads stayed, which changes nothing for them."""
+UNEXPLAINED = "in use, or the data differs, or it changed meanwhile"
 
 
 @dataclass
 class Outcome:
-    """What came of leads: how many of each kind, and each that was left behind with the reason."""
+    """What came of leads: how many of each kind, and each that was left behind with its kind and the reason."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    left: list[tuple[int, str]] = field(default_factory=list)
+    left: list[tuple[int, str, str]] = field(default_factory=list)
 
     def leave(self, kind: str, lead_id: int, reason: str) -> None:
         self.counts[kind] += 1
-        self.left.append((lead_id, reason))
+        self.left.append((lead_id, kind, reason))
 
 
 @dataclass(frozen=True)
@@ -50,28 +58,53 @@ class Operation:
     def target(self) -> str:
         return "vicidial_list" if self.name == "dearchive" else "vicidial_list_archive"
 
-    def foresee(self, lead: dict[str, Any]) -> tuple[str, str]:
+    @property
+    def reused(self) -> str:
+        """Why a lead is left alone whose id was given out again."""
+        return REUSED.format(other=self.target)
+
+    def foresee(self, lead: Lead) -> tuple[str, str]:
         """What would come of a lead, by what compare says of it: the kind, and the reason if it would be left behind."""
-        in_source, in_target = lead["in_list"], lead["in_archive"]
+        in_source, in_target = lead.in_list, lead.in_archive
         if self.name == "dearchive":
             in_source, in_target = in_target, in_source
         if not in_source:
             return ("already", "") if in_target else ("unknown", UNKNOWN)
+        if lead.reused:
+            return "reused", self.reused
         if not self.flags["delete_leads"]:
             return "kept", ""
-        if in_target and not lead["identical"] and not self.flags.get("update_leads"):
-            return "remained", difference(lead)
-        if not in_target and not self.flags["insert_leads"]:
-            return "remained", f"not in {self.target}"
-        if self.name == "archive" and lead["in_use"]:
-            return "remained", "in use"
+        if reason := self._hindrance(lead, in_target=in_target):
+            return "remained", reason
         return "moved", ""
 
-    def why(self, lead: dict[str, Any]) -> str:
+    def _hindrance(self, lead: Lead, *, in_target: bool) -> str:
+        """What would keep a lead that is to be deleted; empty if nothing would."""
+        if self.name == "archive" and lead.in_use:
+            return in_use(lead)
+        if in_target and not lead.identical and not self.flags.get("update_leads"):
+            return difference(lead)
+        return "" if in_target or self.flags["insert_leads"] else f"not in {self.target}"
+
+    def why(self, lead: Lead) -> str:
         """Why a lead stayed that was to be moved, by what compare says of it now."""
         kind, reason = self.foresee(lead)
         # Everything that this batch could do was done: what would go well now changed a moment ago.
-        return reason if kind == "remained" else "changed while it was processed: try again"
+        return reason if kind in {"remained", "reused"} else "changed while it was processed: try again"
+
+    def state(self, lead: Lead) -> tuple[str, str]:
+        """What compare says of a lead: the kind, and the reason if the archive does not hold what vicidial_list does."""
+        if lead.reused:
+            return "reused", self.reused
+        match lead.in_list, lead.in_archive:
+            case True, True:
+                return ("identical", "") if lead.identical else ("different", difference(lead))
+            case True, _:
+                return "list_only", "not in vicidial_list_archive"
+            case _, True:
+                return "archive_only", ""
+            case _:
+                return "unknown", UNKNOWN
 
 
 class Processor:
@@ -83,6 +116,7 @@ class Processor:
         self._server = server
         self._limit = limit
         self._compares = compares
+        self._said_why_not = False
 
     async def process(self, lead_ids: list[int]) -> Outcome:
         """Raises FailedError, RefusedError, StoppedError. Whatever it raises, the same batch again is safe."""
@@ -106,73 +140,53 @@ class Processor:
                 return
 
     async def _move(self, lead_ids: list[int], outcome: Outcome) -> None:
-        answer = await self._server.post(self._operation.path, {**self._operation.flags, "lead_ids": lead_ids})
-        remaining = answer.get("remaining_lead_ids")
-        numbers = {name: answer.get(f"{name}_count", 0) for name in ("select", "insert", "update", "delete")}
-        if not isinstance(remaining, list) or not are_ids([*remaining, *numbers.values()]) or set(remaining) - set(lead_ids):
-            raise RefusedError(f"the answer to {self._operation.path} is not this API's: {str(answer)[:200]}")
-        outcome.counts.update(inserted=numbers["insert"], updated=numbers["update"])
+        moved = await self._server.move(self._operation.path, {**self._operation.flags, "lead_ids": lead_ids})
+        outcome.counts.update(inserted=moved.insert, updated=moved.update)
+        left = moved.left
         if self._operation.flags["delete_leads"]:
-            outcome.counts["moved"] += numbers["delete"]
-            outcome.counts["already"] += len(lead_ids) - numbers["delete"] - len(remaining)
+            outcome.counts["moved"] += moved.delete
+            outcome.counts["already"] += len(lead_ids) - moved.delete - len(left)
         else:
-            outcome.counts["kept"] += numbers["select"]
-            outcome.counts["already"] += len(lead_ids) - numbers["select"]
-        reasons = await self._reasons(remaining) if remaining and self._compares else {}
-        for lead_id in remaining:
-            outcome.leave("remained", lead_id, reasons.get(lead_id, "in use, or the data differs, or it changed meanwhile"))
+            outcome.counts["kept"] += moved.select - len(left)
+            outcome.counts["already"] += len(lead_ids) - moved.select
+        told = dict.fromkeys(moved.unmatched, ("remained", UNMATCHED))
+        told |= dict.fromkeys(moved.reused, ("reused", self._operation.reused))
+        reasons = await self._reasons([lead_id for lead_id in left if lead_id not in told])
+        for lead_id in left:
+            kind, reason = told.get(lead_id) or ("remained", reasons.get(lead_id, UNEXPLAINED))
+            outcome.leave(kind, lead_id, reason)
 
     async def _reasons(self, lead_ids: list[int]) -> dict[int, str]:
         """Why leads stayed. What has been done counts, so trouble here is none."""
-        try:
-            answer = await self._server.post(COMPARE, {"lead_ids": lead_ids})
-            return {lead["lead_id"]: self._operation.why(lead) for lead in compared(answer, lead_ids)}
-        except (FailedError, RefusedError, StoppedError, UnknownLeadsError):
+        if not lead_ids or not self._compares:
             return {}
+        try:
+            leads = await self._server.compare(lead_ids, LONGEST_FOR_REASONS)
+        except StoppedError:
+            return {}
+        except (FailedError, RefusedError) as error:
+            if not self._said_why_not:
+                self._said_why_not = True
+                self._server.say(f"cannot learn why leads stayed: {error}")
+            return {}
+        return {lead.lead_id: self._operation.why(lead) for lead in leads}
 
     async def _compare(self, lead_ids: list[int], outcome: Outcome) -> None:
-        answer = await self._server.post(COMPARE, {"lead_ids": lead_ids})
-        for lead in compared(answer, lead_ids):
+        for lead in await self._server.compare(lead_ids):
             if self._operation.name == "compare":
-                kind, reason = state(lead)
-                outcome.counts["in_use"] += bool(lead["in_use"])
+                kind, reason = self._operation.state(lead)
+                outcome.counts["in_use"] += lead.in_use
             else:
                 kind, reason = self._operation.foresee(lead)
             if reason:
-                outcome.leave(kind, lead["lead_id"], reason)
+                outcome.leave(kind, lead.lead_id, reason)
             else:
                 outcome.counts[kind] += 1
 
 
-def compared(answer: dict[str, Any], lead_ids: list[int]) -> list[dict[str, Any]]:
-    """The leads in an answer of compare. Raises RefusedError if it is none."""
-    leads = answer.get("leads")
-    fields = {"lead_id", "in_list", "in_archive", "identical", "different_columns", "in_use"}
-    if (
-        not isinstance(leads, list)
-        or not all(isinstance(lead, dict) and fields <= lead.keys() for lead in leads)
-        or {lead["lead_id"] for lead in leads} != set(lead_ids)
-    ):
-        raise RefusedError(f"the answer to {COMPARE} is not this API's: {str(answer)[:200]}")
-    return leads
+def in_use(lead: Lead) -> str:
+    return "in use" + (f": {', '.join(lead.used_by)}" if lead.used_by else "")
 
 
-def state(lead: dict[str, Any]) -> tuple[str, str]:
-    """What compare says of a lead: the kind, and the reason if the archive does not hold what vicidial_list does."""
-    match lead["in_list"], lead["in_archive"]:
-        case True, True:
-            return ("identical", "") if lead["identical"] else ("different", difference(lead))
-        case True, _:
-            return "list_only", "not in vicidial_list_archive"
-        case _, True:
-            return "archive_only", ""
-        case _:
-            return "unknown", UNKNOWN
-
-
-def difference(lead: dict[str, Any]) -> str:
-    return f"the tables differ in {', '.join(lead['different_columns']) or 'the data'}"
-
-
-def are_ids(values: list[Any]) -> bool:
-    return all(isinstance(value, int) and value >= 0 for value in values)
+def difference(lead: Lead) -> str:
+    return f"the tables differ in {', '.join(lead.different_columns) or 'the data'}"

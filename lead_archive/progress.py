@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from datetime import timedelta
 
@@ -28,7 +29,8 @@ class Progress:
         """So many more leads are done."""
 
     def say(self, message: str) -> None:
-        click.echo(f"{self.title}: {message}", err=True)
+        with contextlib.suppress(OSError):  # nobody reads it any more; the run goes on
+            click.echo(f"{self.title}: {message}", err=True)
 
     def stop(self) -> None:
         """Leave the terminal as it was."""

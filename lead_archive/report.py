@@ -1,22 +1,14 @@
-"""The end of a run: the summary, for people and for scripts, and the file of the leads that were left behind."""
+"""The end of a run: the summary, for people and for scripts."""
 
 from __future__ import annotations
 
-import contextlib
-import csv
 import json
-import os
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
-from pathlib import Path
 from typing import Any
 
-from lead_archive.errors import Status, UsageError
+from lead_archive.errors import RefusedError, Status, UsageError
 from lead_archive.operations import Operation
-
-HEADER = ["lead_id", "reason"]
 
 KINDS = {
     "moved": "{did}",
@@ -27,6 +19,7 @@ KINDS = {
     "list_only": "only in vicidial_list",
     "different": "different",
     "remained": "remained",
+    "reused": "left alone, id given out again",
     "unknown": "unknown",
     "failed": "failed",
     "not_sent": "not sent",
@@ -40,7 +33,7 @@ ALWAYS = {
 }
 """The kinds that are told even if there are none."""
 
-NOT_WELL = {"list_only", "different", "remained", "unknown", "failed", "not_sent"}
+NOT_WELL = {"list_only", "different", "remained", "reused", "unknown", "failed", "not_sent"}
 BESIDES = {"inserted": "inserted into {target}", "updated": "updated in {target}", "in_use": "in use"}
 """What is counted besides, of leads of any kind."""
 
@@ -52,8 +45,8 @@ class Summary:
     operation: Operation
     asked: int
     counts: Counter[str]
-    error: str | None
-    """Why the server refuses, None if it does not."""
+    trouble: RefusedError | UsageError | None = None
+    """Why it could not go on, None if it could."""
 
     @property
     def kinds(self) -> dict[str, int]:
@@ -77,8 +70,8 @@ class Summary:
 
     @property
     def status(self) -> Status:
-        if self.error:
-            return Status.REFUSED
+        if self.trouble:
+            return Status.REFUSED if isinstance(self.trouble, RefusedError) else Status.WRONG_USAGE
         return Status.SOME_REMAIN if any(self.kinds.get(kind) for kind in NOT_WELL) else Status.DONE
 
     def table(self) -> str:
@@ -107,40 +100,7 @@ class Summary:
                 "asked": self.asked,
                 **self.kinds,
                 **self.besides,
-                "error": self.error,
+                "error": str(self.trouble) if self.trouble else None,
                 **more,
             }
         )
-
-
-def write_left_behind(path: Path, leads: Iterator[tuple[int, str]]) -> bool:
-    """Write the leads with their reasons to a file that can be fed in again; whether there are any.
-
-    The file is there whole or not at all. Without leads, one of an earlier run is taken away. Raises UsageError.
-    """
-    first = next(leads, None)
-    try:
-        if first is None:
-            if is_ours(path):
-                path.unlink()
-            return False
-        new = path.with_name(f"{path.name}.new")
-        with new.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(HEADER)
-            writer.writerows(chain([first], leads))
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except OSError as error:
-        raise UsageError(
-            f"cannot write {path}: {error.strerror}; name another file with --left, and --resume writes it"
-        ) from None
-    return True
-
-
-def is_ours(path: Path) -> bool:
-    """Whether a file is one of those that write_left_behind writes."""
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        return file.readline(100).strip() == ",".join(HEADER).encode()
-    return False

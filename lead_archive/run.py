@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 
-from lead_archive.errors import RefusedError, UsageError
+from lead_archive.errors import FailedError, RefusedError, StoppedError, UsageError
 from lead_archive.journal import Journal
-from lead_archive.operations import COMPARE, Operation, Outcome, Processor
+from lead_archive.operations import Operation, Outcome, Processor
 from lead_archive.progress import Progress
-from lead_archive.server import FailedError, Server, StoppedError
+from lead_archive.server import COMPARE, Server
 from lead_archive.settings import Settings
 from lead_archive.spool import Spool
 
@@ -36,9 +36,9 @@ class Run:
         Raises RefusedError, after what is in flight has been finished, and UsageError if the journal cannot be written.
         """
         stop = asyncio.Event()
-        async with Server(self.settings, stop, self.progress.say) as server:
-            tasks: list[asyncio.Task[None]] = []
-            with stopping(lambda: self._interrupt(stop, tasks)), contextlib.suppress(StoppedError):
+        tasks: list[asyncio.Task[None]] = []
+        with stopping(lambda: self._interrupt(stop, tasks)), contextlib.suppress(StoppedError):
+            async with Server(self.settings, stop, self.progress.say) as server:
                 processor, size = await self._prepare(server)
                 self.progress.start(self.spool.count, self.journal.done())
                 batches = enumerate(self.spool.batches(size))
@@ -64,35 +64,38 @@ class Run:
 
     async def _work(self, processor: Processor, batches: Iterator[tuple[int, list[int]]], stop: asyncio.Event) -> None:
         """Take one batch after the other, until none is left or the run is to stop."""
-        for number, lead_ids in batches:
-            if self.journal.is_done(number):
-                continue
-            if stop.is_set():
-                return
-            failed = False
+        for number, batch in batches:
             try:
-                outcome = await processor.process(lead_ids)
-            except FailedError as error:
-                outcome, failed = Outcome(), True
-                for lead_id in lead_ids:
-                    outcome.leave("failed", lead_id, f"failed: {error}")
+                lead_ids = self.journal.still_to_do(number, batch)
+                if not lead_ids:
+                    continue
+                if stop.is_set():
+                    return
+                outcome = await self._process(processor, lead_ids)
+                self.journal.record(number, lead_ids, outcome.counts, outcome.left)
             except (RefusedError, UsageError):
                 stop.set()  # the other tasks finish what they have in flight
                 raise
-            try:
-                self.journal.record(number, len(lead_ids), outcome.counts, outcome.left, failed=failed)
-            except UsageError:
-                stop.set()
-                raise
             self.progress.advance(len(lead_ids))
+
+    async def _process(self, processor: Processor, lead_ids: list[int]) -> Outcome:
+        try:
+            return await processor.process(lead_ids)
+        except FailedError as error:
+            outcome = Outcome()
+            for lead_id in lead_ids:
+                outcome.leave("failed", lead_id, f"failed: {error}")
+            return outcome
 
     def _interrupt(self, stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
         if stop.is_set():
-            self.progress.say("stopping at once")
+            self.progress.say(
+                "stopping at once; what was sent and not answered may have been processed, and --resume learns it"
+            )
             for task in tasks:
                 task.cancel()
         else:
-            self.progress.say("finishing what is in flight; once more, and it stops at once")
+            self.progress.say("finishing what is in flight; once more, and it stops at once" if tasks else "stopping")
             stop.set()
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import click
+
 from lead_archive.errors import UsageError
 
 STDIN = "-"
@@ -35,11 +37,10 @@ def settings_from(
     """Raises UsageError."""
     if not url:
         raise UsageError("which server? Set LEAD_ARCHIVE_URL, or give --url, such as https://archive.example.com")
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or "@" in parts.netloc:
+    if not is_server(url):
         raise UsageError("the URL of the server is https://HOST or https://HOST:PORT, and nothing else but maybe a path")
     try:
-        key = key_file.read_text(encoding="utf-8") if key_file else os.environ.get("LEAD_ARCHIVE_KEY", "")
+        key = key_file.read_text(encoding="utf-8-sig") if key_file else os.environ.get("LEAD_ARCHIVE_KEY", "")
     except (OSError, UnicodeError) as error:
         raise UsageError(f"cannot read the key: {error}") from None
     key = key.strip()
@@ -50,25 +51,31 @@ def settings_from(
     return Settings(url.rstrip("/"), key, insecure=insecure, timeout=timeout, retry_for=retry_for, wait=wait)
 
 
+def is_server(url: str) -> bool:
+    """Return whether a URL can be that of a server: with a host, maybe a port and a path, and nothing else."""
+    try:
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").encode("idna"), parts.port
+    except ValueError:  # no such port, no such IPv6 address, no such name
+        return False
+    odd = parts.query or parts.fragment or "@" in parts.netloc or port == 0 or not (url.isascii() and url.isprintable())
+    return parts.scheme in {"http", "https"} and bool(host) and not odd and " " not in url
+
+
 @contextlib.contextmanager
 def opened(file: str) -> Iterator[io.BufferedReader]:
     """The file or standard input, as bytes. Raises UsageError."""
     if file == STDIN:
-        assert isinstance(sys.stdin.buffer, io.BufferedReader)
-        yield sys.stdin.buffer
+        buffer = getattr(sys.stdin, "buffer", None)
+        if not isinstance(buffer, io.BufferedReader):
+            raise UsageError("standard input is closed: name a file")
+        yield buffer
         return
     try:
         stream = Path(file).open("rb")  # noqa: SIM115
     except OSError as error:
-        raise UsageError(f"cannot read {file}: {error.strerror}") from None
+        raise UsageError(f"cannot read {click.format_filename(file)}: {error.strerror}") from None
+    except ValueError as error:  # a zero byte in the name
+        raise UsageError(f"cannot read this file: {error}") from None
     with stream:
         yield stream
-
-
-def refuse_same_files(files: dict[str, Path]) -> None:
-    """Raises UsageError if two of them are the same file: one would overwrite the other."""
-    seen: dict[Path, str] = {}
-    for name, path in files.items():
-        if other := seen.get(path.absolute()):
-            raise UsageError(f"{other} and {name} are the same file, {path}: name another")
-        seen[path.absolute()] = name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import heapq
 import sys
@@ -11,6 +12,8 @@ from itertools import pairwise
 from tempfile import TemporaryFile
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
+
+from lead_archive.errors import UsageError
 
 RUN = 65536
 """Ranges that are sorted at a time."""
@@ -38,13 +41,14 @@ class Spool:
         """How many different ones there are, known after merge()."""
         self.digest = ""
         """The same for the same set of ids, however it was written down; known after merge()."""
-        self._file: BinaryIO = TemporaryFile()  # noqa: SIM115  # it is open as long as the spool
+        with told():
+            self._file: BinaryIO = TemporaryFile()  # noqa: SIM115  # it is open as long as the spool
         self._runs: list[tuple[int, int]] = []  # offset and number of ranges
         self._pending = array("Q")
         self._current: Range | None = None
 
     def add(self, first: int, last: int) -> None:
-        """Add the ids from first to last, both of them included."""
+        """Add the ids from first to last, both of them included. Raises UsageError."""
         self.given += last - first + 1
         if self._current and first == self._current.last + 1:  # a sorted file without gaps is one range
             self._current = Range(self._current.first, last)
@@ -56,10 +60,15 @@ class Spool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # what could not be written is of no use any more
+            self._file.close()
 
     def merge(self) -> None:
-        """Sort what was added."""
+        """Sort what was added. Raises UsageError."""
+        with told():
+            self._merge()
+
+    def _merge(self) -> None:
         self._push()
         self._write_run()
         merged: BinaryIO = TemporaryFile()  # noqa: SIM115
@@ -104,7 +113,8 @@ class Spool:
     def _write_run(self) -> None:
         if self._pending:
             self._runs.append((self._file.tell(), len(self._pending)))
-            _write(self._file, array("Q", sorted(self._pending)))
+            with told():
+                _write(self._file, array("Q", sorted(self._pending)))
             self._pending = array("Q")
 
     def _merged(self) -> Iterator[Range]:
@@ -144,6 +154,15 @@ class Spool:
             block.frombytes(self._file.read(min(BLOCK * WIDTH, end - offset)))
             offset += len(block) * WIDTH
             yield from block
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """Raises UsageError in the place of the errors of temporary files."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"cannot write temporary files: {error.strerror or error}; name another folder in TMPDIR") from None
 
 
 def _write(file: BinaryIO, block: array[int], digest: hashlib._Hash | None = None) -> None:

@@ -54,9 +54,10 @@ def refusal(content: bytes | str) -> str:
         ("1\r2\r3\r", [1, 2, 3]),
         ("\ufeff1\r\n\r\n  2 \r\n", [1, 2]),
         ("# yesterday's\n1-3\n2-5\n 7 - 9 \n11–12\n", [1, 2, 3, 4, 5, 7, 8, 9, 11, 12]),  # noqa: RUF001
-        ("0\n4294967295\n0042\n", [0, 42, 4294967295]),
-        ("'1'\n\"2\"\n3;\n4,,\n5.0\n", [1, 2, 3, 4, 5]),
-        ("lead_id\n1\n2-3\n", [1, 2, 3]),
+        ("0\n4294967295\n42\n", [0, 42, 4294967295]),
+        ("'1'\n\"2\"\n3;\n4,,\n", [1, 2, 3, 4]),
+        ("lead_id\n1\n2\n", [1, 2]),
+        ("lead_id,name,,\n1,a,,\n2,b,,,,\n", [1, 2]),
         ("name, Lead_ID \nJohn,1\n", [1]),
         ('name;lead_id\r\n"a;b\r\nc";1\r\n;\r\n"";2\r\n', [1, 2]),
         ('"lead_id","reason"\n"1","in use, or not"\n', [1]),
@@ -82,14 +83,17 @@ def test_what_is_understood(content: bytes | str, expected: list[int]) -> None:
         ("-2\n", "leads.csv, line 1: '-2' is not a lead id"),
         ("1,2,3\n", "leads.csv, line 1: '1,2,3' is not a lead id"),
         ("1.000\n", "leads.csv, line 1: '1.000' is not a lead id"),
+        ('1\n"2\n', "leads.csv, line 2: '\"2' is not a lead id"),
+        ('1\n"555-1234"\n', "leads.csv, line 2: '\"555-1234\"' is not a lead id, and a range stands alone on its line"),
+        ("555-1234;;\n", "leads.csv, line 1: '555-1234;;' is not a lead id, and a range stands alone on its line"),
         ("4.29E+09\n", "leads.csv, line 1: '4.29E+09' is not a lead id"),
         ("٤\n", "leads.csv, line 1: there is no column lead_id; the columns are ٤. Name one with --column"),
         ("4294967296\n", "leads.csv, line 1: 4294967296 is not a lead id: the largest is 4294967295"),
         ("9-1\n", "leads.csv, line 1: the range 9-1 ends before it starts: write 1-9"),
         ("name,id\na,1\n", "leads.csv, line 1: there is no column lead_id; the columns are name, id. Name one with --column"),
         ("lead_id,LEAD_ID\n1,2\n", "leads.csv, line 1: the column lead_id is there 2 times"),
-        ('lead_id,name\n1,"a\nb"\n,c\n', "leads.csv, line 4: there is no lead id"),
-        ("name,lead_id\na\n", "leads.csv, line 2: there is no lead id"),
+        ('lead_id,name\n1,"a\nb"\n,c\n', "leads.csv, line 4: there is no lead id in the column lead_id: write one, or take"),
+        ("name,lead_id\na\n", "leads.csv, line 2: it has 1 cells and the line of column names 2"),
         ('lead_id,name\n1,"a\n2,b\n', "leads.csv: line 2: unexpected end of data; is a quotation mark not closed?"),
         ("x" * 2**20, "leads.csv: a line has more than 1048576 characters: is this a text file?"),
         (b"\xff\xfe1\x00\n\x00\x00\xd8", "leads.csv is not text: save it as CSV in UTF-8"),
@@ -97,6 +101,59 @@ def test_what_is_understood(content: bytes | str, expected: list[int]) -> None:
 )
 def test_what_is_refused_names_the_line_and_what_to_do(content: bytes | str, message: str) -> None:
     assert message in refusal(content)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("555-1234", "1-3", "1 - 3", "11–12", "2024-01-01", "01-2024", "555 1234", "555.1234", "(555)1234"),  # noqa: RUF001
+        *("0301234567", "00", "007", "12.0", "12.", "1e3", "1E3", "+5", "-5", "0x10", "0b1", "1_000", "1'000", "1.234.567"),
+        *("1,234", "12:30", "5%", "$5", "=5", "5h", "٤", "²", "1\u00a0234", "1\x00", "NULL", "\\N", "nan", "-", "*"),
+    ],
+)
+def test_a_cell_of_csv_is_digits_or_it_is_refused(cell: str) -> None:
+    said = refusal(f'phone,lead_id\nx,1\nx,"{cell}"\n')
+
+    assert f"leads.csv, line 3: {cell!r} in the column lead_id is not a lead id: a cell has one id, such as 4711" in said
+    assert "name the right one with --column" in said
+    assert "leads.csv, line 2" in refusal(f'lead_id\n"{cell}"\n')
+    assert "leads.csv, line 2" in refusal(f"lead_id;x\n{cell};y\n")
+
+
+@pytest.mark.parametrize(
+    "line", ["12.0", "1e3", "+5", "0x10", "1_000", "1,234", "007", "01-2024", "1-07", "2024-01-01", "1 2"]
+)
+def test_a_line_of_a_list_is_an_id_or_a_range_or_it_is_refused(line: str) -> None:
+    assert f"leads.csv, line 2: {line!r} is not a lead id" in refusal(f"1\n{line}\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "cells"),
+    [
+        ("lead_id\n1,234\n", 2),  # thousands, and not lead 1
+        ("lead_id,name\n1,234,Ana\n", 3),
+        ("name,lead_id\nLee, Ana,17\n", 3),  # the cell without quotes moves all others
+        ("name,lead_id,comments\nAna,17,called\nthem,4711\n", 2),  # a line break without quotes begins another row
+        ("lead_id,comments\n17,called\n4711\n", 1),
+    ],
+)
+def test_a_row_that_does_not_fit_the_column_names_is_refused(content: str, cells: int) -> None:
+    said = refusal(content)
+
+    assert f"line {content.count(chr(10))}: it has {cells} cells and the line of column names" in said
+    assert "so it is not sure which is the id: put cells that hold" in said
+
+
+@pytest.mark.parametrize("separator", ["1", "-", ".", "x", " "])
+def test_a_separator_that_cuts_numbers_into_ids_is_none(separator: str) -> None:
+    said = refusal(f"sep={separator}\nlead_id{separator}name\n555{separator}234\n")
+
+    assert "leads.csv, line 1: there is no column lead_id" in said
+
+
+def test_an_empty_column_name_is_no_column() -> None:
+    with pytest.raises(UsageError, match="--column is the name of a column"):
+        ids("name,\nx,1\n", " ")
 
 
 def test_another_column() -> None:

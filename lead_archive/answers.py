@@ -1,0 +1,234 @@
+"""What the service answers, and whether it is this API's answer at all: every type, every id and every sum is checked.
+
+Fields that are not known are ignored, as the contract wants it, and those of later releases may be missing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lead_archive.errors import visible
+
+LARGEST_ANSWER = 32 * 1024 * 1024
+"""Bytes. A hundred times what a comparison of 1,000 leads takes in which every column differs."""
+
+
+class MalformedError(Exception):
+    """What was answered is none of this API's answers. The message says in what."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What arrived. Header names are lower-case."""
+
+    status: int
+    phrase: str
+    headers: Mapping[str, str]
+    content: bytes
+
+    def object(self) -> dict[str, Any]:
+        """Return the JSON object. Raises MalformedError if there is none."""
+        try:
+            value = json.loads(self.content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number)
+        except UnicodeDecodeError:
+            raise MalformedError("it is not UTF-8") from None
+        except RecursionError:
+            raise MalformedError("it is nested too deep") from None
+        except ValueError as error:
+            raise MalformedError(f"it is not JSON: {visible(str(error), 100)}") from None
+        if not isinstance(value, dict):
+            raise MalformedError("it is not a JSON object")
+        return value
+
+    def message(self) -> str | None:
+        """Return what the API says, None if this is none of its answers."""
+        try:
+            message = self.object().get("message")
+        except MalformedError:
+            return None
+        return message if isinstance(message, str) and message else None
+
+    def said(self) -> str:
+        """Return the answer in a few words: its status, its message, and what helps the operator to find it."""
+        message = self.message() or f"{self.phrase or 'no reason given'}, and nothing that this API says"
+        text = f"{self.status} {visible(message)}"
+        if self.status == 403 and (seconds := self.retry_after()):
+            text += f"; it ends at {time.strftime('%a %H:%M', time.localtime(time.time() + seconds))}"
+        if location := self.headers.get("location"):
+            text += f"; it points to {visible(location)}"
+        if request_id := self.headers.get("x-request-id"):
+            text += f" (X-Request-ID {visible(request_id, 128)})"
+        return text
+
+    def retry_after(self) -> float | None:
+        """Return the seconds that the answer asks to wait, None if it does not say."""
+        text = self.headers.get("retry-after", "")
+        return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+@dataclass(frozen=True)
+class Moved:
+    """200 of archive or dearchive."""
+
+    select: int
+    insert: int
+    update: int
+    delete: int
+    remaining: list[int]
+    """To be deleted, and still there."""
+    reused: list[int]
+    """Left alone, since the two tables hold two different leads with this id."""
+    unmatched: list[int]
+    """Left alone, since they do not meet a condition."""
+
+    @property
+    def left(self) -> list[int]:
+        """All that were left behind, in ascending order."""
+        return sorted({*self.remaining, *self.reused, *self.unmatched})
+
+    @classmethod
+    def read(cls, answer: Answer, body: dict[str, Any]) -> Moved:
+        """body: what was asked. Raises MalformedError."""
+        value = answer.object()
+        asked = set(body["lead_ids"])
+        _text(value, "message")
+        counts = {
+            step: _count(value, f"{step}_count", len(asked))
+            for step in ("select", "insert", "update", "delete")
+            if step != "update" or "update_leads" in body
+        }
+        moved = cls(
+            **{"update": 0, **counts},
+            remaining=_ids(value, "remaining_lead_ids", asked),
+            reused=_ids(value, "reused_lead_ids", asked) if "reused_lead_ids" in value else [],
+            unmatched=_ids(value, "unmatched_lead_ids", asked) if "unmatched_lead_ids" in value else [],
+        )
+        for step in ("insert", "update", "delete"):
+            if counts.get(step) and not body[f"{step}_leads"]:
+                raise MalformedError(f"{step}_count is {counts[step]}, and {step}_leads was false")
+        if moved.remaining and not body["delete_leads"]:
+            raise MalformedError("remaining_lead_ids names leads, and delete_leads was false")
+        if moved.insert + moved.update > moved.select or moved.delete > moved.select:
+            raise MalformedError(f"its counts do not add up: {value['select_count']} leads were selected and more were moved")
+        found = len(asked) if body["delete_leads"] else moved.select
+        if moved.delete + len(moved.left) > found:
+            raise MalformedError(f"its counts do not add up: of {found} leads {moved.delete} and {len(moved.left)} are more")
+        return moved
+
+
+@dataclass(frozen=True)
+class Lead:
+    """A lead in an answer of compare."""
+
+    lead_id: int
+    in_list: bool
+    in_archive: bool
+    identical: bool
+    different_columns: list[str]
+    in_use: bool
+    used_by: list[str]
+    """The columns that name it, such as vicidial_hopper.lead_id; empty for a service that does not say."""
+    reused: bool
+    """Whether the two tables hold two different leads with this id."""
+
+
+def compared(answer: Answer, lead_ids: list[int]) -> list[Lead]:
+    """Return the leads, one for each id that was asked for. Raises MalformedError."""
+    value = answer.object()
+    _text(value, "message")
+    items = value.get("leads")
+    if not isinstance(items, list):
+        raise MalformedError("leads is not an array")
+    leads = [_lead(item) for item in items]
+    if len(leads) != len(lead_ids) or {lead.lead_id for lead in leads} != set(lead_ids):
+        raise MalformedError("leads are not those that were asked for")
+    return leads
+
+
+def unknown(answer: Answer, lead_ids: list[int]) -> set[int]:
+    """Return the ids that a 404 names; none if it is about the path. Raises MalformedError."""
+    if answer.message() is None or "lead_ids" not in (value := answer.object()):
+        return set()
+    named = _ids(value, "lead_ids", set(lead_ids))
+    if not named or _count(value, "lead_errors", len(lead_ids)) != len(named):
+        raise MalformedError("lead_errors does not say how many lead_ids it names")
+    return set(named)
+
+
+def _lead(item: Any) -> Lead:
+    if not isinstance(item, dict):
+        raise MalformedError("leads holds something that is not an object")
+    lead_id = item.get("lead_id")
+    if not isinstance(lead_id, int) or isinstance(lead_id, bool):
+        raise MalformedError("a lead_id is not an integer")
+    flags: dict[str, bool] = {}
+    for name in ("in_list", "in_archive", "identical", "in_use", "reused"):
+        flag = item.get(name, False if name == "reused" else None)
+        if not isinstance(flag, bool):
+            raise MalformedError(f"{name} of lead {lead_id} is not a boolean")
+        flags[name] = flag
+    different, used_by = _names(item, "different_columns"), _names({"used_by": [], **item}, "used_by")
+    in_both = flags["in_list"] and flags["in_archive"]
+    if (flags["identical"] or different or flags["reused"]) and not in_both:
+        raise MalformedError(f"lead {lead_id} is compared, and is not in both tables")
+    if flags["identical"] and (different or flags["reused"]):
+        raise MalformedError(f"lead {lead_id} is identical, and is not")
+    if used_by and not flags["in_use"]:
+        raise MalformedError(f"used_by of lead {lead_id} names columns, and in_use is false")
+    return Lead(
+        lead_id=lead_id,
+        in_list=flags["in_list"],
+        in_archive=flags["in_archive"],
+        identical=flags["identical"],
+        different_columns=different,
+        in_use=flags["in_use"],
+        used_by=used_by,
+        reused=flags["reused"],
+    )
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _text(value: dict[str, Any], name: str) -> None:
+    if not isinstance(value.get(name), str):
+        raise MalformedError(f"{name} is not a string")
+
+
+def _count(value: dict[str, Any], name: str, most: int) -> int:
+    count = value.get(name)
+    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= most:
+        raise MalformedError(f"{name} is not an integer from 0 to {most}")
+    return count
+
+
+def _ids(value: dict[str, Any], name: str, asked: set[int]) -> list[int]:
+    ids = value.get(name)
+    if not isinstance(ids, list) or not all(map(_is_integer, ids)):
+        raise MalformedError(f"{name} is not an array of integers")
+    if len(set(ids)) < len(ids) or not asked.issuperset(ids):
+        raise MalformedError(f"{name} names leads twice or that were not asked for")
+    return ids
+
+
+def _names(item: dict[str, Any], name: str) -> list[str]:
+    names = item.get(name)
+    if not isinstance(names, list) or not all(isinstance(text, str) and text for text in names):
+        raise MalformedError(f"{name} is not an array of names")
+    return [visible(text, 130) for text in names]
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a field is given twice")
+    return value
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no number of JSON")

@@ -1,0 +1,146 @@
+"""One command from the file to the summary: read it, take it to the server, and tell what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lead_archive.errors import RefusedError, Status, UsageError
+from lead_archive.files import OutputFiles, print_anything, shown
+from lead_archive.ids import read_ids
+from lead_archive.journal import Journal
+from lead_archive.operations import Operation
+from lead_archive.progress import Progress, progress_for
+from lead_archive.report import Summary
+from lead_archive.run import Run
+from lead_archive.settings import STDIN, opened, settings_from
+from lead_archive.spool import Spool
+
+
+def run_command(operation: Operation, file: str, *, quiet: bool, as_json: bool, **options: Any) -> Status:
+    """Process a file and print the summary. Return the exit status."""
+    started = time.monotonic()
+    print_anything()
+    progress = progress_for(operation.title, terminal=sys.stderr.isatty(), quiet=quiet)
+    try:
+        with interruptible():
+            summary, more = process(operation, file, progress, **options)
+            left, journal, repeated = more
+    except UsageError as error:
+        say("\n".join(f"error: {line}" for line in str(error).splitlines()))
+        return Status.WRONG_USAGE
+    except KeyboardInterrupt:
+        progress.stop()
+        say("stopped; if a part was done, the same command with --resume goes on, which is safe")
+        return Status.SOME_REMAIN
+
+    lines = [summary.table()]
+    if left:
+        lines.append(f"Those left behind, each with its reason: {shown(left)}")
+    if as_json:
+        paths = {"left_file": str(left) if left else None, "journal": str(journal)}
+        lines = [summary.json(repeated=repeated, seconds=round(time.monotonic() - started, 1), **paths)]
+    try:
+        click.echo("\n".join(lines))
+        sys.stdout.flush()
+    except OSError as error:
+        say(
+            f"error: cannot write the summary: {error.strerror}; all that was done is in the journal, --resume prints it again"
+        )
+        silence(sys.stdout)
+        return Status.WRONG_USAGE
+    if summary.trouble:
+        say(f"error: {summary.trouble}")
+    if 0 < summary.undone < summary.asked:
+        say("Go on with the same command and --resume.")
+    return summary.status
+
+
+def process(
+    operation: Operation,
+    file: str,
+    progress: Progress,
+    *,
+    column: str,
+    journal: Path | None,
+    left: Path | None,
+    resume: bool,
+    start_over: bool,
+    jobs: int,
+    batch_size: int | None,
+    key_file: Path | None,
+    **server: Any,
+) -> tuple[Summary, tuple[Path | None, Path, int]]:
+    """Return the summary, the file of leads left behind if there are any, the journal, and how many ids were repeated.
+
+    Raises UsageError if nothing was done.
+    """
+    settings = settings_from(key_file=key_file, **server)
+    if resume and start_over:
+        raise UsageError("--resume and --start-over are opposites: give one of them")
+    base = f"{'stdin' if file == STDIN else file}.{operation.title.replace(' -', '')}"
+    journal_path, left_path = journal or Path(f"{base}.journal"), left or Path(f"{base}.left.csv")
+    files = OutputFiles(None if file == STDIN else Path(file), journal_path, left_path, key_file)
+    with Spool() as spool:
+        with opened(file) as stream:
+            files.check()
+            read_ids(stream, "standard input" if file == STDIN else shown(file), column, spool)
+        repeated = spool.given - spool.count
+        if repeated:
+            progress.say(f"{repeated:,} {'id was' if repeated == 1 else 'ids were'} given before, and will be sent once")
+        identity = {**operation.flags, "url": settings.url, "digest": spool.digest, "leads": spool.count}
+        identity["command"] = operation.title
+        with contextlib.closing(Journal(journal_path, identity, settings.key, resume=resume, start_over=start_over)) as kept:
+            if kept.other_key:
+                progress.say("the key is not the one that the run began with; what was unknown is asked for again")
+            files.check()
+            run = Run(operation, spool, kept, settings, progress, jobs, batch_size)
+            trouble: RefusedError | UsageError | None = None
+            try:
+                asyncio.run(run.take())
+            except (RefusedError, UsageError) as error:
+                trouble = error
+            finally:
+                progress.stop()
+            counts = kept.counts()
+            behind = False
+            try:
+                with contextlib.closing(kept.left_behind()) as leads:
+                    behind = files.write_left(leads)
+            except UsageError as error:
+                trouble = trouble or error
+            summary = Summary(operation, spool.count, counts, trouble)
+    return summary, (left_path if behind else None, journal_path, repeated)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise KeyboardInterrupt at SIGTERM too, so that both end a wait in the same way."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def say(text: str) -> None:
+    """Print to standard error, if anybody reads it."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
+
+
+def silence(stream: Any) -> None:
+    """Let a stream that cannot be written forget what it holds, so that the interpreter does not complain at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
