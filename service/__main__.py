@@ -71,7 +71,7 @@ async def _look_at_tables(service: Service) -> None:
     try:
         if problem := version_problem(await service.database.server_version(START_TIMEOUT)):
             _end(f"DATABASE_URL: {problem.message}")
-        await service.database.connect()
+        await service.readiness.database.connect()
         for found in (await service.readiness.look(START_TIMEOUT)).obstacles:
             mend = f"; mend it with: {found.remedy}" if found.remedy else ""
             click.echo(f"warning: {found.message}{mend}", err=True)
@@ -80,7 +80,7 @@ async def _look_at_tables(service: Service) -> None:
             _end(f"DATABASE_URL: cannot use the database: {error}")
         click.echo(f"warning: {obstacle(error).message}", err=True)
     finally:
-        await service.database.disconnect()
+        await service.readiness.database.disconnect()
 
 
 async def _script(service: Service, lead_ids: list[int]) -> str:

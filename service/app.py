@@ -21,7 +21,7 @@ from service.contract import Contract
 from service.database import Database
 from service.docs import Docs, DocsFile
 from service.errors import RefusalError, on_http_exception, on_refusal
-from service.health import Livez, Metrics, OpenAPI, Readyz
+from service.health import READINESS_TIMEOUT, Livez, Metrics, OpenAPI, Readyz
 from service.leads import ArchiveLeads, CompareLeads, DearchiveLeads, Service
 from service.middleware import RequestMiddleware
 from service.moves import Mover
@@ -53,6 +53,9 @@ def create_service(settings: Settings, now: Callable[[], datetime] | None = None
         pool_size=settings.DATABASE_POOL_SIZE,
         timeout=settings.REQUEST_TIMEOUT,
     )
+    readiness_database = Database(
+        settings.DATABASE_URL.get_secret_value(), statements, pool_size=1, timeout=READINESS_TIMEOUT, counted=False
+    )
     keep_reused = settings.REUSED_LEAD_IDS == "keep"
     keep_leads_in_use = settings.LEADS_IN_USE == "keep"
     archive_reader = TableReader(statements, LEADS, ARCHIVE, keep_leads_in_use=keep_leads_in_use, keep_reused=keep_reused)
@@ -71,7 +74,7 @@ def create_service(settings: Settings, now: Callable[[], datetime] | None = None
         comparer=Comparer(database, statements, archive_reader),
         statements=statements,
         archive_reader=archive_reader,
-        readiness=Readiness(database, statements, archive_reader, dearchive_reader),
+        readiness=Readiness(readiness_database, statements, archive_reader, dearchive_reader),
         request_timeout=settings.REQUEST_TIMEOUT,
         now=now or (lambda: datetime.now(UTC)),
         metrics_here=settings.METRICS_PORT is None,
@@ -89,10 +92,12 @@ def create_app(settings: Settings | None = None, now: Callable[[], datetime] | N
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         stop_with_parent()
         await service.database.connect()
+        await service.readiness.database.connect()
         # What was made until here stays until the end: the garbage collector need not go through it again and again.
         gc.collect()
         gc.freeze()
         yield
+        await service.readiness.database.disconnect()
         await service.database.disconnect()
 
     app = Starlette(

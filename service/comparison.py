@@ -55,7 +55,7 @@ class Comparer:
     async def _compare(self, transaction: Transaction, lead_ids: list[int], list_ids: frozenset[int] | None) -> list[Lead]:
         pair = await self._tables.read(transaction, to_write=False)
         asked = LeadIDs(lead_ids)
-        foreign = await foreign_leads(transaction, self._statements, pair, asked, list_ids)
+        foreign = await foreign_leads(transaction, self._statements, asked, list_ids)
         values = {**pair.values, "lead_ids": asked.sql}
         in_use_query = pair.in_use_query(asked.sql)
         rows, *in_use = await transaction.select_each(

@@ -151,8 +151,10 @@ class Transaction:
 class Database:
     """A pool of connections, each set up by sql/session.sql. Connects when it is first used, never before."""
 
-    def __init__(self, url: str, statements: Statements, pool_size: int, timeout: float) -> None:
-        """timeout: seconds after which the server is to give up a statement; a wait for a lock gets a third of it."""
+    def __init__(self, url: str, statements: Statements, pool_size: int, timeout: float, *, counted: bool = True) -> None:
+        """timeout: seconds after which the server is to give up a statement; a wait for a lock gets a third of it.
+        counted: whether the metrics count its connections."""
+        self._counted = counted
         self.session = statements.fill(
             "session",
             {"lock_wait_timeout": str(max(1, int(timeout / 3))), "max_statement_time": str(timeout)},
@@ -265,7 +267,7 @@ class Database:
 
     @asynccontextmanager
     async def _wait_for_connection(self) -> AsyncIterator[Any]:
-        with metrics.Waiting() as waiting:
+        with metrics.Waiting(self._counted) as waiting:
             async with self._pool.connection() as pooled:
                 waiting.got_it()
                 yield pooled

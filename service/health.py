@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.endpoints import HTTPEndpoint
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from service.database_errors import DatabaseError
 from service.errors import RETRY_AFTER
 from service.leads import Service
 from service.metrics import registry
-from service.readiness import State, obstacle
 
 READINESS_TIMEOUT = 5
 """Seconds. A database that takes longer to describe two tables is not ready."""
-
-logger = structlog.get_logger()
 
 
 class Livez(HTTPEndpoint):
@@ -35,11 +30,7 @@ class Readyz(HTTPEndpoint):
 
     async def get(self, request: Request) -> Response:
         service: Service = request.app.state.service
-        try:
-            state = await service.readiness.look(READINESS_TIMEOUT)
-        except DatabaseError as error:
-            logger.warning("database error", error=str(error), code=error.code, outcome_known=True)
-            state = State((obstacle(error),))
+        state = await service.readiness.state(READINESS_TIMEOUT)
         body = {
             "message": "not ready" if state.obstacles else "ready",
             "problems": [asdict(problem) for problem in state.obstacles],

@@ -72,9 +72,11 @@ class LeadsEndpoint(HTTPEndpoint):
         except (InvalidBodyError, UnknownLeadsError) as error:
             raise refusal_for(error) from error
         except DatabaseError as error:
+            service.readiness.expire()
             logger.warning("database error", error=str(error), code=error.code, outcome_known=error.outcome_known)
             raise refusal_for(error) from error
         except NotReadyError as error:
+            service.readiness.expire()
             logger.error("tables do not fit", problems=[asdict(problem) for problem in error.problems])
             raise refusal_for(error) from error
 

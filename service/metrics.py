@@ -57,20 +57,22 @@ def count_request(method: str, route: str, status: int, seconds: float) -> None:
 class Waiting:
     """Somebody who waits for a connection, and then has it. Use as a context manager from the wait to the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, counted: bool = True) -> None:
+        """counted: whether it is told of at all."""
         self._gauge = WAITING
+        self._one = int(counted)
 
     def __enter__(self) -> Waiting:
-        self._gauge.inc()
+        self._gauge.inc(self._one)
         return self
 
     def got_it(self) -> None:
-        self._gauge.dec()
+        self._gauge.dec(self._one)
         self._gauge = IN_USE
-        self._gauge.inc()
+        self._gauge.inc(self._one)
 
     def __exit__(self, *_: object) -> None:
-        self._gauge.dec()
+        self._gauge.dec(self._one)
 
 
 class Figures(Collector):

@@ -17,7 +17,7 @@ from service.lead_ids import LeadIDs
 from service.preconditions import LEAST_PACKET
 from service.statements import Statements, identifier, integers
 from service.table_reader import TableReader
-from service.tables import TablePair
+from service.tables import ARCHIVE, LEADS, TablePair
 
 NONE = LeadIDs(())
 
@@ -68,9 +68,11 @@ class Seen:
 class UnknownLeadsError(Exception):
     """Some of the leads are in neither table. Nothing was changed."""
 
-    def __init__(self, lead_ids: list[int]) -> None:
+    def __init__(self, asked: list[int], *unknown: LeadIDs) -> None:
+        """asked: in the order in which the unknown ones are named."""
         super().__init__("lead_ids does not exist")
-        self.lead_ids = lead_ids
+        unknown_ids = set().union(*unknown)
+        self.lead_ids = [lead_id for lead_id in asked if lead_id in unknown_ids]
 
 
 class Mover:
@@ -95,14 +97,19 @@ class Mover:
     async def _move(self, transaction: Transaction, batch: Batch) -> Result:
         """Insert, update, delete, always in this order. The caller commits."""
         asked = LeadIDs(batch.lead_ids)
+        # Before anything is locked: a caller neither locks nor waits for a lead that it may not see.
+        if foreign := await foreign_leads(transaction, self._statements, asked, batch.list_ids):
+            others = asked.difference(foreign)
+            known = [await self._find(transaction, table, others) for table in (LEADS, ARCHIVE)] if others else []
+            raise UnknownLeadsError(batch.lead_ids, others.difference(*known), foreign)
         seen = await self._look(transaction, asked)
         if asked.difference(seen.leads, seen.copies):
             # A lead that somebody moved between the look at its table and the look at the other was in neither.
             seen = await self._look(transaction, asked)
-        foreign = await foreign_leads(transaction, self._statements, seen.pair, asked, batch.list_ids)
-        unknown = {*asked.difference(seen.leads, seen.copies), *foreign}
-        if unknown:
-            raise UnknownLeadsError([lead_id for lead_id in batch.lead_ids if lead_id in unknown])
+        # And once more: a lead that is locked now may have been given to another list meanwhile.
+        foreign = await foreign_leads(transaction, self._statements, asked, batch.list_ids)
+        if unknown := asked.difference(seen.leads, seen.copies) or foreign:
+            raise UnknownLeadsError(batch.lead_ids, unknown, foreign)
 
         # A lead in use that is to be deleted is left alone as a whole: a copy of it would be stale when it is no longer in
         # use.
@@ -287,11 +294,11 @@ class Mover:
 
 
 async def foreign_leads(
-    transaction: Transaction, statements: Statements, pair: TablePair, lead_ids: LeadIDs, list_ids: frozenset[int] | None
+    transaction: Transaction, statements: Statements, lead_ids: LeadIDs, list_ids: frozenset[int] | None
 ) -> LeadIDs:
     """Return those of the leads that are in none of the lists whose leads the caller may see; list_ids is None: it may see
     all."""
     if list_ids is None:
         return NONE
-    values = {**pair.values, "lead_ids": lead_ids.sql, "list_ids": integers(sorted(list_ids))}
+    values = {"lead_ids": lead_ids.sql, "list_ids": integers(sorted(list_ids))}
     return lead_ids.selected(await transaction.select(statements.fill("foreign_leads", values)))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
+
+import structlog
 
 from service.contract import LARGEST_LEAD_ID
 from service.database import Database, Transaction
@@ -11,6 +14,11 @@ from service.preconditions import NotReadyError, server_problem
 from service.statements import Statements, identifier
 from service.table_reader import TableReader
 from service.tables import ARCHIVE, LEADS, Problem, TablePair
+
+MAX_AGE = 1.0
+"""Seconds that an answer is kept."""
+
+logger = structlog.get_logger()
 
 OPERATIONS = ("archive", "dearchive")
 
@@ -33,18 +41,43 @@ class State:
 
 
 class Readiness:
-    """Looks at the two tables, both ways."""
+    """Looks at the two tables, both ways, on a connection of its own: batches that use all others do not keep it waiting.
+
+    However many ask, the database is looked at once in MAX_AGE seconds.
+    """
 
     def __init__(
         self, database: Database, statements: Statements, archive_reader: TableReader, dearchive_reader: TableReader
     ) -> None:
-        self._database = database
+        """database: a pool of one connection, which nobody else uses."""
+        self.database = database
+        self._state = State()
+        self._expires = 0.0
+        self._looking = asyncio.Lock()
         self._statements = statements
         self._readers = dict(zip(OPERATIONS, (archive_reader, dearchive_reader), strict=True))
 
+    async def state(self, seconds: float) -> State:
+        """Return the state of a moment ago, at most MAX_AGE. seconds: for the look, after which the database does not
+        answer."""
+        async with self._looking:
+            clock = asyncio.get_running_loop().time
+            if clock() >= self._expires:
+                try:
+                    self._state = await self.look(seconds)
+                except DatabaseError as error:
+                    logger.warning("database error", error=str(error), code=error.code, outcome_known=True)
+                    self._state = State((obstacle(error),))
+                self._expires = clock() + MAX_AGE
+            return self._state
+
+    def expire(self) -> None:
+        """Look anew the next time: a request was refused."""
+        self._expires = 0.0
+
     async def look(self, seconds: float) -> State:
         """Return the state as it is now, all of it read anew. Raises DatabaseError for what obstacle() turns into words."""
-        return await self._database.attempt(self.look_in, seconds, lambda _: None)
+        return await self.database.attempt(self.look_in, seconds, lambda _: None)
 
     async def look_in(self, transaction: Transaction) -> State:
         """Return the same, given a transaction."""

@@ -1,13 +1,13 @@
--- For a caller who may see the leads of some lists only: which of the leads are of other lists, or of none. What counts is the
--- list in the source, and in the target for a lead that is there only.
-SELECT source.lead_id
-FROM {source} AS source
-WHERE source.lead_id IN ({lead_ids})
-    AND (source.list_id IN ({list_ids})) IS NOT TRUE
+-- For a caller who may see the leads of some lists only: which of the leads are of other lists, or of none. A lead belongs to
+-- the list of its live row, and to that of its archived row if it has no other. It locks nothing and waits for nobody.
+SELECT live.lead_id
+FROM vicidial_list AS live
+WHERE live.lead_id IN ({lead_ids})
+    AND (live.list_id IN ({list_ids})) IS NOT TRUE
 UNION ALL
-SELECT target.lead_id
-FROM {target} AS target
-LEFT JOIN {source} AS source ON source.lead_id = target.lead_id
-WHERE target.lead_id IN ({lead_ids})
-    AND source.lead_id IS NULL
-    AND (target.list_id IN ({list_ids})) IS NOT TRUE
+SELECT archived.lead_id
+FROM vicidial_list_archive AS archived
+LEFT JOIN vicidial_list AS live ON live.lead_id = archived.lead_id
+WHERE archived.lead_id IN ({lead_ids})
+    AND live.lead_id IS NULL
+    AND (archived.list_id IN ({list_ids})) IS NOT TRUE

@@ -1,20 +1,20 @@
--- Sent once on every new connection, before anything else: whatever the server's defaults are, and whatever its init_connect has
--- done, the statements mean the same. All of it is what an account without any privilege of its own may set. Each variable is in
--- MariaDB 10.5 already, or in a comment that later versions execute.
+-- Sent once on every new connection, before anything else: whatever the server's defaults are, and whatever its init_connect
+-- has done, the statements mean the same. All of it is what an account without any privilege of its own may set. Each variable
+-- is in MariaDB 10.5 already, or in a comment that later versions execute.
 --
 -- What the statements mean:
--- NAMES: the statements are sent in UTF-8, names of columns included, and the answers are read as that. A server may be told to
+-- NAMES: the statements are sent in UTF-8, names of columns included, and the answers are read as that. A server may be told
+-- to
 --   take no notice of what a client says at its login.
 -- sql_mode: zero and partial dates pass unharmed, lead_id 0 keeps its number, and a value that does not fit is stored as
 --   the server can, for the compare in delete_leads to see, instead of failing the whole batch.
 -- old_mode: none of the ways of old versions, such as those of IGNORE and of index hints.
 -- time_zone: UTC has no repeated hour, so a TIMESTAMP is copied as the instant that it is.
--- system_versioning_asof: of a system-versioned table, SELECT shows the rows as they are now, which are those that DELETE deletes.
--- sql_select_limit: all rows, none cut off in silence. Rows that are cut off are columns that are not compared, too.
--- group_concat_max_len: bytes; the largest batch has 10,000 ids of 11 bytes each.
--- sql_auto_is_null: IS NULL finds NULLs, and not the row that was inserted last.
--- sql_quote_show_create: SHOW CREATE TABLE quotes names, by which the definition of a column is found.
--- lc_messages: errors in English, in the log and in what /readyz says.
+-- system_versioning_asof: of a system-versioned table, SELECT shows the rows as they are now, which are those that DELETE
+-- deletes. sql_select_limit: all rows, none cut off in silence. Rows that are cut off are columns that are not compared, too.
+-- group_concat_max_len: bytes; the largest batch has 10,000 ids of 11 bytes each. sql_auto_is_null: IS NULL finds NULLs, and
+-- not the row that was inserted last. sql_quote_show_create: SHOW CREATE TABLE quotes names, by which the definition of a
+-- column is found. lc_messages: errors in English, in the log and in what /readyz says.
 --
 -- How far they go:
 -- tx_isolation: every read sees what was committed last, and ids that are in no table lock no gaps. InnoDB refuses READ
@@ -27,7 +27,8 @@
 -- foreign_key_checks, unique_checks, check_constraint_checks: what a site forbids is forbidden here too. Without the checks a
 --   lead that others refer to could go, and an id could be in a table twice.
 -- sql_safe_updates: a DELETE is judged by sql/, not by whether the server sees a key in it.
--- sql_big_selects, max_join_size: no statement is refused for the number of rows that the server guesses. Setting the second may
+-- sql_big_selects, max_join_size: no statement is refused for the number of rows that the server guesses. Setting the second
+-- may
 --   switch off the first.
 -- innodb_strict_mode: a temporary table like vicidial_list can be made whatever the ROW_FORMAT of that, such as COMPRESSED.
 -- sql_if_exists: CREATE OR REPLACE TEMPORARY TABLE ... LIKE works; with an IF EXISTS added to it, it fails with error 1113.
@@ -40,7 +41,8 @@
 -- How long they may take, in seconds:
 -- lock_wait_timeout, innodb_lock_wait_timeout, max_statement_time: what is left of a request's time is for the answer.
 -- net_read_timeout, net_write_timeout: MariaDB's own defaults, for a large batch on a slow network.
--- idle_transaction_timeout: a transaction that nobody has gone on with for as long as the request may take was left behind by a
+-- idle_transaction_timeout: a transaction that nobody has gone on with for as long as the request may take was left behind by
+-- a
 --   machine that is gone. The server ends it, so that the dialler need not wait for its locks. The other two would take
 --   precedence.
 -- wait_timeout: the same for connections, twice as long as an idle one is kept by the pool.

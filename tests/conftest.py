@@ -135,6 +135,12 @@ def strict_server(mariadb: PrivateMariaDB) -> Iterator[None]:
         cursor.execute("SET GLOBAL sql_mode = DEFAULT")
 
 
+@pytest.fixture(autouse=True)
+def readiness_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """/readyz looks anew for each test that asks: an answer that is kept for a second would be of what was before."""
+    monkeypatch.setattr("service.readiness.MAX_AGE", 0.0)
+
+
 @pytest.fixture
 def keys_file(tmp_path: Path) -> Path:
     return write_keys_file(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -187,3 +188,45 @@ def test_a_table_that_is_gone_for_a_while_is_looked_at_again_when_it_is_back(tab
 def test_readiness_is_answered_within_office_hours_too(new_api: Callable[..., Api]) -> None:
     hours = "Mon-Fri 00:00-24:00; Sat,Sun 00:00-23:59"  # all but a minute of the week
     assert problems(new_api(OFFICE_HOURS=hours, OFFICE_HOURS_TIMEZONE="UTC")) == []
+
+
+def test_a_busy_pool_is_not_taken_for_a_silent_database(tables: Tables, new_api: Callable[..., Api]) -> None:
+    """All connections wait for a lead that somebody holds; readiness has one of its own."""
+    tables.live(1)
+    api = new_api(DATABASE_POOL_SIZE="1", REQUEST_TIMEOUT="20")
+    holder = tables.mariadb.connect(tables.database, autocommit=False)
+    with holder.cursor() as cursor:
+        cursor.execute(f"SELECT lead_id FROM {LIST} WHERE lead_id = 1 FOR UPDATE")
+        cursor.fetchall()
+        answers: list[int] = []
+        batch = threading.Thread(target=lambda: answers.append(api.archive_all([1]).json()["delete_count"]))
+        batch.start()
+        tables.wait_for_a_lock_wait()
+
+        assert problems(api) == []
+
+        assert batch.is_alive()
+        holder.rollback()
+    batch.join()
+    holder.close()
+    assert (answers, tables.ids()) == ([1], ([], [1]))
+
+
+def test_the_database_is_looked_at_once_a_second_however_many_ask(
+    tables: Tables, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.readiness.MAX_AGE", 3600.0)
+    looks = "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'Com_show_create_table'"
+    assert problems(api) == []
+    before = tables.execute(looks)
+
+    for _ in range(50):
+        assert problems(api) == []
+
+    assert tables.execute(looks) == before
+    # A request that is refused is a reason to look again.
+    tables.live(1)
+    tables.execute(f"ALTER TABLE {LIST} ADD COLUMN tier INT")
+    assert api.archive_all([1]).status_code == 503
+    assert [problem["message"] for problem in problems(api)] == ["vicidial_list_archive lacks the column tier"]
+    assert tables.ids() == ([1], [])
