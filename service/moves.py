@@ -116,7 +116,7 @@ class Mover:
         left_alone = (seen.reused, seen.in_use) if batch.delete_leads else (seen.reused,)
         steps = await self._steps(transaction, seen, seen.leads.difference(*left_alone), batch)
         if seen.on_cluster and steps["delete_leads"]:
-            await self._claim(transaction, seen.pair, steps["delete_leads"])
+            steps["delete_leads"] = await self._claim(transaction, seen.pair, steps["delete_leads"])
         if seen.pair.one_transaction:
             counts = await self._change(transaction, seen.pair, steps)
         else:
@@ -218,12 +218,14 @@ class Mover:
             await transaction.commit()
         return counts
 
-    async def _change(self, transaction: Transaction, pair: TablePair, steps: Mapping[str, LeadIDs]) -> dict[str, int]:
+    async def _change(
+        self, transaction: Transaction, pair: TablePair, steps: Mapping[str, LeadIDs], left_alone: set[int] | None = None
+    ) -> dict[str, int]:
         """Run the statements, each for its leads, one after the other in one round trip. Return how many rows each has
         changed.
 
         A statement that fails for a row is run for each half of its leads, and so on: a single lead that it fails for stays as
-        it is.
+        it is, and is added to left_alone.
         """
         counts = dict.fromkeys(steps, 0)
         refused: dict[str, list[DatabaseError]] = {statement: [] for statement in steps}
@@ -251,7 +253,10 @@ class Mover:
                 parts = [part for part in leads.difference(finished).halves() if part]
                 if len(parts) == 1:
                     refused[statement].append(error)
-                    logger.warning("lead left alone", lead_id=min(parts.pop()), statement=statement, code=error.code)
+                    (lead_id,) = parts.pop()
+                    logger.warning("lead left alone", lead_id=lead_id, statement=statement, code=error.code)
+                    if left_alone is not None:
+                        left_alone.add(lead_id)
                     if error.code not in ROW_ERRORS and len(refused[statement]) == len(steps[statement]):
                         raise  # it fails for each of them: no row is the reason
                 todo = [*((statement, part) for part in parts), *todo[done + 1 :]]
@@ -268,10 +273,15 @@ class Mover:
             return copied
         return copied.difference(await self._find(transaction, pair.source.name, leads))
 
-    async def _claim(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> None:
-        """On a cluster, make sure that no other node changes older copies that the delete relies on."""
+    async def _claim(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
+        """On a cluster, make sure that no other node changes older copies that the delete relies on.
+
+        Return the leads without those whose copy cannot be written, such as those that a trigger refuses.
+        """
         equal = await self._select(transaction, "select_equal_leads", pair, lead_ids)
-        await self._change(transaction, pair, {"touch_leads": equal, "restore_leads": equal})
+        refused: set[int] = set()
+        await self._change(transaction, pair, {"touch_leads": equal, "restore_leads": equal}, refused)
+        return lead_ids.difference(LeadIDs(refused))
 
     async def _whole(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
         """Return those of the leads that the target can hold whole."""

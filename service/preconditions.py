@@ -44,9 +44,10 @@ NO_STATEMENT_CAN_BE_PREPARED = 1461
 class NotReadyError(Exception):
     """Leads cannot be moved safely until an administrator mends something. Nothing was deleted."""
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
+    def __init__(self, problems: tuple[Problem, ...], skipped_tables: tuple[str, ...] = ()) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
         self.problems = problems
+        self.skipped_tables = skipped_tables
 
 
 def version_problem(version: str) -> Problem | None:

@@ -82,18 +82,21 @@ class Readiness:
     async def look_in(self, transaction: Transaction) -> State:
         """Return the same, given a transaction."""
         obstacles: dict[str, Obstacle] = {}
+        pairs: list[TablePair] = []
+        skipped: tuple[str, ...] = ()
         for operation, reader in self._readers.items():
             reader.invalidate()
             try:
-                await reader.read(transaction)
+                pair = await reader.read(transaction)
+                pairs.append(pair)
+                skipped += pair.skipped_tables
             except NotReadyError as error:
+                skipped += error.skipped_tables
                 for problem in error.problems:
                     known = obstacles.get(problem.message, Obstacle(problem.message, problem.remedy, ()))
                     obstacles[problem.message] = replace(known, operations=(*known.operations, operation))
-        pair = self._readers["archive"].cached
-        assert pair is not None
-        notes = [] if obstacles else [*await self._reused_note(transaction, pair), *order_note(pair)]
-        return State(tuple(obstacles.values()), tuple(notes), pair.skipped_tables)
+        notes = [] if obstacles else [*await self._reused_note(transaction, pairs[0]), *order_note(pairs[0])]
+        return State(tuple(obstacles.values()), tuple(notes), skipped)
 
     async def _reused_note(self, transaction: Transaction, pair: TablePair) -> list[Problem]:
         """Return a note if vicidial_list is about to give a new lead the lead_id of an archived one."""

@@ -22,7 +22,7 @@ from service.preconditions import (
 from service.statements import Statements, identifier, literal
 from service.tables import Column, ForeignKey, Problem, Table, TablePair, names
 
-AUTO_INCREMENT = re.compile(r"^\) (.*)\bAUTO_INCREMENT=(\d+) ?", re.MULTILINE)
+AUTO_INCREMENT = re.compile(r"^\) (.*?)\bAUTO_INCREMENT=(\d+) ?", re.MULTILINE)
 """In the last line of a table's definition."""
 
 Rows = Sequence[tuple[Any, ...]]
@@ -81,23 +81,25 @@ class TableReader:
             self.auto_increments[name] = int(counter[2]) if counter else 1
         # The counter changes with every lead that is loaded; it says nothing about the columns.
         unchanging = tuple(AUTO_INCREMENT.sub(r") \1", definition) for definition in definitions)
+        # While this waits for an answer, others may have what is cached read anew.
+        pair = self.cached
         if (
-            self.cached is None
-            or self.cached.problems  # they may be mended by now
+            pair is None
+            or pair.problems  # they may be mended by now
             or unchanging != self._definitions
             or (to_write and not self._tried)
             or await self._appeared(transaction)
             # A definition does not tell what refers to the table. Where nothing did, none is checked, and none acts.
-            or (self.cached.foreign_keys and self.cached.foreign_keys != await self._foreign_keys(transaction))
+            or (pair.foreign_keys and pair.foreign_keys != await self._foreign_keys(transaction))
         ):
-            self.cached = await self._describe(transaction, definitions, try_batch=to_write)
+            pair = self.cached = await self._describe(transaction, definitions, try_batch=to_write)
             self._tried = to_write
             self._definitions = unchanging
-        problems = self.cached.problems if to_write else self.cached.problems_to_read
+        problems = pair.problems if to_write else pair.problems_to_read
         if problems:
             transaction.outdated = True  # a new session may see that they are mended
-            raise NotReadyError(problems)
-        return self.cached
+            raise NotReadyError(problems, pair.skipped_tables)
+        return pair
 
     async def _describe(self, transaction: Transaction, definitions: Sequence[str], *, try_batch: bool) -> TablePair:
         """Read all of it, and try all that a batch will do, which a transaction that is read only does not allow."""

@@ -338,3 +338,56 @@ def test_a_table_that_is_not_copied_to_the_other_nodes_takes_no_leads(apis: list
         for seen in tables:
             seen.execute("TRUNCATE vicidial_list_archive")
         tables[0].execute("ALTER TABLE vicidial_list_archive ENGINE = InnoDB")
+
+
+# --- What is written to keep other nodes away, and taken back ----------------------------------------------------------
+
+
+@pytest.fixture
+def on_update(cluster: Cluster) -> Iterator[None]:
+    """A column of the site's own in both tables, which the server stamps with each update unless it is assigned."""
+    both = [f"{DATABASE}.{table}" for table in ("vicidial_list", "vicidial_list_archive")]
+    for table in both:
+        cluster.nodes[0].execute(f"ALTER TABLE {table} ADD COLUMN synced TIMESTAMP NULL ON UPDATE CURRENT_TIMESTAMP")
+    yield
+    for table in both:
+        cluster.nodes[0].execute(f"ALTER TABLE {table} DROP COLUMN synced")
+
+
+@pytest.mark.usefixtures("on_update")
+@pytest.mark.parametrize("way", ["archive", "dearchive"])
+def test_a_lead_that_is_in_both_tables_already_is_left_as_it_is(apis: list[Api], tables: list[Tables], way: str) -> None:
+    """So is every column that the server stamps."""
+    for insert in (tables[0].live, tables[0].archived):
+        insert(1, synced="2020-02-02 02:02:02")
+        insert(2, synced=None)
+        insert(3, modify_date="2000-01-01 00:00:00", synced="2000-01-01 00:00:00")
+    before, same = tables[0].both()
+    assert before == same
+
+    answer = (apis[0].archive_all if way == "archive" else apis[0].dearchive_all)([1, 2, 3]).json()
+
+    assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (0, 3, [])
+    assert answer.get("update_count", 0) == 0
+    for seen in tables:
+        assert seen.both() == (({}, before) if way == "archive" else (before, {}))
+
+
+def test_a_copy_that_cannot_be_kept_from_other_nodes_is_not_relied_on(
+    cluster: Cluster, apis: list[Api], tables: list[Tables]
+) -> None:
+    """A trigger refuses to have it written: another node could delete it at the same moment."""
+    for insert in (tables[0].live, tables[0].archived):
+        insert(1, 2, 3)
+    before, _ = tables[0].both()
+    cluster.nodes[0].execute(
+        f"CREATE TRIGGER {DATABASE}.refuse BEFORE UPDATE ON {DATABASE}.vicidial_list_archive FOR EACH ROW"
+        " IF NEW.lead_id = 2 THEN SIGNAL SQLSTATE '45000'; END IF"
+    )
+    try:
+        answer = apis[0].archive_all([1, 2, 3]).json()
+        assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (0, 2, [2])
+        for seen in tables:
+            assert seen.both() == ({2: before[2]}, before)
+    finally:
+        cluster.nodes[0].execute(f"DROP TRIGGER {DATABASE}.refuse")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from api import Api
@@ -193,3 +194,19 @@ def test_columns_that_cannot_be_compared_for_sure_are_refused(tables: Tables, ap
     tables.execute(f"ALTER TABLE {ARCHIVE} ADD COLUMN own {archived}")
     tables.live(1)
     refused_until_mended(tables, api, "own is ", [1])
+
+
+def test_who_asks_whether_it_is_ready_disturbs_nobody(tables: Tables, new_api: Callable[..., Api]) -> None:
+    """Each looks at all of it anew, and others are in the middle of it."""
+    tables.execute("DROP TABLE vicidial_hopper")  # whether it is there now, each batch looks
+    api = new_api(DATABASE_POOL_SIZE="10")
+    leads = list(range(1, 81))
+    tables.live(*leads)
+    before, _ = tables.both()
+    with ThreadPoolExecutor(8) as clients:
+        asked = [clients.submit(api.get, "/readyz") for _ in range(20)]
+        moved = [clients.submit(api.archive_all, [lead_id]) for lead_id in leads]
+        asked += [clients.submit(api.get, "/readyz") for _ in range(20)]
+        assert {answer.result().status_code for answer in asked} <= {200, 503}  # 503: not within its seconds
+        assert {answer.result().status_code for answer in moved} == {200}
+    assert tables.both() == ({}, before)
