@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from service import logs
+from service.audit import Audit
 from service.comparison import Comparer
 from service.contract import Contract
 from service.database import Database
@@ -56,6 +57,7 @@ def create_service(settings: Settings, now: Callable[[], datetime] | None = None
     readiness_database = Database(
         settings.DATABASE_URL.get_secret_value(), statements, pool_size=1, timeout=READINESS_TIMEOUT, counted=False
     )
+    audit = Audit(settings.AUDIT_LOG)
     keep_reused = settings.REUSED_LEAD_IDS == "keep"
     keep_leads_in_use = settings.LEADS_IN_USE == "keep"
     archive_reader = TableReader(statements, LEADS, ARCHIVE, keep_leads_in_use=keep_leads_in_use, keep_reused=keep_reused)
@@ -74,7 +76,8 @@ def create_service(settings: Settings, now: Callable[[], datetime] | None = None
         comparer=Comparer(database, statements, archive_reader),
         statements=statements,
         archive_reader=archive_reader,
-        readiness=Readiness(readiness_database, statements, archive_reader, dearchive_reader),
+        readiness=Readiness(readiness_database, statements, archive_reader, dearchive_reader, audit.file),
+        audit=audit,
         request_timeout=settings.REQUEST_TIMEOUT,
         now=now or (lambda: datetime.now(UTC)),
         metrics_here=settings.METRICS_PORT is None,

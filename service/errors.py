@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from service.audit import AuditError
 from service.contract import InvalidBodyError
 from service.database_errors import DatabaseError
 from service.moves import UnknownLeadsError
@@ -59,6 +60,8 @@ def refusal_for(error: Exception) -> RefusalError:
             message = f"leads cannot be moved safely until an administrator mends this: {error}; no lead was deleted"
         case DatabaseError(outcome_known=True) if problem := server_problem(error):
             message = f"leads cannot be moved until an administrator mends this: {problem.message}; nothing was changed"
+        case AuditError():
+            message = f"{error}; nothing was changed, repeat the request when an administrator has mended it"
         case DatabaseError(outcome_known=True):
             message = "the database could not process the batch; nothing was changed, repeat the request"
         case DatabaseError():

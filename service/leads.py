@@ -13,6 +13,7 @@ from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from service.audit import Audit, AuditError, Outcome
 from service.checks import authenticate, read_body, refuse_other_media_types, refuse_within_office_hours
 from service.comparison import Comparer
 from service.contract import Contract, InvalidBodyError
@@ -44,6 +45,7 @@ class Service:
     dearchive: Mover
     comparer: Comparer
     readiness: Readiness
+    audit: Audit
     statements: Statements
     archive_reader: TableReader
     request_timeout: float
@@ -55,6 +57,19 @@ class Service:
         """By operation, whether office hours forbid it now."""
         hours = {"archive": self.office_hours, "dearchive": self.dearchive_office_hours}
         return {operation: windows.end(self.now()) is not None for operation, windows in hours.items()}
+
+
+@dataclass(frozen=True)
+class Processed:
+    """The answer to a batch that was processed."""
+
+    message: str
+    select_count: int
+    insert_count: int
+    update_count: int
+    delete_count: int
+    remaining_lead_ids: list[int]
+    reused_lead_ids: list[int]
 
 
 class LeadsEndpoint(HTTPEndpoint):
@@ -74,6 +89,10 @@ class LeadsEndpoint(HTTPEndpoint):
         except DatabaseError as error:
             service.readiness.expire()
             logger.warning("database error", error=str(error), code=error.code, outcome_known=error.outcome_known)
+            raise refusal_for(error) from error
+        except AuditError as error:
+            service.readiness.expire()
+            logger.error("audit line lost", error=str(error))
             raise refusal_for(error) from error
         except NotReadyError as error:
             service.readiness.expire()
@@ -96,11 +115,7 @@ class ArchiveLeads(LeadsEndpoint):
 
     async def answer(self, service: Service, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
         fields = service.contract.archive_request.parse(body)
-        result = asdict(await service.archive.process(Batch(**fields, list_ids=key.list_ids), remaining(deadline)))
-        # The auditor's line: where did lead 4711 go, when, and who asked.
-        logger.info("leads archived", key=key.name, **fields, **result)
-        count_moved("archive", result)
-        return {"message": "lead_ids batch was successfully processed", **result}
+        return asdict(await move(service, service.archive, "archive", key=key, fields=fields, deadline=deadline))
 
 
 class DearchiveLeads(LeadsEndpoint):
@@ -111,11 +126,9 @@ class DearchiveLeads(LeadsEndpoint):
 
     async def answer(self, service: Service, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
         fields = service.contract.dearchive_request.parse(body)
-        result = asdict(await service.dearchive.process(Batch(**fields, list_ids=key.list_ids), remaining(deadline)))
-        count_moved("dearchive", result)
+        result = asdict(await move(service, service.dearchive, "dearchive", key=key, fields=fields, deadline=deadline))
         del result["update_count"]  # the way back updates nothing
-        logger.info("leads dearchived", key=key.name, **fields, **result)
-        return {"message": "lead_ids batch was successfully processed", **result}
+        return result
 
 
 class CompareLeads(LeadsEndpoint):
@@ -125,6 +138,33 @@ class CompareLeads(LeadsEndpoint):
         lead_ids = service.contract.compare_request.parse(body)["lead_ids"]
         leads = await service.comparer.compare(lead_ids, key.list_ids, remaining(deadline))
         return {"message": "leads were compared", "leads": [asdict(lead) for lead in leads]}
+
+
+async def move(service: Service, mover: Mover, operation: str, key: Key, fields: dict[str, Any], deadline: float) -> Processed:
+    """Process a batch, with the two lines of the audit around it. Raises what Mover.process() raises, and AuditError."""
+    batch = service.audit.batch(operation, key.name, fields)
+    outcome, facts = Outcome.NOT_KNOWN, {}
+    try:
+        result = await mover.process(Batch(**fields, list_ids=key.list_ids), remaining(deadline), batch.intend)
+        outcome, facts = Outcome.COMMITTED, asdict(result)
+    except DatabaseError as error:
+        outcome = Outcome.ROLLED_BACK if error.outcome_known else Outcome.NOT_KNOWN
+        raise
+    except (NotReadyError, AuditError):
+        outcome = Outcome.ROLLED_BACK
+        raise
+    finally:
+        await asyncio.shield(batch.conclude(outcome, facts))
+    count_moved(operation, facts)
+    return Processed(
+        "lead_ids batch was successfully processed",
+        result.select_count,
+        result.insert_count,
+        result.update_count,
+        result.delete_count,
+        result.remaining_lead_ids,
+        result.reused_lead_ids,
+    )
 
 
 def remaining(deadline: float) -> float:

@@ -6,7 +6,7 @@ data in every column (sql/delete_leads.sql). All else here is order and bookkeep
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -48,6 +48,8 @@ class Result:
     """Those that were to be deleted and are still there."""
     reused_lead_ids: list[int]
     """Those whose lead_id belongs to another lead in the target."""
+    deleted_lead_ids: list[int]
+    """Those that have left the source."""
 
 
 @dataclass(frozen=True)
@@ -83,18 +85,18 @@ class Mover:
         self._statements = statements
         self._tables = tables
 
-    async def process(self, batch: Batch, seconds: float) -> Result:
+    async def process(self, batch: Batch, seconds: float, before_change: Callable[[], Awaitable[None]]) -> Result:
         """Process a batch in one transaction; retry all of it on transient errors, such as deadlocks.
 
-        seconds: for all attempts together. Raises UnknownLeadsError for ids that are in neither table, NotReadyError where
-        leads cannot be moved safely, DatabaseError for what the database refuses. Whichever it is, no lead is lost and the
-        batch can be repeated.
+        seconds: for all attempts together. before_change: awaited before each attempt changes anything; what it raises ends
+        the batch. Raises UnknownLeadsError for ids that are in neither table, NotReadyError where leads cannot be moved
+        safely, DatabaseError for what the database refuses. Whichever it is, no lead is lost and the batch can be repeated.
         """
         return await self._database.attempt(
-            lambda transaction: self._move(transaction, batch), seconds, self._tables.invalidate_on
+            lambda transaction: self._move(transaction, batch, before_change), seconds, self._tables.invalidate_on
         )
 
-    async def _move(self, transaction: Transaction, batch: Batch) -> Result:
+    async def _move(self, transaction: Transaction, batch: Batch, before_change: Callable[[], Awaitable[None]]) -> Result:
         """Insert, update, delete, always in this order. The caller commits."""
         asked = LeadIDs(batch.lead_ids)
         # Before anything is locked: a caller neither locks nor waits for a lead that it may not see.
@@ -115,6 +117,7 @@ class Mover:
         # use.
         left_alone = (seen.reused, seen.in_use) if batch.delete_leads else (seen.reused,)
         steps = await self._steps(transaction, seen, seen.leads.difference(*left_alone), batch)
+        await before_change()
         if seen.on_cluster and steps["delete_leads"]:
             steps["delete_leads"] = await self._claim(transaction, seen.pair, steps["delete_leads"])
         if seen.pair.one_transaction:
@@ -125,12 +128,13 @@ class Mover:
         if batch.delete_leads and counts["delete_leads"] < len(seen.leads):
             remaining = await self._find(transaction, seen.pair.source.name, seen.leads)
         return Result(
-            len(seen.leads),
-            counts["insert_leads"],
-            counts["update_leads"],
-            counts["delete_leads"],
-            list(remaining),
-            list(seen.reused),
+            select_count=len(seen.leads),
+            insert_count=counts["insert_leads"],
+            update_count=counts["update_leads"],
+            delete_count=counts["delete_leads"],
+            remaining_lead_ids=list(remaining),
+            reused_lead_ids=list(seen.reused),
+            deleted_lead_ids=list(steps["delete_leads"].difference(remaining)),
         )
 
     async def script(self, transaction: Transaction, lead_ids: list[int]) -> str:

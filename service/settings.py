@@ -79,6 +79,16 @@ def _readable(path: Path) -> Path:
     return path
 
 
+def _appendable(path: Path) -> Path:
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600))
+    except OSError as error:
+        raise ValueError(f"cannot append to {path}: {error.strerror}") from None
+    if not path.is_file():
+        raise ValueError(f"{path} is no file")
+    return path
+
+
 def _integer(value: object) -> object:
     # pydantic would take 8.0 and 1_000 as integers; in a setting they are more likely mistakes.
     if isinstance(value, str) and not (value.isascii() and value.isdigit()):
@@ -112,6 +122,7 @@ class Settings(BaseSettings):
     TLS_CERT_FILE: ReadableFile | None = None
     TLS_KEY_FILE: ReadableFile | None = None
     DOCS: Literal["on", "off"] = "on"
+    AUDIT_LOG: Annotated[Path, AfterValidator(_appendable)] | None = None
     LOG_LEVEL: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("*", mode="before")

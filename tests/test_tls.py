@@ -54,6 +54,7 @@ def test_the_documented_call_archives_leads(
                 "update_count": 0,
                 "delete_count": 3,
                 "remaining_lead_ids": [],
+                "reused_lead_ids": [],
             },
         )
         stayed = {4714: live.pop(4714)}
