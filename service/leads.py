@@ -140,7 +140,9 @@ class CompareLeads(LeadsEndpoint):
         return {"message": "leads were compared", "leads": [asdict(lead) for lead in leads]}
 
 
-async def move(service: Service, mover: Mover, operation: str, key: Key, fields: dict[str, Any], deadline: float) -> Processed:
+async def move(
+    service: Service, mover: Mover, operation: str, *, key: Key, fields: dict[str, Any], deadline: float
+) -> Processed:
     """Process a batch, with the two lines of the audit around it. Raises what Mover.process() raises, and AuditError."""
     batch = service.audit.batch(operation, key.name, fields)
     outcome, facts = Outcome.NOT_KNOWN, {}
