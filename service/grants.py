@@ -43,7 +43,8 @@ class Grants:
     def lacking(self, message: str) -> str | None:
         """Return the statement that grants what a server's error message says is denied, None if it does not say it."""
         if found := re.match(r"([A-Z ]+?) command denied to user .*[`'](\w+)[`']$", message):
-            return self.statement(found[1], found[2])
+            # A definition is shown to who may read the whole table.
+            return self.statement("SELECT" if found[1] == "SHOW" else found[1], found[2])
         if "to database" in message:
             return self.statement(DATABASE_PRIVILEGES[0])
         return None

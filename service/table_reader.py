@@ -70,7 +70,16 @@ class TableReader:
         account and the server must allow all that a batch does. Raises NotReadyError if leads cannot be moved, DatabaseError
         where a table cannot be read.
         """
-        answers = await transaction.select_each(*self.definition_queries)
+        try:
+            answers = await transaction.select_each(*self.definition_queries)
+        except DatabaseError as error:
+            if error.code not in ACCESS_DENIED:
+                raise
+            ((_, _, _, account, database, *_),) = await transaction.select(self._statements.fill("describe_session", {}))
+            problem = server_problem(error, Grants(database, account))
+            assert problem is not None
+            transaction.outdated = True
+            raise NotReadyError((problem,)) from error
         return await self.refresh_from(transaction, answers, to_write=to_write)
 
     async def refresh_from(self, transaction: Transaction, answers: Sequence[Rows], *, to_write: bool = True) -> TablePair:

@@ -207,6 +207,6 @@ def test_who_asks_whether_it_is_ready_disturbs_nobody(tables: Tables, new_api: C
         asked = [clients.submit(api.get, "/readyz") for _ in range(20)]
         moved = [clients.submit(api.archive_all, [lead_id]) for lead_id in leads]
         asked += [clients.submit(api.get, "/readyz") for _ in range(20)]
-        assert {answer.result().status_code for answer in asked} <= {200, 503}  # 503: not within its seconds
+        assert {answer.result().status_code for answer in asked} <= {200, 503}  # on a busy machine it may take too long
         assert {answer.result().status_code for answer in moved} == {200}
     assert tables.both() == ({}, before)

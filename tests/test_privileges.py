@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -221,3 +222,31 @@ def test_what_is_taken_away_while_the_service_runs(tables: Tables, granted: Acco
     mend(tables, api)
     assert api.archive_all([2, 3]).json()["remaining_lead_ids"] == [3]
     assert tables.ids() == ([3], [1, 2])
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_whatever_is_lacking_the_remedies_grant_it(tables: Tables, bare: Account, new_api: NewApi, seed: int) -> None:
+    """Any set of privileges on tables and on columns."""
+    rng = random.Random(seed)
+    tables.live(1, 2, 3)
+    tables.archived(2, status="NEW")
+    tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (3)")
+    before, _ = tables.both()
+    if seed % 2:
+        tables.execute(f"ALTER TABLE {ARCHIVE} MODIFY comments VARCHAR(300)")
+    for table in BOTH:
+        for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE"):
+            chance = rng.random()
+            if chance < 0.4:
+                bare.grant(privilege, table)
+            elif chance < 0.6 and privilege != "DELETE":
+                some = rng.sample(columns_of(tables, table).split(", "), 20)
+                bare.grant(f"{privilege} ({', '.join(some)})", table)
+    api = new_api(DATABASE_URL=bare.url)
+
+    mend(tables, api, rounds=25)
+
+    assert api.archive_all([1, 2, 3]).json()["remaining_lead_ids"] == [3]
+    assert tables.both() == ({3: before[3]}, {1: before[1], 2: before[2]})
+    assert api.dearchive_all([1, 2]).json()["remaining_lead_ids"] == []
+    assert tables.both() == (before, {})
