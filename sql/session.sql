@@ -7,7 +7,8 @@
 -- to
 --   take no notice of what a client says at its login.
 -- sql_mode: zero and partial dates pass unharmed, lead_id 0 keeps its number, and a value that does not fit is stored as
---   the server can, for the compare in delete_leads to see, instead of failing the whole batch.
+--   the server can, for the compare in delete_leads to see, instead of failing the whole batch. Without
+--   NO_ENGINE_SUBSTITUTION, a temporary table can be made where enforce_storage_engine asks for another engine.
 -- old_mode: none of the ways of old versions, such as those of IGNORE and of index hints.
 -- time_zone: UTC has no repeated hour, so a TIMESTAMP is copied as the instant that it is.
 -- system_versioning_asof: of a system-versioned table, SELECT shows the rows as they are now, which are those that DELETE
@@ -32,8 +33,9 @@
 --   switch off the first.
 -- innodb_strict_mode: a temporary table like vicidial_list can be made whatever the ROW_FORMAT of that, such as COMPRESSED.
 -- sql_if_exists: CREATE OR REPLACE TEMPORARY TABLE ... LIKE works; with an IF EXISTS added to it, it fails with error 1113.
--- tmp_disk_table_size, max_tmp_session_space_usage (since 11.5), max_session_mem_used, sort_buffer_size: room for what a
---   statement of 10,000 ids and the reading of the definitions need; MariaDB's own defaults, or no limit.
+-- tmp_disk_table_size, max_tmp_session_space_usage (since 11.5), max_session_mem_used, sort_buffer_size, join_buffer_size,
+--   join_buffer_space_limit: room for what a statement of 10,000 ids and the reading of the definitions need, and no more than
+--   there is. MariaDB's own defaults, or no limit.
 -- sql_buffer_result: results are sent as they are found.
 -- in_predicate_conversion_threshold: 0 keeps IN (...) what it is. Of more than 1,000 ids MariaDB would make a table to join,
 --   and go through all rows of the other.
@@ -48,7 +50,7 @@
 -- wait_timeout: the same for connections, twice as long as an idle one is kept by the pool.
 SET
     NAMES 'utf8mb4',
-    SESSION sql_mode = 'NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO',
+    SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO',
     old_mode = '',
     time_zone = '+00:00',
     system_versioning_asof = DEFAULT,
@@ -73,6 +75,8 @@ SET
     /*M!110501 max_tmp_session_space_usage = 0, */
     max_session_mem_used = 9223372036854775807,
     sort_buffer_size = 2097152,
+    join_buffer_size = 262144,
+    join_buffer_space_limit = 2097152,
     sql_buffer_result = 0,
     sql_if_exists = 0,
     in_predicate_conversion_threshold = 0,
