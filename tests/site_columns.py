@@ -205,6 +205,8 @@ def columns(draw: st.DrawFn) -> Column:
             theirs = _definition(kind, charset, draw(_attributes(kind))) + places[1]
         case "charset" if kind in TEXTS:
             theirs = _definition(kind, draw(st.sampled_from(CHARSETS)), attributes) + places[1]
+    if "NOT NULL" in f"{mine}{theirs}":
+        values = tuple(value for value in values if value != "NULL") or TYPES[kind][:1]
     both = draw(st.permutations([mine, theirs])) if theirs != mine else [mine, theirs]
     return Column(name, (both[0], both[1]), values)
 

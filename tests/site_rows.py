@@ -131,11 +131,13 @@ class Reader:
         if (one + other).isascii():
             return one.lower() == other.lower()
         if (one, other) not in self._same_names:
+            self.execute(f"CREATE OR REPLACE TEMPORARY TABLE {self.database}.name_probe ({quoted(one)} INT)")
             try:
-                self.execute(f"SELECT {quoted(other)} FROM (SELECT 1 AS {quoted(one)}) AS either")
+                self.execute(f"SELECT {quoted(other)} FROM {self.database}.name_probe")
                 self._same_names[one, other] = True
             except pymysql.err.OperationalError:
                 self._same_names[one, other] = False
+            self.execute(f"DROP TEMPORARY TABLE {self.database}.name_probe")
         return self._same_names[one, other]
 
 

@@ -48,6 +48,8 @@ STRICT = "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION,NO_
 
 PASSWORD = "secret"
 
+NO_SUCH_TABLE = 1146
+
 ORDINARY = {
     "entry_date": "'2024-02-03 04:05:06'",
     "modify_date": "'2024-03-01 10:20:30'",
@@ -117,15 +119,20 @@ class World:
             cursor.execute(statement)
             self._variables = {**values, **self._variables}
 
-    def attempt(self, name: str, statement: str) -> bool:
-        """Run a statement of the site's. What MariaDB refuses is not part of the site, and counted."""
+    def attempt(self, name: str, statement: str, expected: tuple[int, ...] = ()) -> int:
+        """Run a statement of the site's, and return the number of the error if there is one, else 0.
+
+        What MariaDB refuses is not part of the site, and counted unless it is expected.
+        """
         try:
             self.execute(statement.replace("<db>", self.database).replace("{account}", self.account))
         except pymysql.err.MySQLError as error:
-            self.script[-1] = f"-- refused ({error.args[0]}): {self.script[-1]}"
-            self.server.refused[name] += 1
-            return False
-        return True
+            code = int(error.args[0])
+            self.script[-1] = f"-- refused ({code}): {self.script[-1]}"
+            if code not in expected:
+                self.server.refused[name] += 1
+            return code
+        return 0
 
     def make(self) -> None:
         database = self.database
@@ -140,13 +147,13 @@ class World:
         self._fill()
         for each in self.site.peculiarities:
             for lead_id, where, statement in each.in_use:
-                if self.attempt(each.name, statement) and where and self.site.leads_in_use == "keep":
+                if not self.attempt(each.name, statement) and where and self.site.leads_in_use == "keep":
                     self.in_use[lead_id] = self.in_use.get(lead_id, frozenset()) | {where}
             for statement in each.late:
                 self.attempt(each.name, statement)
         self.execute(f"CREATE USER {self.account} IDENTIFIED BY '{PASSWORD}'")
         for statement in self._printed() if self.site.grants == PRINTED else self.site.grants:
-            self.attempt("grants", statement)
+            self.attempt("grants", statement, expected=(NO_SUCH_TABLE,))  # they name tables that not all versions have
         for each in self.site.peculiarities:
             for variable, value in each.variables:
                 self.attempt(each.name, f"SET GLOBAL {variable} = {value}")

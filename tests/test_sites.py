@@ -37,6 +37,9 @@ SHRINKING = 60
 
 MOST_REMEDIES = 20
 
+VALUES_DO_NOT_ALLOW_IT = (1048, 1062, 1138, 1264, 1265, 1292, 1366, 1406, 1416, 1452, 4025)
+"""Errors of an ALTER TABLE that would have damaged values or rows: the administrator has to see to those first."""
+
 WITHOUT_REMEDY = ("is no table that keeps rows, but a view",)
 """What /readyz says where no statement mends it."""
 
@@ -171,6 +174,8 @@ class Trial:
     def __init__(self, world: World) -> None:
         self.world = world
         self.model = Model(world.site, world.reader, world.in_use)
+        self.errors: dict[str, int] = {}
+        """What MariaDB said to the remedies of the last round; 0: nothing."""
         self.lead_ids = [lead.lead_id for lead in world.site.leads]
         everything = {"insert_leads": True, "delete_leads": True, "lead_ids": self.lead_ids}
         self.both_ways = [Call("archive", {**everything, "update_leads": True}), Call("dearchive", everything)]
@@ -243,21 +248,21 @@ class Trial:
             remedies = [problem["remedy"] for problem in problems if problem["remedy"]]
             if not remedies:
                 return False
-            done = [self.run_remedy(remedy) for remedy in remedies]
-            if not any(done):
+            self.errors = {remedy: self.run_remedy(remedy) for remedy in remedies}
+            if all(self.errors.values()):
                 return False
         return False
 
-    def run_remedy(self, remedy: str) -> bool:
-        """Whether it could be run: it may be in the way of another, or not be needed any more."""
+    def run_remedy(self, remedy: str) -> int:
+        """The number of the error, if there is one: it may be in the way of another remedy, or not be needed any more."""
         before = self.world.reader.read()
-        done = self.world.attempt("a remedy", remedy)
+        error = self.world.attempt("a remedy", remedy, expected=VALUES_DO_NOT_ALLOW_IT)
         self.keeps_all(before, self.world.reader.read(), remedy)
-        return done
+        return error
 
     def is_without_remedy(self, problem: dict[str, Any]) -> bool:
         if problem["remedy"]:
-            return False
+            return self.errors.get(problem["remedy"]) in VALUES_DO_NOT_ALLOW_IT
         if problem["message"] == "the database refuses; the log says why":
             return not self.world.can_connect()
         return any(words in problem["message"] for words in WITHOUT_REMEDY)
@@ -267,7 +272,12 @@ class Trial:
         for table, rows in before.rows.items():
             assert rows.keys() == after.rows[table].keys(), remedy
             for lead_id, row in rows.items():
-                changed = [name for name in row if row[name].raw != getattr(after.rows[table][lead_id].get(name), "raw", None)]
+                row_after = after.rows[table][lead_id]
+                changed = [
+                    name
+                    for name, column in before.columns[table].items()
+                    if name not in row_after or same(column, after.columns[table][name], row[name], row_after[name]) is False
+                ]
                 assert not changed, f"{remedy} changed {changed} of lead {lead_id} in {table}"
             other = after.columns[LIST if table == ARCHIVE else ARCHIVE]
             added = [name for name in after.columns[table] if name not in before.columns[table]]
@@ -284,7 +294,7 @@ def unexpected(operation: str, response: Response, green: bool) -> str:
 
 def in_general(message: str) -> str:
     """A problem without the names that the site gave."""
-    return re.sub(r"column .*|[`'].*[`']", "…", message)
+    return re.sub(r"(column|table|key) .*|[`'].*[`']|^\S+ is [A-Z].*", "…", message)
 
 
 def summary(server: SiteServer) -> str:
