@@ -20,7 +20,7 @@ from asyncmy.errors import MySQLError
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from service import metrics
-from service.database_errors import DEADLOCK, DatabaseError
+from service.database_errors import ACCESS_DENIED, DEADLOCK, DatabaseError, MendableError
 from service.statements import Statements
 
 CONNECT_TIMEOUT = 5
@@ -71,13 +71,10 @@ class Transaction:
 
     def __init__(self, connection: Any, begin: str) -> None:
         """begin: the statement that begins a transaction, sent along with the first one in it: a round trip less."""
-        self._connection = connection
+        self.connection = connection
         self._begin = begin
         self._first = [begin]
         self._writes = False
-        self.outdated = False
-        """Whether to close the connection afterwards: a session keeps the server's variables and the privileges on databases
-        that were in force when it began, whatever an administrator mends."""
         self.changes_may_persist = False
         """Whether a change may last even if the transaction fails from here on: COMMIT was sent, and not answered with a
         deadlock, or a table was written whose engine cannot roll back."""
@@ -91,7 +88,7 @@ class Transaction:
         persisted_already = self.changes_may_persist
         self.changes_may_persist = persisted_already or self._writes
         try:
-            await self._connection.commit()
+            await self.connection.commit()
         except MySQLError as error:
             # In a cluster, COMMIT is where it comes out that another node has changed the same rows: this one was rolled back.
             if error.args[:1] == (DEADLOCK,):
@@ -126,15 +123,11 @@ class Transaction:
             while await cursor.nextset():
                 yield cursor.rowcount
 
-    def discard(self) -> None:
-        """Close the connection: nobody uses it again, and what was not committed is rolled back."""
-        self._connection.close()
-
     @asynccontextmanager
     async def _send(self, statements: Sequence[str]) -> AsyncIterator[Any]:
         """A cursor at the first result of the statements."""
         try:
-            async with self._connection.cursor(QuietCursor) as cursor:
+            async with self.connection.cursor(QuietCursor) as cursor:
                 first, self._first = self._first, []
                 await cursor.execute(";\n".join([*first, *statements]))
                 for _ in first:
@@ -159,6 +152,8 @@ class Database:
             "session",
             {"lock_wait_timeout": str(max(1, int(timeout / 3))), "max_statement_time": str(timeout)},
         )
+        self._used: set[int] = set()
+        """The sessions that have been used before, by the server's numbers for them."""
         self._pool = databases.Database(
             url,
             min_size=0,
@@ -228,11 +223,30 @@ class Database:
             with attempt:
                 try:
                     async with self.transaction(deadline - asyncio.get_running_loop().time(), begin) as transaction:
-                        return await work(transaction)
+                        return await self._in_a_current_session(transaction, work)
                 except DatabaseError as error:
                     on_error(error)
                     raise
         raise AssertionError("the last attempt returns or raises")
+
+    async def _in_a_current_session(self, transaction: Transaction, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Do some work; if an administrator must mend something first, only believe it of a session that has just begun.
+
+        A session keeps the server's variables and the privileges on databases that were in force when it began.
+        """
+        thread_id = transaction.connection.thread_id()
+        is_new = thread_id not in self._used
+        self._used.add(thread_id)
+        try:
+            return await work(transaction)
+        except (MendableError, DatabaseError) as error:
+            if isinstance(error, DatabaseError) and error.code not in ACCESS_DENIED:
+                raise
+            self._used.discard(thread_id)
+            transaction.connection.close()
+            if is_new or transaction.changes_may_persist:
+                raise
+            raise DatabaseError("this session began before something was mended", retry=True) from error
 
     @asynccontextmanager
     async def transaction(self, timeout: float, begin: str = READ_WRITE) -> AsyncIterator[Transaction]:
@@ -256,9 +270,6 @@ class Database:
                     # Cancelled in the middle of an answer: what the connection would say next belongs to nobody.
                     connection.close()
                     raise
-                finally:
-                    if transaction.outdated:
-                        connection.close()
         except TimeoutError as error:
             raise DatabaseError(f"no answer within {timeout:.0f} seconds", None, _unchanged(transaction)) from error
         except (MySQLError, OSError) as error:

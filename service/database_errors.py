@@ -70,6 +70,14 @@ STATEMENT_ERRORS = frozenset(
 """Error numbers that have nothing to do with a row: each lead of the statement would meet them."""
 
 
+ACCESS_DENIED = {1044, 1142, 1143, 1227, 1370}
+"""Error numbers of what the account may not do: in a database, with a table, with a column, on the server, with a routine."""
+
+
+class MendableError(Exception):
+    """An administrator must mend something first. A session that began before may not see that it is mended."""
+
+
 class DatabaseError(Exception):
     """The database could not do it.
 

@@ -179,12 +179,9 @@ class Mover:
             *([in_use_query] if in_use_query else []),
         )
         definitions, in_use = answers[:2], answers[2:]
-        on_cluster, session_fits, new_session_fits = session
+        on_cluster, session_fits = session
         if not session_fits:
-            if new_session_fits:
-                transaction.discard()
-                raise DatabaseError("a variable of the server was changed, and this session is from before", retry=True)
-            self._tables.invalidate()  # say what is wrong
+            self._tables.invalidate()  # reading it all anew says what is wrong
         pair = await self._tables.refresh_from(transaction, definitions)
         if pair is not known and pair != known:
             # A table was altered since the last batch: what was asked went by what it was like before.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from service.contract import LARGEST_LEAD_ID
-from service.database_errors import NO_SUCH_TABLE, DatabaseError
+from service.database_errors import ACCESS_DENIED, NO_SUCH_TABLE, DatabaseError, MendableError
 from service.grants import Grants
 from service.same_data import INTEGERS, is_comparable
 from service.statements import identifier
@@ -35,13 +35,11 @@ VICIDIAL_COLUMNS = {
 }
 """The columns that the statements name, as Vicidial's schema defines them."""
 
-ACCESS_DENIED = {1044, 1142, 1143, 1227, 1370}
-"""Error numbers of what the account may not do: in a database, with a table, with a column, on the server, with a routine."""
 READ_ONLY_SERVER = {1290, 1836}
 NO_STATEMENT_CAN_BE_PREPARED = 1461
 
 
-class NotReadyError(Exception):
+class NotReadyError(MendableError):
     """Leads cannot be moved safely until an administrator mends something. Nothing was deleted."""
 
     def __init__(self, problems: tuple[Problem, ...], skipped_tables: tuple[str, ...] = ()) -> None:

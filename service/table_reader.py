@@ -8,10 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from service.database import Transaction
-from service.database_errors import NO_SUCH_COLUMN, NO_SUCH_KEY, NO_SUCH_TABLE, DatabaseError
+from service.database_errors import ACCESS_DENIED, NO_SUCH_COLUMN, NO_SUCH_KEY, NO_SUCH_TABLE, DatabaseError
 from service.grants import Grants
 from service.preconditions import (
-    ACCESS_DENIED,
     NotReadyError,
     foreign_key_problems,
     server_problem,
@@ -78,7 +77,6 @@ class TableReader:
             ((_, _, _, account, database, *_),) = await transaction.select(self._statements.fill("describe_session", {}))
             problem = server_problem(error, Grants(database, account))
             assert problem is not None
-            transaction.outdated = True
             raise NotReadyError((problem,)) from error
         return await self.refresh_from(transaction, answers, to_write=to_write)
 
@@ -106,7 +104,6 @@ class TableReader:
             self._definitions = unchanging
         problems = pair.problems if to_write else pair.problems_to_read
         if problems:
-            transaction.outdated = True  # a new session may see that they are mended
             raise NotReadyError(problems, pair.skipped_tables)
         return pair
 
