@@ -117,14 +117,11 @@ def table_problems(pair: TablePair, grants: Grants) -> Iterator[Problem]:
     if hidden:
         return  # what there is of them is not known either
     for table in (pair.source, pair.target):
-        yield from _column_problems(table)
-    for name in VICIDIAL_COLUMNS.keys() - pair.source.names - pair.target.names:
-        for table in (pair.source, pair.target):
-            alter = f"ALTER TABLE {identifier(table.name)} ADD COLUMN {VICIDIAL_COLUMNS[name]}"
-            yield Problem(f"{table.name} lacks Vicidial's column {name}", alter)
+        yield from _column_problems(table, pair.target if table is pair.source else pair.source)
     yield from _lead_id_problems(pair.source, pair.target)
     for column in pair.missing:
-        yield Problem(f"{pair.target.name} lacks the column {column.name}", add_column(pair, column))
+        if column.name.lower() not in VICIDIAL_COLUMNS:
+            yield _lacking(pair.target, pair.source, column)
     for column, copy in pair.columns:
         if not is_comparable(column, copy):
             yield Problem(*_incomparable(pair, column, copy))
@@ -159,15 +156,18 @@ def foreign_key_problems(pair: TablePair, sees_all_tables: bool, grants: Grants)
         )
 
 
-def add_column(pair: TablePair, column: Column) -> str:
-    """Return the statement that gives the target a column of the source, in the same place.
+def _lacking(table: Table, other: Table, column: Column) -> Problem:
+    """Return the problem that a table lacks a column of the other, and the statement that adds it in the same place.
 
     Vicidial's own lead_dearchive copies columns by their position.
     """
-    names = list(pair.source.columns)
+    names = list(other.columns)
     before = names[: names.index(column.name)]
     place = f"AFTER {identifier(before[-1])}" if before else "FIRST"
-    return f"ALTER TABLE {identifier(pair.target.name)} ADD COLUMN {column.full_definition} {place}"
+    return Problem(
+        f"{table.name} lacks the column {column.name}",
+        f"ALTER TABLE {identifier(table.name)} ADD COLUMN {column.full_definition} {place}",
+    )
 
 
 def _engine_problems(table: Table) -> Iterator[Problem]:
@@ -184,7 +184,16 @@ def _engine_problems(table: Table) -> Iterator[Problem]:
         yield Problem(f"{table.name} is {table.engine}: its rows are on this node of the cluster only", alter)
 
 
-def _column_problems(table: Table) -> Iterator[Problem]:
+def _column_problems(table: Table, other: Table) -> Iterator[Problem]:
+    columns = {column.name.lower(): column for column in other.columns.values()}
+    present = {name.lower() for name in table.columns}
+    for name, definition in VICIDIAL_COLUMNS.items():
+        if name not in present and name in columns:
+            yield _lacking(table, other, columns[name])
+        elif name not in present:
+            yield Problem(
+                f"{table.name} lacks Vicidial's column {name}", f"ALTER TABLE {identifier(table.name)} ADD COLUMN {definition}"
+            )
     for column in table.columns.values():
         if column.expression in {"ROW START", "ROW END"}:
             yield Problem(

@@ -210,3 +210,17 @@ def test_who_asks_whether_it_is_ready_disturbs_nobody(tables: Tables, new_api: C
         assert {answer.result().status_code for answer in asked} <= {200, 503}  # on a busy machine it may take too long
         assert {answer.result().status_code for answer in moved} == {200}
     assert tables.both() == ({}, before)
+
+
+@pytest.mark.parametrize("table", [LIST, ARCHIVE])
+@pytest.mark.parametrize("column", ["modify_date", "phone_number", "entry_date"])
+def test_a_column_of_vicidial_that_one_table_lacks_is_named_once(tables: Tables, api: Api, table: str, column: str) -> None:
+    tables.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    tables.execute(f"INSERT INTO {LIST} (lead_id) VALUES (1)")
+
+    (done,) = refused_until_mended(tables, api, f"{table} lacks the column {column}", [1])
+
+    assert done.startswith(f"ALTER TABLE `{table}` ADD COLUMN `{column}` ")
+    assert " AFTER `" in done
+    assert api.dearchive_all([1]).json()["delete_count"] == 1
+    assert tables.ids() == ([1], [])
