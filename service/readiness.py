@@ -10,7 +10,7 @@ import structlog
 from service.audit import AuditFile
 from service.contract import LARGEST_LEAD_ID
 from service.database import Database, Transaction
-from service.database_errors import DatabaseError
+from service.database_errors import DatabaseError, MendableError
 from service.preconditions import NotReadyError, server_problem
 from service.statements import Statements, identifier
 from service.table_reader import TableReader
@@ -39,6 +39,14 @@ class State:
     notes: tuple[Problem, ...] = ()
     """What keeps nothing from working."""
     skipped_tables: tuple[str, ...] = ()
+
+
+class ObstaclesError(MendableError):
+    """A state with obstacles, on its way out of a transaction."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__()
+        self.state = state
 
 
 class Readiness:
@@ -87,7 +95,17 @@ class Readiness:
 
     async def look(self, seconds: float) -> State:
         """Return the state as it is now, all of it read anew. Raises DatabaseError for what obstacle() turns into words."""
-        return await self.database.attempt(self.look_in, seconds, lambda _: None)
+
+        async def work(transaction: Transaction) -> State:
+            state = await self.look_in(transaction)
+            if state.obstacles:
+                raise ObstaclesError(state)  # they may be mended for a session that begins now
+            return state
+
+        try:
+            return await self.database.attempt(work, seconds, lambda _: None)
+        except ObstaclesError as error:
+            return error.state
 
     async def look_in(self, transaction: Transaction) -> State:
         """Return the same, given a transaction."""

@@ -23,7 +23,7 @@ UNSAFE = {
     "a binary log of statements": "SELECT 1 FROM DUAL WHERE @@log_bin AND @@global.binlog_format = 'STATEMENT'",
     "packets that are too small": "SELECT 1 FROM DUAL WHERE @@global.max_allowed_packet < 1048576",
 }
-"""Reasons to refuse a site, each with a query that has rows if it is given. (The rows show what keys of other databases do.)"""
+"""Reasons to refuse a site, each with a query that has rows if it is given. (The rows show what other databases' keys do.)"""
 
 
 @dataclass(frozen=True)
