@@ -31,7 +31,7 @@ def main(context: click.Context) -> None:
     """Archive Vicidial leads over HTTP. Without a command: serve. The settings come from the environment."""
     if context.invoked_subcommand is None:
         # It reloads what can be reloaded. Until then it must not end the process.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         settings, service = _prepare()
         logs.configure(settings.LOG_LEVEL)
         asyncio.run(_look_at_tables(service))

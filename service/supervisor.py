@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import select
 import signal
 import socket
 import struct
@@ -84,18 +85,23 @@ class Supervisor:
         self._delay = 0.0
         self._next_start = 0.0
         self._alive_reader, self._alive_writer = os.pipe()
+        self._signal_reader, self._signal_writer = os.pipe()
+        os.set_blocking(self._signal_writer, False)
 
     def run(self) -> int:
         """Supervise until SIGTERM or SIGINT. Return the status to end with."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        # A file descriptor gets the signals, whichever thread they interrupt.
+        signal.set_wakeup_fd(self._signal_writer, warn_on_full_buffer=False)
+        for number in SIGNALS:
+            signal.signal(number, lambda *_: None)
         while True:
             while len(self._workers) < self._count and time.monotonic() >= self._next_start:
                 self._start()
-            caught = signal.sigtimedwait(SIGNALS, 1 if len(self._workers) == self._count else 0.1)
-            if caught and caught.si_signo in (signal.SIGTERM, signal.SIGINT):
+            caught = self._wait_for_signals(1 if len(self._workers) == self._count else 0.1)
+            if caught & {signal.SIGTERM, signal.SIGINT}:
                 self._stop()
                 return 0
-            if caught and caught.si_signo == signal.SIGHUP:
+            if signal.SIGHUP in caught:
                 self._reload()
                 self._send(signal.SIGHUP, *self._workers)
             could_start = [self._note_end(worker, status) for worker, status in self._ended()]
@@ -105,21 +111,30 @@ class Supervisor:
                 self._stop()
                 return COULD_NOT_START
 
+    def _wait_for_signals(self, timeout: float) -> set[int]:
+        """Return those that have arrived, as soon as there is one. timeout: seconds."""
+        readable, _, _ = select.select([self._signal_reader], [], [], timeout)
+        return set(os.read(self._signal_reader, 4096)) if readable else set()
+
     def _start(self) -> None:
         self._refresh()
         signs = SignsOfLife()
         sys.stderr.flush()
+        # A worker handles signals in its own way, once it can. Until then they wait.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         pid = os.fork()
         if pid == 0:
             self._be_worker(signs)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         self._workers[pid] = Worker(pid, signs)
         logger.info("worker started", worker=pid)
 
     def _be_worker(self, signs: SignsOfLife) -> NoReturn:
         status = COULD_NOT_START
         try:
-            os.close(self._alive_writer)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            signal.set_wakeup_fd(-1)
+            for descriptor in (self._alive_writer, self._signal_reader, self._signal_writer):
+                os.close(descriptor)
             self._work(self._alive_reader, signs)
             status = 0
         except Exception:
@@ -166,7 +181,7 @@ class Supervisor:
         self._send(signal.SIGTERM, *self._workers)
         deadline = time.monotonic() + self._stop_timeout
         while self._workers and (seconds := deadline - time.monotonic()) > 0:
-            signal.sigtimedwait({signal.SIGCHLD}, min(seconds, 0.5))
+            self._wait_for_signals(min(seconds, 0.5))
             self._ended()
         for pid in list(self._workers):
             logger.error("worker does not stop", worker=pid)
