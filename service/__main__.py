@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from typing import NoReturn
 
@@ -10,13 +11,13 @@ import click
 
 from service import __version__, logs
 from service.admin import check, grants
-from service.app import create_service
+from service.app import create_app, create_service
 from service.database_errors import DatabaseError
 from service.keys_command import keys
 from service.leads import Service
 from service.preconditions import NotReadyError, server_problem, version_problem
 from service.readiness import obstacle
-from service.server import serve
+from service.server import StartError, serve
 from service.settings import Settings, SettingsError, read_settings
 from service.statements import StatementError
 
@@ -30,13 +31,17 @@ START_TIMEOUT = 10
 def main(context: click.Context) -> None:
     """Archive Vicidial leads over HTTP. Without a command: serve. The settings come from the environment."""
     if context.invoked_subcommand is None:
+        # It reloads what can be reloaded. Until then it must not end the process.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         settings, service = _prepare()
         logs.configure(settings.LOG_LEVEL)
         asyncio.run(_look_at_tables(service))
         try:
-            serve(settings, service.forbidden)
-        except OSError as error:
-            _end(f"cannot listen on {error.filename}: {error.strerror}")
+            app = create_app(settings)
+            status = serve(settings, app, app.state.service.keys, app.state.service.forbidden)
+        except StartError as error:
+            _end(str(error))
+        sys.exit(status)
 
 
 @main.command()

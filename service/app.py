@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import multiprocessing
-import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -43,6 +41,9 @@ ROUTES = [
     Route("/docs", Docs),
     Route("/docs/{file}", DocsFile),
 ]
+
+DISCONNECT_TIMEOUT = 1
+"""Seconds to say goodbye to the database at the end."""
 
 
 def create_service(settings: Settings, now: Callable[[], datetime] | None = None) -> Service:
@@ -93,15 +94,18 @@ def create_app(settings: Settings | None = None, now: Callable[[], datetime] | N
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        stop_with_parent()
         await service.database.connect()
         await service.readiness.database.connect()
         # What was made until here stays until the end: the garbage collector need not go through it again and again.
         gc.collect()
         gc.freeze()
         yield
-        await service.readiness.database.disconnect()
-        await service.database.disconnect()
+        try:
+            async with asyncio.timeout(DISCONNECT_TIMEOUT):
+                await service.readiness.database.disconnect()
+                await service.database.disconnect()
+        except TimeoutError:  # the database does not answer, and does not keep the service from ending
+            pass
 
     app = Starlette(
         routes=[route for route in ROUTES if settings.DOCS == "on" or not route.path.startswith("/docs")],
@@ -112,11 +116,3 @@ def create_app(settings: Settings | None = None, now: Callable[[], datetime] | N
     app.router.redirect_slashes = False
     app.state.service = service
     return app
-
-
-def stop_with_parent() -> None:
-    """Stop this worker in order when the process that started it is gone, however it went. Left alone it would go on serving,
-    and keep the port from the next start."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        asyncio.get_running_loop().add_reader(parent.sentinel, signal.raise_signal, signal.SIGTERM)

@@ -149,6 +149,10 @@ class KeysFile:
             self._digest = b""
             self._look()
 
+    def refresh(self) -> None:
+        """Read the file if it has changed. As reload() otherwise."""
+        self._look()
+
     def _is_due(self) -> bool:
         # A microsecond: too little to wait any longer for a key to be revoked.
         return _signature(self._path) != self._signature or time.monotonic() >= self._due

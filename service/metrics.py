@@ -1,8 +1,4 @@
-"""What Prometheus asks for: /metrics. Right with several workers, which add up their figures in files.
-
-prometheus_client decides when it is imported whether figures are kept in files, by PROMETHEUS_MULTIPROC_DIR: the process that
-starts the workers sets it (service/server.py), and they inherit it.
-"""
+"""What Prometheus asks for: /metrics. With several workers, the figures of all of them together."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, Metric, disable_created_metrics
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, Metric, disable_created_metrics, values
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
@@ -37,6 +33,22 @@ LOG_LINES_LOST = Counter("log_lines_lost_total", "Log lines that could not be wr
 AUDIT_FAILURES = Counter("audit_failures_total", "Lines that could not be written to AUDIT_LOG.")
 IN_USE = Gauge("database_pool_in_use", "Connections that a request is using.", multiprocess_mode="livesum")
 WAITING = Gauge("database_pool_waiting", "Requests that wait for a connection.", multiprocess_mode="livesum")
+
+
+def keep_in_files(folder: Path) -> None:
+    """Keep all figures in files in a folder, from where they are added up. Call before anything is counted.
+
+    prometheus_client decides by an environment variable, when it is imported: too early, since the settings are read later.
+    """
+    os.environ[DIRECTORY] = str(folder)
+    values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
+    for gauge in (
+        IN_USE,
+        WAITING,
+        LOG_LINES_LOST,
+        AUDIT_FAILURES,
+    ):  # those that have labels ask for their ValueClass when they are first used
+        gauge._metric_init()
 
 
 def count_moved(operation: str, result: Mapping[str, Any]) -> None:

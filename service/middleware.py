@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 import uuid
@@ -11,10 +12,16 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import error_response
+from service.errors import RETRY_AFTER, error_response
 from service.metrics import count_request
 
+IS_LOST = "lead_archive.is_lost"
+"""The ASGI extension that tells whether the client went away before its answer was complete, or was given another one: its
+"ask" is a function, its "status" what to count."""
+
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+CUT_OFF = "the service was stopped, and may have processed the batch; no lead is lost, repeat the request to learn"
 
 logger = structlog.get_logger()
 
@@ -27,10 +34,11 @@ def common_headers(request_id: str) -> dict[str, str]:
 class RequestMiddleware:
     """Plain ASGI middleware, outermost."""
 
-    def __init__(self, app: ASGIApp, routes: frozenset[str]) -> None:
-        """routes: the paths that there are."""
+    def __init__(self, app: ASGIApp, routes: frozenset[str], is_counted: bool = True) -> None:
+        """routes: the paths that there are. is_counted: whether requests are logged and counted."""
         self._app = app
         self._routes = routes
+        self._is_counted = is_counted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -67,6 +75,12 @@ class RequestMiddleware:
             await self._app(scope, receive_and_watch, send_with_headers)
         except ClientDisconnect:
             logger.info("client disconnected")
+        except asyncio.CancelledError:
+            # The server stops, and this took longer than it waits.
+            if not status:
+                response = error_response(503, CUT_OFF, {"Retry-After": str(RETRY_AFTER)})
+                await response(scope, receive, send_with_headers)
+            raise
         except Exception:
             logger.exception("internal error")
             if status:
@@ -75,13 +89,20 @@ class RequestMiddleware:
             await response(scope, receive, send_with_headers)
         finally:
             seconds = time.perf_counter() - started
-            # What callers make up does not become a label.
-            route = scope["path"] if scope["path"] in self._routes else "other"
-            count_request(scope["method"], route, status, seconds)
-            logger.info(
-                "request",
-                method=scope["method"],
-                path=scope["raw_path"].decode("ascii", "backslashreplace"),  # not decoded: what is in it is anybody's choice
-                status=status,
-                milliseconds=round(seconds * 1000, 1),
-            )
+            extension = scope.get("extensions", {}).get(IS_LOST)
+            if extension and extension["ask"]():
+                status = extension["status"]
+            if self._is_counted:
+                self._count(scope, status, seconds)
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        # What callers make up does not become a label.
+        route = scope["path"] if scope["path"] in self._routes else "other"
+        count_request(scope["method"], route, status, seconds)
+        logger.info(
+            "request",
+            method=scope["method"],
+            path=scope["raw_path"].decode("ascii", "backslashreplace"),  # not decoded: what is in it is anybody's choice
+            status=status,
+            milliseconds=round(seconds * 1000, 1),
+        )

@@ -2,89 +2,212 @@
 
 from __future__ import annotations
 
-import os
+import asyncio
+import contextlib
+import functools
 import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from tempfile import TemporaryDirectory
+import ssl
+import sys
+from collections.abc import Callable
+from typing import Literal
 
 import uvicorn
-from prometheus_client import start_http_server
-from uvicorn.supervisors import Multiprocess
+import uvloop
+from starlette.applications import Starlette
+from uvicorn.config import STARTUP_FAILURE
 
-from service import metrics
+from service import metrics, metrics_app
+from service.certificate import Certificate
+from service.connections import BACKLOG, Connections, Door, most_connections
+from service.keys import KeysFile
+from service.metrics_folder import MetricsFolder
 from service.protocol import Protocol
 from service.settings import Settings
+from service.supervisor import SIGNALS, SignsOfLife, Supervisor
+
+MOST_ON_METRICS_PORT = 32
+"""Connections. Prometheus needs one."""
+
+STOP_MARGIN = 4
+"""Seconds that a worker may take to stop beyond those for the requests in flight."""
 
 
-def serve(settings: Settings, forbids: Callable[[], dict[str, bool]]) -> None:
-    """Serve until SIGTERM or SIGINT, which let the requests in flight finish.
+class StartError(Exception):
+    """What keeps the service from starting, and how to mend it."""
 
-    forbids: by operation, whether office hours forbid it now, for the metrics. Raises OSError if a port cannot be had; its
-    filename is host and port.
+
+class Server(uvicorn.Server):
+    """Serve one application on one listening socket. Signals are left to whoever runs it."""
+
+    def __init__(
+        self,
+        app: Starlette,
+        listener: socket.socket,
+        crowd: Connections,
+        *,
+        certificate: Certificate | None = None,
+        stop_timeout: int = 1,
+        tick: Callable[[], None] = lambda: None,
+        lifespan: Literal["on", "off"] = "on",
+    ) -> None:
+        """stop_timeout: seconds for requests in flight when the server stops. tick: called about every second."""
+        config = uvicorn.Config(
+            app,
+            loop="none",
+            http=Protocol,
+            ws="none",
+            lifespan=lifespan,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=stop_timeout,
+        )
+        super().__init__(config)
+        self._listener = listener
+        self._crowd = crowd
+        self._certificate = certificate
+        self._tick = tick
+        self._door: Door | None = None
+
+    def stop(self) -> None:
+        """Accept no more connections from this moment on, and finish what was begun."""
+        self.should_exit = True
+        if self._door:
+            self._door.close()
+
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
+        return contextlib.nullcontext()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        del sockets
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(STARTUP_FAILURE)
+        protocol = functools.partial(
+            Protocol, self.config, self.server_state, self.lifespan.state, asyncio.get_running_loop(), self._crowd
+        )
+        self._door = Door(self._listener, self._crowd, protocol, self._tls)
+        self.servers = [self._door]  # type: ignore[list-item]
+        self.started = True
+
+    def _tls(self) -> ssl.SSLContext | None:
+        return self._certificate.context if self._certificate else None
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:
+            self._tick()
+        return await super().on_tick(counter)
+
+
+async def check_clients(*servers: Server) -> None:
+    """Have every connection checked once a second, until the end: of a server that stops, too."""
+    loop = asyncio.get_running_loop()
+    while True:
+        for server in servers:
+            for connection in list(server.server_state.connections):
+                assert isinstance(connection, Protocol)
+                connection.check(loop.time())
+        await asyncio.sleep(1)
+
+
+def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[[], dict[str, bool]]) -> int:
+    """Serve until SIGTERM or SIGINT, which let the requests in flight finish, and return the status to end with.
+
+    keys: are read anew on SIGHUP, and before a worker starts. forbids: by operation, whether office hours forbid it now, for the
+    metrics. Raises StartError.
     """
-    config = uvicorn.Config(
-        "service.app:create_app",
-        factory=True,
-        loop="uvloop",
-        http=Protocol,
-        ws="none",
-        lifespan="on",
-        workers=settings.WORKERS,
-        ssl_certfile=settings.TLS_CERT_FILE,
-        ssl_keyfile=settings.TLS_KEY_FILE,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=settings.REQUEST_TIMEOUT + 1,
-    )
+    certificate = None
+    if settings.TLS_CERT_FILE and settings.TLS_KEY_FILE:
+        try:
+            certificate = Certificate(settings.TLS_CERT_FILE, settings.TLS_KEY_FILE)
+        except OSError as error:  # it was good when the settings were read
+            raise StartError(f"TLS_CERT_FILE: cannot be used any more: {error}") from error
     listener = listen(settings.HOST, settings.PORT)
-    server = uvicorn.Server(config)
-    # When uvicorn is done after a signal it raises that signal once more, for whoever handled it before. Left to the
-    # system's default, an orderly stop would end with a status that says "killed".
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    with ExitStack() as stack:
-        if settings.WORKERS > 1:
-            # Before the workers start: where they keep their figures is decided when they import what counts.
-            os.environ[metrics.DIRECTORY] = stack.enter_context(TemporaryDirectory(prefix="lead-archive-metrics-"))
-        if settings.METRICS_PORT:
-            stack.enter_context(metrics_served(settings.HOST, settings.METRICS_PORT, forbids))
-        if settings.WORKERS > 1:
-            Multiprocess(config, sockets=[listener]).run()
-        else:
-            server.run(sockets=[listener])
-
-
-@contextmanager
-def metrics_served(host: str, port: int, forbids: Callable[[], dict[str, bool]]) -> Iterator[None]:
-    """/metrics on a port of its own, in a thread, until the end of the block. Raises OSError."""
-    with named(host, port):
-        server, _ = start_http_server(port, host, metrics.registry(forbids))
+    metrics_listener = listen(settings.HOST, settings.METRICS_PORT) if settings.METRICS_PORT else None
+    others = settings.DATABASE_POOL_SIZE + (MOST_ON_METRICS_PORT if metrics_listener else 0)
     try:
-        yield
+        folder = MetricsFolder() if settings.WORKERS > 1 else None
+    except OSError as error:
+        raise StartError(f"TMPDIR: cannot make a folder for the figures of the workers: {error}") from error
+
+    def reload() -> None:
+        keys.reload()
+        if certificate:
+            certificate.reload()
+
+    def work(parent: int | None = None, signs: SignsOfLife | None = None) -> None:
+        crowd = Connections(most_connections(others), frozenset({b"/livez"}))
+        tick = signs.give if signs else lambda: None
+        servers = [Server(app, listener, crowd, certificate=certificate, stop_timeout=settings.REQUEST_TIMEOUT + 1, tick=tick)]
+        if metrics_listener:
+            crowd = Connections(MOST_ON_METRICS_PORT, frozenset({metrics_app.PATH.encode()}))
+            servers.append(Server(metrics_app.create_metrics_app(forbids), metrics_listener, crowd, lifespan="off"))
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(_run(servers, reload, parent))
+        finally:
+            if folder:
+                folder.leave()
+
+    if not folder:
+        work()
+        return 0
+    metrics.keep_in_files(folder.path)
+    listeners = [listener, *([metrics_listener] if metrics_listener else [])]
+    supervisor = Supervisor(
+        settings.WORKERS,
+        work,
+        reload=reload,
+        refresh=keys.refresh,
+        listeners=listeners,
+        stop_timeout=settings.REQUEST_TIMEOUT + 1 + STOP_MARGIN,
+    )
+    try:
+        return supervisor.run()
     finally:
-        server.shutdown()
-        server.server_close()
+        folder.leave()
+
+
+async def _run(servers: list[Server], reload: Callable[[], None], parent: int | None) -> None:
+    """Serve until SIGTERM, SIGINT, or the end of the process that started this one.
+
+    The last server, of metrics, stops last. parent: a file descriptor that can be read when that process is gone.
+    """
+    loop = asyncio.get_running_loop()
+    api, *others = servers
+
+    def stop() -> None:
+        for server in servers:
+            server.stop()
+        if parent is not None:
+            loop.remove_reader(parent)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    # In a thread: thousands of keys take tenths of a second.
+    loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(None, reload))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    if parent is not None:
+        loop.add_reader(parent, stop)
+    checks = asyncio.create_task(check_clients(*servers))
+    beside = [asyncio.create_task(server.serve()) for server in others]
+    await api.serve()
+    for server in others:
+        server.stop()
+    await asyncio.gather(*beside)
+    checks.cancel()
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on host and port. Raises OSError."""
-    with named(host, port):
+    """Return a socket that listens on host and port. Raises StartError."""
+    try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.set_inheritable(True)
+        listener.listen(BACKLOG)
         return listener
-
-
-@contextmanager
-def named(host: str, port: int) -> Iterator[None]:
-    """Have an OSError say for which host and port."""
-    try:
-        yield
     except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), f"{host}:{port}") from error
+        raise StartError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error

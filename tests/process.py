@@ -50,6 +50,12 @@ def run_service(environment: dict[str, str], *arguments: str, folder: Path = ROO
     )
 
 
+def with_descriptors(number: int) -> tuple[str, ...]:
+    """What Python is to run so that the service has so many file descriptors and no more."""
+    limit = f"resource.setrlimit(resource.RLIMIT_NOFILE, ({number}, {number}))"
+    return "-c", f"import resource; {limit}; from service.__main__ import main; main([])"
+
+
 class ServiceProcess:
     """`python -m service` on a free port, answering."""
 
@@ -91,7 +97,7 @@ class ServiceProcess:
 
     @property
     def log_lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.splitlines()]
+        return [json.loads(line) for line in self.log.splitlines(keepends=True) if line.endswith("\n")]
 
     def __enter__(self) -> Self:
         # The kernel ends the process when the tests die, however they die. A process group of its own shows who is left.
@@ -109,7 +115,9 @@ class ServiceProcess:
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self._kill()
-                raise RuntimeError(f"the service did not start:\n{self.log}")
+                log = self.log
+                self._output.close()
+                raise RuntimeError(f"the service did not start:\n{log}")
             time.sleep(0.05)
         return self
 
@@ -126,6 +134,24 @@ class ServiceProcess:
         if self._process.poll() is None:
             self._process.send_signal(number)
         return self._process.wait(PATIENCE)
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    @property
+    def workers(self) -> list[int]:
+        """The process ids of the workers, if there are several; those that have ended left out."""
+        pids = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [int(pid) for pid in pids if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"]
+
+    def wait_for_line(self, event: str, count: int = 1) -> list[dict[str, Any]]:
+        """The log's lines with an event, as soon as there are so many."""
+        deadline = time.monotonic() + PATIENCE
+        while len(lines := [line for line in self.log_lines if line["event"] == event]) < count:
+            assert time.monotonic() < deadline, f"{len(lines)} lines {event!r}, not {count}:\n{self.log}"
+            time.sleep(0.05)
+        return lines
 
     def anything_left(self) -> bool:
         """Whether a process that this one started still runs, a moment after its end."""

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -132,7 +131,7 @@ def test_connections_in_use_and_the_figures_of_all_workers(tables: Tables, envir
             tables.wait_for_a_lock_wait()
             assert seen.now("database_pool_in_use") == 1
             if workers == "2":  # a worker that is killed uses no connection any more
-                for pid in children(service.pid):
+                for pid in service.workers:
                     os.kill(pid, signal.SIGKILL)
                 deadline = time.monotonic() + PATIENCE
                 while seen.now("database_pool_in_use") != 0:
@@ -142,12 +141,6 @@ def test_connections_in_use_and_the_figures_of_all_workers(tables: Tables, envir
                 with pytest.raises(httpx2.TransportError):
                     request.result()
         assert seen.more("leads_deleted_total", operation="archive") == 40 if workers == "2" else request.result()
-
-
-def children(pid: int) -> list[int]:
-    """The workers: uvicorn's children that serve, not the one that only watches resources."""
-    pids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in pids if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def test_a_port_that_is_taken(environment: dict[str, str], mariadb: PrivateMariaDB) -> None:

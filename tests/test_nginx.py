@@ -107,6 +107,7 @@ def test_a_request_has_one_name_everywhere(service: ServiceProcess, front: Nginx
 
     assert given == "mine"
     assert re.fullmatch("[0-9a-f]{32}", made)
+    service.wait_for_line("request", 3)  # the first is of the start; each may be written just after its answer
     names = [line["request_id"] for line in service.log_lines if line.get("path") == "/livez"][-2:]
     assert names == [line["request_id"] for line in front.logged(2)] == [given, made]
 
@@ -144,6 +145,16 @@ def test_a_wrong_key_is_refused_before_the_body(front: Nginx) -> None:
     assert time.monotonic() - started < PATIENCE / 2
 
 
+def test_a_wrong_key_with_a_large_body_is_a_wrong_key(tables: Tables, front: Nginx, connect: Connect) -> None:
+    """The service answers before it has read the body, which nginx is still sending."""
+    api = connect(front.base_url)
+    for size in (100_000, LARGEST_BODY):
+        for _ in range(15):
+            assert api.post(b" " * size, Authorization="Key=wrong").status_code == 401
+            assert api.post(b" " * size, **{"Content-Type": "text/plain"}).status_code == 415
+    assert tables.ids() == ([], [])
+
+
 def test_a_service_that_is_down(tables: Tables, tmp_path: Path, connect: Connect) -> None:
     tables.live(1)
     with nginx(tmp_path / "nginx", free_port()) as front:
@@ -176,8 +187,10 @@ def test_a_service_that_hangs(tables: Tables, service: ServiceProcess, tmp_path:
         ("GET /livez", "X-Long: " + "x" * 40_000 + "\r\n", 400),
         ("GET /livez", "Content-Length: x\r\n", 400),
         ("TRACE /livez", "", 405),
+        ("POST /livez", "Transfer-Encoding: xchunked\r\n", 400),
+        ("POST /livez", "Transfer-Encoding: gzip, chunked\r\n", 400),
     ],
-    ids=["a long address", "no HTTP", "a path of its own", "a long header", "no number", "TRACE"],
+    ids=["a long address", "no HTTP", "a path of its own", "a long header", "no number", "TRACE", "xchunked", "gzip"],
 )
 def test_what_nginx_refuses_is_json(front: Nginx, request_line: str, headers: str, status: int) -> None:
     answer = raw(front, f"{request_line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n".encode())
@@ -188,6 +201,13 @@ def test_what_nginx_refuses_is_json(front: Nginx, request_line: str, headers: st
         assert header in head
     assert b"Server: nginx\r\n" in head  # and no version
     assert json.loads(body)["message"]
+
+
+def test_a_version_of_http_that_nginx_does_not_know_is_refused_in_json(front: Nginx) -> None:
+    answer = raw(front, b"GET /livez HTTP/3.0\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(answer.split(b"\r\n\r\n", 1)[1])["lead_ids"] == []
 
 
 def test_plain_http_is_no_way_in(front: Nginx) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import signal
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import httpx2
 import pytest
 from api import Api
 from process import PATIENCE, SLACK, ServiceProcess
 from tables import Tables
+from wire import Connection
 
 REQUEST_TIMEOUT = 5
 
@@ -30,8 +33,8 @@ def test_a_request_in_flight_is_finished(tables: Tables, environment: dict[str, 
             time.sleep(1)
             assert not request.done()
             assert not stopped.done()
-            with pytest.raises(httpx2.TransportError):
-                httpx2.get(f"{service.base_url}/livez", timeout=1)
+            with pytest.raises(ConnectionRefusedError), socket.create_connection((service.host, service.port)):
+                pass
             dialler.rollback()
             assert request.result().json()["delete_count"] == 1
             assert stopped.result() == 0
@@ -60,3 +63,15 @@ def test_it_ends_in_time_even_if_the_database_does_not_answer(
             assert request.result().status_code == 503
     dialler.close()
     assert tables.both() == before
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_half_a_request_is_told_of_the_stop(environment: dict[str, str], workers: str) -> None:
+    with ServiceProcess({**environment, "WORKERS": workers}) as service, closing(Connection(service)) as connection:
+        connection.socket.sendall(b"POST /vicidial/leads/archive HTTP/1.1\r\nHost: x\r\n")
+        time.sleep(0.5)
+        service.signal(signal.SIGTERM)
+
+        assert connection.answer() == (503, "the service is stopping; nothing was changed, repeat the request")
+        assert connection.is_closed()
+        assert service.stop() == 0
