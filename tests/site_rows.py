@@ -150,6 +150,8 @@ def _expressions(column: Column) -> tuple[str, str]:
     name = quoted(column.name)
     if column.data_type in FLOATS:
         return f"{name} * 1e0", name  # as many digits as it takes, whatever the column's own format has
+    if column.data_type == "bit":
+        return f"{name} + 0", name
     if column.data_type in {"enum", "set"}:
         return f"CONVERT({name} USING utf8mb4)", f"{name} + 0"
     if column.charset:
@@ -188,9 +190,9 @@ def _without_zeros(value: Value) -> bytes:
 
 RULES: tuple[tuple[frozenset[str], Callable[[Value], object], bool], ...] = (
     (EXACT, _number, True),
-    (EXACT | FLOATS, _number, False),
+    (frozenset({"bit"}), _number, True),
+    (EXACT | FLOATS | {"bit"}, _number, False),
     *((frozenset({kind}), _without_zeros, True) for kind in ("time", "datetime", "timestamp")),
-    (frozenset({"bit"}), lambda value: (value.raw or b"").lstrip(b"\0"), True),
     (PLAIN_TEXTS, lambda value: value.meaning, True),
 )
 """Types that can be compared with each other, by what, and whether that is certain."""
