@@ -16,7 +16,7 @@ from sites import Call
 
 MOST_REMEDIES = 20
 
-VALUES_DO_NOT_ALLOW_IT = (1048, 1062, 1138, 1264, 1265, 1292, 1366, 1406, 1416, 1452, 4025)
+VALUES_DO_NOT_ALLOW_IT = (1048, 1062, 1138, 1264, 1265, 1292, 1366, 1406, 1416, 1452, 4025, 4078)
 """Errors of an ALTER TABLE that would have damaged values or rows: the administrator has to see to those first."""
 
 WITHOUT_REMEDY = ("is no table that keeps rows, but a view",)
