@@ -31,6 +31,8 @@ class Column:
     charset: str | None
     nullable: bool
     generated: str | None
+    is_counter: bool
+    """Whether it numbers the rows of its table, and is no data of the lead."""
 
     def holds_all_of(self, other: Column) -> bool:
         """Whether it certainly holds whatever the other holds; of a generated column, whether it is computed the same way."""
@@ -75,9 +77,10 @@ class Reader:
 
     def read(self) -> Snapshot:
         columns: dict[str, dict[str, Column]] = {LIST: {}, ARCHIVE: {}}
-        for table, name, data_type, column_type, charset, nullable, generated in self.execute(
+        for table, name, data_type, column_type, charset, nullable, generated, extra in self.execute(
             "SELECT table_name, CONVERT(column_name USING utf8mb4), data_type, CONVERT(column_type USING utf8mb4),"
-            " character_set_name, is_nullable, CONVERT(generation_expression USING utf8mb4) FROM information_schema.columns"
+            " character_set_name, is_nullable, CONVERT(generation_expression USING utf8mb4), extra"
+            " FROM information_schema.columns"
             f" WHERE table_schema = '{self.database}' AND table_name IN ('{LIST}', '{ARCHIVE}') ORDER BY ordinal_position"
         ):
             column = Column(
@@ -87,6 +90,7 @@ class Reader:
                 charset and charset.decode(),
                 nullable == b"YES",
                 generated and generated.decode(),
+                b"auto_increment" in (extra or b"") and name != b"lead_id",
             )
             columns[(table or b"").decode()][column.name] = column
         read = {table: self._rows(table, columns[table]) for table in columns}
@@ -131,13 +135,14 @@ class Reader:
         if (one + other).isascii():
             return one.lower() == other.lower()
         if (one, other) not in self._same_names:
-            self.execute(f"CREATE OR REPLACE TEMPORARY TABLE {self.database}.name_probe ({quoted(one)} INT)")
+            # A table can have a column of either name, but not both: then they stand for the same.
+            probe = f"{self.database}.name_probe"
             try:
-                self.execute(f"SELECT {quoted(other)} FROM {self.database}.name_probe")
-                self._same_names[one, other] = True
-            except pymysql.err.OperationalError:
+                self.execute(f"CREATE TEMPORARY TABLE {probe} ({quoted(one)} INT, {quoted(other)} INT)")
+                self.execute(f"DROP TEMPORARY TABLE {probe}")
                 self._same_names[one, other] = False
-            self.execute(f"DROP TEMPORARY TABLE {self.database}.name_probe")
+            except pymysql.err.OperationalError:
+                self._same_names[one, other] = True
         return self._same_names[one, other]
 
 
@@ -145,6 +150,8 @@ def _expressions(column: Column) -> tuple[str, str]:
     name = quoted(column.name)
     if column.data_type in FLOATS:
         return f"{name} * 1e0", name  # as many digits as it takes, whatever the column's own format has
+    if column.data_type == "bit":
+        return f"{name} + 0", name
     if column.data_type in {"enum", "set"}:
         return f"CONVERT({name} USING utf8mb4)", f"{name} + 0"
     if column.charset:
@@ -183,9 +190,9 @@ def _without_zeros(value: Value) -> bytes:
 
 RULES: tuple[tuple[frozenset[str], Callable[[Value], object], bool], ...] = (
     (EXACT, _number, True),
-    (EXACT | FLOATS, _number, False),
+    (frozenset({"bit"}), _number, True),
+    (EXACT | FLOATS | {"bit"}, _number, False),
     *((frozenset({kind}), _without_zeros, True) for kind in ("time", "datetime", "timestamp")),
-    (frozenset({"bit"}), lambda value: (value.raw or b"").lstrip(b"\0"), True),
     (PLAIN_TEXTS, lambda value: value.meaning, True),
 )
 """Types that can be compared with each other, by what, and whether that is certain."""

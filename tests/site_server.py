@@ -106,6 +106,7 @@ class World:
         self.reader = Reader(server.reader_session, database)
         self._variables: dict[str, Any] = {}
         self._served: Any = None
+        self.is_readable = True
         self.in_use: dict[int, frozenset[str]] = {}
 
     def execute(self, statement: str) -> None:
@@ -144,7 +145,11 @@ class World:
         for each in self.site.peculiarities:
             for statement in each.early:
                 self.attempt(each.name, statement)
-        self._fill()
+        try:
+            self._fill()
+        except pymysql.err.OperationalError:  # a MERGE table over tables that are not alike cannot be opened
+            self.is_readable = False
+            return
         for each in self.site.peculiarities:
             for lead_id, where, statement in each.in_use:
                 if not self.attempt(each.name, statement) and where and self.site.leads_in_use == "keep":
