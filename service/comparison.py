@@ -63,12 +63,13 @@ class Comparer:
         )
         used_by: dict[int, list[str]] = defaultdict(list)
         for lead_id, name in sorted(set(in_use[0])) if in_use else ():
-            used_by[lead_id].append(name)
+            used_by[int(lead_id)].append(name)
         columns = [column.name for column, _ in pair.columns]
         found = {}
-        for lead_id, in_list, in_archive, numbers, reused in rows:
+        for number_of_lead, in_list, in_archive, numbers, reused in rows:
             in_both = bool(in_list and in_archive)
             different = [columns[int(number)] for number in numbers.split(",") if number] if in_both else []
+            lead_id = int(number_of_lead)  # of two types, such as BIGINT and INT UNSIGNED, a UNION makes DECIMAL
             found[lead_id] = Lead(
                 lead_id,
                 in_list=bool(in_list),

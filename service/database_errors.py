@@ -3,6 +3,8 @@ changed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 NO_SUCH_COLUMN = 1054
 NO_SUCH_TABLE = 1146
 NO_SUCH_KEY = 1176
@@ -22,6 +24,7 @@ TRANSIENT_ERRORS = {
 """Error numbers after which the same transaction may succeed at once."""
 
 ROW_ERRORS = {
+    NO_SUCH_TABLE: "a trigger uses a table that is not there",
     1048: "a trigger sets a column to NULL that cannot be",
     1062: "duplicate key, in a trigger",
     1264: "out of range, in a trigger",
@@ -40,7 +43,6 @@ ROW_ERRORS = {
 STATEMENT_ERRORS = frozenset(
     {
         *TRANSIENT_ERRORS,
-        NO_SUCH_TABLE,
         1021,  # disk full
         1026,  # error writing a file
         1030,  # error of the storage engine
@@ -101,7 +103,11 @@ class DatabaseError(Exception):
         """Whether the same transaction may succeed at once."""
         return self._retry or self.code in TRANSIENT_ERRORS
 
-    @property
-    def may_be_of_a_row(self) -> bool:
-        """Whether a single row may be the reason: the same statement may succeed for the other rows."""
+    def may_be_of_a_row(self, tables: Iterable[str]) -> bool:
+        """Return whether a single row may be the reason, so that the same statement may succeed for the other rows.
+
+        tables: those of the statement. A trigger may miss another one.
+        """
+        if self.code == NO_SUCH_TABLE:
+            return not str(self).endswith(tuple(f".{table}' doesn't exist" for table in tables))
         return self.from_server and self.code not in STATEMENT_ERRORS

@@ -33,7 +33,8 @@ class LeadIDs:
 
     def selected(self, rows: Sequence[tuple[int]]) -> LeadIDs:
         """Return the ids in the rows of a SELECT, which are all among these."""
-        return self if len(rows) == len(self) else LeadIDs(lead_id for (lead_id,) in rows)
+        # Of two types, such as BIGINT and INT UNSIGNED, a UNION makes DECIMAL.
+        return self if len(rows) == len(self) else LeadIDs(int(lead_id) for (lead_id,) in rows)
 
     def intersection(self, others: Self) -> LeadIDs:
         """Return those that are among others too."""

@@ -42,13 +42,9 @@ def keep_in_files(folder: Path) -> None:
     """
     os.environ[DIRECTORY] = str(folder)
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
-    for gauge in (
-        IN_USE,
-        WAITING,
-        LOG_LINES_LOST,
-        AUDIT_FAILURES,
-    ):  # those that have labels ask for their ValueClass when they are first used
-        gauge._metric_init()
+    # Those that have labels ask for their ValueClass when they are first used.
+    for figure in (IN_USE, WAITING, LOG_LINES_LOST, AUDIT_FAILURES):
+        figure._metric_init()
 
 
 def count_moved(operation: str, result: Mapping[str, Any]) -> None:

@@ -191,7 +191,7 @@ class Mover:
             leads=asked.selected(leads),
             copies=asked.listed(copies),
             reused=asked.listed(reused) if pair.keep_reused else NONE,
-            in_use=LeadIDs({lead_id for lead_id, _ in in_use[0]}) if in_use else NONE,
+            in_use=LeadIDs({int(lead_id) for lead_id, _ in in_use[0]}) if in_use else NONE,
             on_cluster=bool(on_cluster),
             pair=pair,
         )
@@ -246,7 +246,7 @@ class Mover:
                     done += 1
                 todo = []
             except DatabaseError as error:
-                if not error.may_be_of_a_row:
+                if not error.may_be_of_a_row(pair.table_names):
                     raise
                 statement, leads = todo[done]
                 finished = await self._finished(transaction, pair, statement, leads)

@@ -7,6 +7,7 @@ single row, the statements see themselves: such a lead stays where it is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from service.contract import LARGEST_LEAD_ID
@@ -69,6 +70,8 @@ def server_problem(error: DatabaseError, grants: Grants | None = None) -> Proble
         return Problem(
             "the server is read only: if it is a replica, set DATABASE_URL to the primary", "SET GLOBAL read_only = OFF"
         )
+    if found := re.match(r"SHOW VIEW command denied .*[`'](\w+)[`']$", str(error)):
+        return Problem(f"{found[1]} is no table that keeps rows, but a view")
     if error.code in ACCESS_DENIED:
         return Problem(
             f"the account lacks a privilege: {error}; `python -m service grants` prints all that it needs",
@@ -166,12 +169,12 @@ def _lacking(table: Table, other: Table, column: Column) -> Problem:
     place = f"AFTER {identifier(before[-1])}" if before else "FIRST"
     return Problem(
         f"{table.name} lacks the column {column.name}",
-        f"ALTER TABLE {identifier(table.name)} ADD COLUMN {column.full_definition} {place}",
+        table.alter(f"ADD COLUMN {column.full_definition} {place}"),
     )
 
 
 def _engine_problems(table: Table) -> Iterator[Problem]:
-    alter = f"ALTER TABLE {identifier(table.name)} ENGINE = InnoDB"
+    alter = table.alter("ENGINE = InnoDB")
     if table.is_view:
         yield Problem(f"{table.name} is no table that keeps rows, but a view")
     elif table.engine is None:
@@ -191,9 +194,7 @@ def _column_problems(table: Table, other: Table) -> Iterator[Problem]:
         if name not in present and name in columns:
             yield _lacking(table, other, columns[name])
         elif name not in present:
-            yield Problem(
-                f"{table.name} lacks Vicidial's column {name}", f"ALTER TABLE {identifier(table.name)} ADD COLUMN {definition}"
-            )
+            yield Problem(f"{table.name} lacks Vicidial's column {name}", table.alter(f"ADD COLUMN {definition}"))
     for column in table.columns.values():
         if column.expression in {"ROW START", "ROW END"}:
             yield Problem(
@@ -204,21 +205,22 @@ def _column_problems(table: Table, other: Table) -> Iterator[Problem]:
         kind = "UNIQUE KEY" if table.has_primary_key else "PRIMARY KEY"
         yield Problem(
             f"lead_id is no unique key of {table.name}: a lead could be in it twice",
-            f"ALTER TABLE {identifier(table.name)} ADD {kind} (`lead_id`)",
+            table.alter(f"ADD {kind} (`lead_id`)"),
         )
 
 
 def _lead_id_problems(source: Table, target: Table) -> Iterator[Problem]:
     """A lead_id that does not fit is stored as the largest that does: another person's."""
-    columns = {table.name: column for table in (source, target) for column in table.columns.values() if _is_lead_id(column)}
-    if len(columns) < len({source.name, target.name}):
+    tables = {table.name: table for table in (source, target)}
+    columns = {name: column for name, table in tables.items() for column in table.columns.values() if _is_lead_id(column)}
+    if len(columns) < len(tables):
         return  # one is missing, which is a problem of its own
     ranges = {name: _range(column) for name, column in columns.items()}
     for name, column in columns.items():
         if ranges[name] is None:
             yield Problem(
                 f"lead_id of {name} is {column.column_type}, no integer",
-                f"ALTER TABLE {identifier(name)} MODIFY COLUMN {VICIDIAL_COLUMNS['lead_id']}{_counting(column)}",
+                tables[name].alter(f"MODIFY COLUMN {VICIDIAL_COLUMNS['lead_id']}{_counting(column)}"),
             )
     known = {name: bounds for name, bounds in ranges.items() if bounds is not None}
     if len(known) < len(ranges) or len(set(known.values())) == 1:
@@ -227,8 +229,7 @@ def _lead_id_problems(source: Table, target: Table) -> Iterator[Problem]:
     yield Problem(
         f"lead_id is {columns[narrow].column_type} in {narrow} and {columns[wide].column_type} in {wide}: "
         "a lead_id that does not fit would become another",
-        f"ALTER TABLE {identifier(narrow)} MODIFY COLUMN `lead_id` {columns[wide].column_type} NOT NULL"
-        + _counting(columns[narrow]),
+        tables[narrow].alter(f"MODIFY COLUMN `lead_id` {columns[wide].column_type} NOT NULL{_counting(columns[narrow])}"),
     )
 
 
@@ -259,4 +260,7 @@ def _incomparable(pair: TablePair, column: Column, copy: Column) -> tuple[str, s
     live, archived = (column, copy) if pair.source.name == LEADS else (copy, column)
     types = [f"{each.data_type.upper()}{f' of {each.charset}' if each.charset else ''}" for each in (live, archived)]
     message = f"{live.name} is {types[0]} in {LEADS} and {types[1]} in {ARCHIVE}"
-    return message, f"ALTER TABLE {identifier(ARCHIVE)} MODIFY COLUMN {identifier(archived.name)}{live.attributes}"
+    if not ({live.data_type, archived.data_type} <= {"timestamp", "datetime"} or (live.charset and archived.charset)):
+        return message, None  # MariaDB would change the archived values without a word
+    archive = pair.target if pair.source.name == LEADS else pair.source
+    return message, archive.alter(f"MODIFY COLUMN {identifier(archived.name)}{live.attributes}")

@@ -142,7 +142,7 @@ class Readiness:
         )
         if highest >= LARGEST_LEAD_ID:
             return [Problem(message)]
-        return [Problem(message, f"ALTER TABLE {identifier(LEADS)} AUTO_INCREMENT = {highest + 1}")]
+        return [Problem(message, pair.source.alter(f"AUTO_INCREMENT = {highest + 1}"))]
 
 
 def order_note(pair: TablePair) -> list[Problem]:
@@ -158,7 +158,7 @@ def order_note(pair: TablePair) -> list[Problem]:
         f"the columns of {pair.target.name} stand in another order than those of {pair.source.name}: Vicidial's own "
         "lead_dearchive copies them by position, into the wrong columns"
     )
-    return [Problem(message, f"ALTER TABLE {identifier(pair.target.name)} {moves}")]
+    return [Problem(message, pair.target.alter(moves))]
 
 
 def obstacle(error: DatabaseError) -> Obstacle:

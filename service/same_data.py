@@ -42,6 +42,8 @@ class ComparableColumn(Protocol):
     @property
     def data_type(self) -> str: ...
     @property
+    def column_type(self) -> str: ...
+    @property
     def charset(self) -> str | None: ...
 
 
@@ -69,15 +71,24 @@ def same_data(source: ComparableColumn, target: ComparableColumn) -> str:
     left, right = f"source.{identifier(source.name)}", f"target.{identifier(target.name)}"
     types = {source.data_type, target.data_type}
     if source.charset and target.charset:
-        if source.charset == target.charset:
-            return f"{left} COLLATE {source.charset}_nopad_bin <=> {right} COLLATE {source.charset}_nopad_bin"
-        return (
-            f"(BINARY CONVERT({left} USING {target.charset}) <=> BINARY {right}"
-            f" AND BINARY {left} <=> BINARY CONVERT({right} USING {source.charset}))"
-        )
+        if types == {"enum"} and any("''" in column.column_type for column in (source, target)):
+            # The empty text may be one of the values, and an enum shows it for a value that it does not have, number 0, too.
+            return f"({same_text(source, target)} AND {left} + 0 <=> {right} + 0)"
+        return same_text(source, target)
     if types <= EXACT_NUMBERS or types <= BYTES or (len(types) == 1 and not types <= PRINTED_TOO):
         return f"{left} <=> {right}"
     return f"({left} <=> {right} AND BINARY {left} <=> BINARY {right})"
+
+
+def same_text(source: ComparableColumn, target: ComparableColumn) -> str:
+    """Return the same for two texts."""
+    left, right = f"source.{identifier(source.name)}", f"target.{identifier(target.name)}"
+    if source.charset == target.charset:
+        return f"{left} COLLATE {source.charset}_nopad_bin <=> {right} COLLATE {source.charset}_nopad_bin"
+    return (
+        f"(BINARY CONVERT({left} USING {target.charset}) <=> BINARY {right}"
+        f" AND BINARY {left} <=> BINARY CONVERT({right} USING {source.charset}))"
+    )
 
 
 def reused(columns: Mapping[str, tuple[ComparableColumn, ComparableColumn]]) -> str:

@@ -115,8 +115,8 @@ async def check_clients(*servers: Server) -> None:
 def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[[], dict[str, bool]]) -> int:
     """Serve until SIGTERM or SIGINT, which let the requests in flight finish, and return the status to end with.
 
-    keys: are read anew on SIGHUP, and before a worker starts. forbids: by operation, whether office hours forbid it now, for the
-    metrics. Raises StartError.
+    keys: are read anew on SIGHUP, and before a worker starts. forbids: by operation, whether office hours forbid it now, for
+    the metrics. Raises StartError.
     """
     certificate = None
     if settings.TLS_CERT_FILE and settings.TLS_KEY_FILE:

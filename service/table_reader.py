@@ -246,7 +246,7 @@ def _table(name: str, definition: str, tables: Rows, columns: Rows, keys: Rows) 
     """Put a table together from its definition and the rows of describe_tables, describe_columns and describe_keys."""
     # Only a definition tells all columns: information_schema shows an account those that it may see.
     lines = dict(re.findall(r"^  (`(?:[^`]|``)+`)( .*?),?$", definition, re.MULTILINE))
-    is_view, engine, *facts = next((row[1:] for row in tables if row[0] == name), (False, None, 0, 0))
+    kind, engine, *facts = next((row[1:] for row in tables if row[0] == name), ("", None, 0, 0))
     transactional, on_one_node = map(bool, facts)
     key_columns: dict[str, list[str]] = {}
     for _, key, column in (row for row in keys if row[0] == name):
@@ -268,7 +268,8 @@ def _table(name: str, definition: str, tables: Rows, columns: Rows, keys: Rows) 
     return Table(
         name=name,
         engine=engine,
-        is_view=bool(is_view),
+        is_view="VIEW" in kind,
+        is_versioned="VERSIONED" in kind,
         transactional=transactional,
         columns={name: column for name, column in seen.items() if "select" in column.privileges},
         hidden_columns=tuple(

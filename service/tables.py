@@ -87,6 +87,8 @@ class Table:
     unique_columns: Mapping[str, str]
     """Columns that are each a unique key by itself, with the key's name: the primary key's, if it is that."""
     has_primary_key: bool
+    is_versioned: bool = False
+    """Whether the table keeps its rows' history by itself."""
     on_one_node: bool = False
     """Whether this is a node of a cluster, and other nodes do not have the table's rows."""
 
@@ -94,6 +96,11 @@ class Table:
     def names(self) -> frozenset[str]:
         """The names of all columns in lower case."""
         return frozenset(name.lower() for name in (*self.columns, *self.hidden_columns))
+
+    def alter(self, change: str) -> str:
+        """Return an ALTER TABLE. MariaDB refuses to change a table with history unless it is told to keep that."""
+        keep = "SET STATEMENT system_versioning_alter_history = KEEP FOR " if self.is_versioned else ""
+        return f"{keep}ALTER TABLE {identifier(self.name)} {change}"
 
     def counterpart(self, column: Column) -> Column | None:
         """Return the column that corresponds to one of another table: to MariaDB, the case of a column's name means
@@ -133,6 +140,11 @@ class TablePair:
     problems: tuple[Problem, ...] = ()
     """Why leads cannot be moved, those included; empty if they can."""
 
+    @property
+    def table_names(self) -> tuple[str, ...]:
+        """The tables that the statements name."""
+        return (self.source.name, self.target.name, *(name.split(".")[0] for name in self.leads_in_use))
+
     @cached_property
     def columns(self) -> tuple[tuple[Column, Column], ...]:
         """The columns of the source, each with its counterpart in the target."""
@@ -163,7 +175,8 @@ class TablePair:
         """Return the SELECT of the leads in use and what uses each, as `table.column`; None if nothing can tell."""
         return (
             "\nUNION ALL\n".join(
-                f"SELECT in_use.*, '{name}'\nFROM (\n{indent(statement.format(lead_ids=lead_ids), '    ')}\n) AS in_use"
+                f"SELECT CAST(in_use.{name.split('.')[1]} AS UNSIGNED), '{name}'\n"
+                f"FROM (\n{indent(statement.format(lead_ids=lead_ids), '    ')}\n) AS in_use"
                 for name, statement in self.leads_in_use.items()
             )
             or None

@@ -31,11 +31,12 @@
 -- sql_big_selects, max_join_size: no statement is refused for the number of rows that the server guesses. Setting the second
 -- may
 --   switch off the first.
--- innodb_strict_mode: a temporary table like vicidial_list can be made whatever the ROW_FORMAT of that, such as COMPRESSED.
+-- innodb_strict_mode, innodb_compression_default: a temporary table like vicidial_list can be made whatever the ROW_FORMAT of
+--   that, such as COMPRESSED.
 -- sql_if_exists: CREATE OR REPLACE TEMPORARY TABLE ... LIKE works; with an IF EXISTS added to it, it fails with error 1113.
--- tmp_disk_table_size, max_tmp_session_space_usage (since 11.5), max_session_mem_used, sort_buffer_size, join_buffer_size,
---   join_buffer_space_limit: room for what a statement of 10,000 ids and the reading of the definitions need, and no more than
---   there is. MariaDB's own defaults, or no limit.
+-- tmp_disk_table_size, max_tmp_session_space_usage (since 11.5), max_session_mem_used, sort_buffer_size,
+--   bulk_insert_buffer_size, join_buffer_size, join_buffer_space_limit: room for what a statement of 10,000 ids and the reading
+--   of the definitions need, and no more than there is. MariaDB's own defaults, or no limit.
 -- sql_buffer_result: results are sent as they are found.
 -- in_predicate_conversion_threshold: 0 keeps IN (...) what it is. Of more than 1,000 ids MariaDB would make a table to join,
 --   and go through all rows of the other.
@@ -71,10 +72,12 @@ SET
     max_join_size = 18446744073709551615,
     sql_big_selects = 1,
     innodb_strict_mode = 0,
+    innodb_compression_default = 0,
     tmp_disk_table_size = 18446744073709551615,
     /*M!110501 max_tmp_session_space_usage = 0, */
     max_session_mem_used = 9223372036854775807,
     sort_buffer_size = 2097152,
+    bulk_insert_buffer_size = 8388608,
     join_buffer_size = 262144,
     join_buffer_space_limit = 2097152,
     sql_buffer_result = 0,

@@ -57,7 +57,7 @@ class Site:
         self.tables = Tables(mariadb, database)
         for statement in statements:
             self.tables.execute(statement)
-        # The same text is the same bytes then, whatever its charset. Limits of the binary log are not for the tests.
+        # The same text is the same bytes then, whatever charset it is stored in. No limit of a binary log is for the tests.
         self.tables.execute("SET SESSION character_set_results = 'utf8mb4', wait_timeout = 10000, sql_log_bin = 0")
         self._dialler = mariadb.connect(
             database, autocommit=False, init_command="SET SESSION wait_timeout = 10000, sql_log_bin = 0"
