@@ -25,6 +25,9 @@ from service import metrics
 TIMEOUT = 2.0
 """Seconds that a line may take. Rows are locked while a batch waits for it, and the dialler may wait for them."""
 
+LOCK_TIMEOUT = 1.0
+"""Seconds that a line waits for whoever else writes: less, so that the error names it."""
+
 THREADS = 4
 """Lines that this process writes at a time. They wait for the disk together: the kernel makes one flush of several."""
 
@@ -162,8 +165,8 @@ def opened(path: Path, flags: int = 0) -> Iterator[int]:
 
 
 def lock(descriptor: int) -> None:
-    """Lock an open file against other writers. Raises OSError, after TIMEOUT seconds at the latest."""
-    deadline = time.monotonic() + TIMEOUT
+    """Lock an open file against other writers. Raises OSError, after LOCK_TIMEOUT seconds at the latest."""
+    deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
