@@ -1,21 +1,17 @@
-"""The audit: where did lead 4711 go, when, and who asked. Two lines a batch: one before it can change anything, one of what
-came of it.
+"""The audit: where did lead 4711 go, when, and who asked. Two lines a batch: what it is about to do, before it can change
+anything, and what came of it.
 
 With AUDIT_LOG they go to a file of their own, and the first is on disk before the batch may change a lead: an auditor finds,
 for every lead that has left its table, a line that was written before it could leave. Without it they go to the log like any
-other line, which is never waited for.
+other line, which is never waited for. docs/logs.md tells how to ask.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import json
-import os
-import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -23,7 +19,10 @@ from typing import Any
 
 import structlog
 
-from service import metrics
+from service.audit_file import AuditError, AuditFile
+
+OUTCOME_TIMEOUT = 0.5
+"""Seconds that an answer waits for its second line, which is written all the same."""
 
 logger = structlog.get_logger()
 
@@ -33,64 +32,8 @@ class Outcome(StrEnum):
 
     COMMITTED = "committed"
     ROLLED_BACK = "rolled back"
+    """Nothing was changed."""
     NOT_KNOWN = "not known"
-
-
-class AuditError(Exception):
-    """The audit log cannot be written. The batch must not change anything."""
-
-
-class AuditFile:
-    """AUDIT_LOG: one JSON object a line. Several processes append to it, and it may be renamed while they do (logrotate)."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self.problem: str | None = None
-        """Why the last line could not be written, None if it could."""
-
-    async def append(self, record: dict[str, Any]) -> None:
-        """Return when the line is on disk. Raises AuditError."""
-        line = json.dumps(record, separators=(",", ":"), default=str).encode() + b"\n"
-        await asyncio.to_thread(self._append, line)
-
-    async def check(self) -> str | None:
-        """Return why lines cannot be written, None if they can. Writes a line only if the last one failed."""
-        if self.problem:
-            try:
-                await self.append({"event": "writable again", "time": now()})
-            except AuditError as error:
-                return str(error)
-        return None
-
-    def _append(self, line: bytes) -> None:
-        try:
-            with self._lock, self._opened() as descriptor:
-                size = os.fstat(descriptor).st_size
-                try:
-                    if os.write(descriptor, line) < len(line):
-                        raise OSError(0, "a line was cut off: the disk is full")
-                    os.fdatasync(descriptor)
-                except OSError:
-                    # Half a line would spoil the next one. Nobody else writes: this process holds the file's lock.
-                    os.ftruncate(descriptor, size)
-                    raise
-        except OSError as error:
-            metrics.AUDIT_FAILURES.inc()
-            self.problem = f"the audit log cannot be written: {error.strerror or error}"
-            raise AuditError(self.problem) from error
-        self.problem = None
-
-    @contextmanager
-    def _opened(self) -> Iterator[int]:
-        """Yield the file, locked against other processes. It is opened anew for each line: it may have been renamed or
-        removed."""
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield descriptor
-        finally:
-            os.close(descriptor)
 
 
 class Audit:
@@ -98,11 +41,15 @@ class Audit:
 
     def __init__(self, path: Path | None) -> None:
         """path: AUDIT_LOG; None: the lines go to the log."""
-        self.file = AuditFile(path) if path else None
+        self._file = AuditFile(path) if path else None
 
     def batch(self, operation: str, key: str, fields: dict[str, Any]) -> AuditedBatch:
-        """Return the lines of a batch. operation: archive or dearchive; fields: the request's."""
-        return AuditedBatch(self.file, operation, key, fields)
+        """Return the lines of a batch. operation: archive or dearchive; key: the API key's name; fields: the request's."""
+        return AuditedBatch(self._file, operation, key, fields)
+
+    async def problem(self) -> str | None:
+        """Return why AUDIT_LOG cannot be written, None if it can or is not set."""
+        return await self._file.check({"event": "writable again", "time": now()}) if self._file else None
 
 
 class AuditedBatch:
@@ -120,26 +67,39 @@ class AuditedBatch:
         self._fields = fields
         self._intended = False
 
-    async def intend(self) -> None:
-        """Tell what is about to be done, once however often the batch is tried. Raises AuditError if it may not be done."""
-        if self._intended:
+    async def intend(self, leaving: Sequence[int]) -> None:
+        """Tell what is about to be done, at each attempt. Raises AuditError if it may not be done.
+
+        leaving: the leads that are in the source and that the batch is to delete there. On InnoDB they are locked, so that of
+        all lines that name a lead the last one tells of the batch that took it away, whatever is known of the others.
+        """
+        facts = {**self._fields, "leaving_lead_ids": list(leaving)}
+        if self._file is None:
+            logger.info(f"{self._operation} intended", **self._common, **facts)
+            self._intended = True
             return
-        if self._file:
-            await self._file.append({"event": "intent", "time": now(), **self._common, **self._fields})
-        else:
-            logger.info(f"{self._operation} intended", **self._common, **self._fields)
-        self._intended = True
+        before, self._intended = self._intended, True  # whoever is cancelled now does not know whether it is written
+        try:
+            await self._file.append({"event": "intent", "time": now(), **self._common, **facts})
+        except AuditError as error:
+            self._intended = before or error.may_be_written
+            raise
 
     async def conclude(self, outcome: Outcome, result: dict[str, Any]) -> None:
-        """Tell what came of it, if it was intended. What has been done stays done, whether this can be written or not."""
+        """Tell what came of it, if it was intended. The line is written even if this is cancelled; what has been done stays
+        done, whether it can be written or not."""
         if not self._intended:
             return
         facts = {"outcome": outcome.value, **result}
         if self._file:
-            try:
-                await self._file.append({"event": "outcome", "time": now(), **self._common, **facts})
-            except AuditError as error:
-                logger.error("audit line lost", error=str(error), **self._common, **facts)
+            future = self._file.submit({"event": "outcome", "time": now(), **self._common, **facts})
+
+            def on_done(done: Future[str | None]) -> None:
+                if reason := done.result():
+                    logger.error("audit line lost", error=reason, **self._common, **facts)
+
+            future.add_done_callback(on_done)
+            await asyncio.wait([asyncio.wrap_future(future)], timeout=OUTCOME_TIMEOUT)
         elif outcome is Outcome.COMMITTED:
             logger.info(f"leads {self._operation}d", **self._common, **self._fields, **facts)
         else:
@@ -147,5 +107,5 @@ class AuditedBatch:
 
 
 def now() -> str:
-    """Return the time in UTC, as the log has it."""
-    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    """Return the time in UTC. Sorted as texts, times are in their order."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

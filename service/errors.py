@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from service.audit import AuditError
+from service.audit_file import AuditError
 from service.contract import InvalidBodyError
 from service.database_errors import DatabaseError
 from service.moves import UnknownLeadsError

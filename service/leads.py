@@ -13,7 +13,8 @@ from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from service.audit import Audit, AuditError, Outcome
+from service.audit import Audit, Outcome
+from service.audit_file import AuditError
 from service.checks import authenticate, read_body, refuse_other_media_types, refuse_within_office_hours
 from service.comparison import Comparer
 from service.contract import Contract, InvalidBodyError
@@ -149,15 +150,16 @@ async def move(
     try:
         result = await mover.process(Batch(**fields, list_ids=key.list_ids), remaining(deadline), batch.intend)
         outcome, facts = Outcome.COMMITTED, asdict(result)
+        count_moved(operation, facts)
     except DatabaseError as error:
         outcome = Outcome.ROLLED_BACK if error.outcome_known else Outcome.NOT_KNOWN
         raise
-    except (NotReadyError, AuditError):
-        outcome = Outcome.ROLLED_BACK
+    except (UnknownLeadsError, AuditError):
+        outcome = Outcome.ROLLED_BACK  # raised before anything is changed, and an attempt before was taken back
         raise
     finally:
-        await asyncio.shield(batch.conclude(outcome, facts))
-    count_moved(operation, facts)
+        # Anything else, a cancellation or NotReadyError between two commits, leaves it open what has been done.
+        await batch.conclude(outcome, facts)
     return Processed(
         "lead_ids batch was successfully processed",
         result.select_count,

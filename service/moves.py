@@ -6,7 +6,7 @@ data in every column (sql/delete_leads.sql). All else here is order and bookkeep
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -20,6 +20,8 @@ from service.table_reader import TableReader
 from service.tables import ARCHIVE, LEADS, TablePair
 
 NONE = LeadIDs(())
+
+BeforeChange = Callable[[Sequence[int]], Awaitable[None]]
 
 logger = structlog.get_logger()
 
@@ -85,18 +87,19 @@ class Mover:
         self._statements = statements
         self._tables = tables
 
-    async def process(self, batch: Batch, seconds: float, before_change: Callable[[], Awaitable[None]]) -> Result:
+    async def process(self, batch: Batch, seconds: float, before_change: BeforeChange) -> Result:
         """Process a batch in one transaction; retry all of it on transient errors, such as deadlocks.
 
-        seconds: for all attempts together. before_change: awaited before each attempt changes anything; what it raises ends
-        the batch. Raises UnknownLeadsError for ids that are in neither table, NotReadyError where leads cannot be moved
-        safely, DatabaseError for what the database refuses. Whichever it is, no lead is lost and the batch can be repeated.
+        seconds: for all attempts together. before_change: awaited before each attempt changes anything, with the leads that
+        it is to delete; what it raises ends the batch. Raises UnknownLeadsError for ids that are in neither table,
+        NotReadyError where leads cannot be moved safely, DatabaseError for what the database refuses. Whichever it is, no lead
+        is lost and the batch can be repeated.
         """
         return await self._database.attempt(
             lambda transaction: self._move(transaction, batch, before_change), seconds, self._tables.invalidate_on
         )
 
-    async def _move(self, transaction: Transaction, batch: Batch, before_change: Callable[[], Awaitable[None]]) -> Result:
+    async def _move(self, transaction: Transaction, batch: Batch, before_change: BeforeChange) -> Result:
         """Insert, update, delete, always in this order. The caller commits."""
         asked = LeadIDs(batch.lead_ids)
         # Before anything is locked: a caller neither locks nor waits for a lead that it may not see.
@@ -117,7 +120,7 @@ class Mover:
         # use.
         left_alone = (seen.reused, seen.in_use) if batch.delete_leads else (seen.reused,)
         steps = await self._steps(transaction, seen, seen.leads.difference(*left_alone), batch)
-        await before_change()
+        await before_change(list(steps["delete_leads"]))
         if seen.on_cluster and steps["delete_leads"]:
             steps["delete_leads"] = await self._claim(transaction, seen.pair, steps["delete_leads"])
         if seen.pair.one_transaction:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from service.audit import AuditFile
+from service.audit import Audit
 from service.contract import LARGEST_LEAD_ID
 from service.database import Database, Transaction
 from service.database_errors import DatabaseError, MendableError
@@ -61,10 +61,10 @@ class Readiness:
         statements: Statements,
         archive_reader: TableReader,
         dearchive_reader: TableReader,
-        audit_file: AuditFile | None = None,
+        audit: Audit,
     ) -> None:
-        """database: a pool of one connection, which nobody else uses. audit_file: that each batch must be able to write to."""
-        self._audit_file = audit_file
+        """database: a pool of one connection, which nobody else uses. audit: where each batch must be able to write."""
+        self._audit = audit
         self.database = database
         self._state = State()
         self._expires = 0.0
@@ -83,9 +83,9 @@ class Readiness:
                 except DatabaseError as error:
                     logger.warning("database error", error=str(error), code=error.code, outcome_known=True)
                     self._state = State((obstacle(error),))
-                if self._audit_file and (problem := await self._audit_file.check()):
-                    obstacles = (*self._state.obstacles, Obstacle(problem))
-                    self._state = replace(self._state, obstacles=obstacles)
+                if reason := await self._audit.problem():
+                    unwritable = Obstacle(f"the audit log cannot be written: {reason}")
+                    self._state = replace(self._state, obstacles=(*self._state.obstacles, unwritable))
                 self._expires = clock() + MAX_AGE
             return self._state
 

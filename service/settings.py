@@ -20,6 +20,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service import audit_file
 from service.keys import Keys, KeysFile
 from service.office_hours import OfficeHours
 
@@ -80,12 +81,11 @@ def _readable(path: Path) -> Path:
 
 
 def _appendable(path: Path) -> Path:
+    # Never made here: commands of the administrator would make it theirs, and the service could not write to it.
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600))
+        audit_file.look(path)
     except OSError as error:
         raise ValueError(f"cannot append to {path}: {error.strerror}") from None
-    if not path.is_file():
-        raise ValueError(f"{path} is no file")
     return path
 
 

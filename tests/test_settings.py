@@ -57,6 +57,7 @@ def test_the_defaults(settings_from: ReadSettings, good: dict[str, str], keys_fi
         "OFFICE_HOURS_TIMEZONE": None,
         "LEAD_IDS_LIMIT": 500,
         "LEADS_IN_USE": "keep",
+        "REUSED_LEAD_IDS": "keep",
         "DATABASE_POOL_SIZE": 8,
         "REQUEST_TIMEOUT": 30,
         "HOST": "127.0.0.1",
@@ -66,6 +67,7 @@ def test_the_defaults(settings_from: ReadSettings, good: dict[str, str], keys_fi
         "TLS_CERT_FILE": None,
         "TLS_KEY_FILE": None,
         "DOCS": "on",
+        "AUDIT_LOG": None,
         "LOG_LEVEL": "info",
     }
     assert PASSWORD not in repr(settings)
@@ -202,6 +204,9 @@ def test_a_number_that_is_none_or_out_of_range(refusal: Callable[..., str], name
         ("TLS_CERT_FILE", "/nowhere/cert.pem", "cannot read /nowhere/cert.pem: No such file or directory"),
         ("TLS_KEY_FILE", "/nowhere/key.pem", "cannot read /nowhere/key.pem: No such file or directory"),
         ("TLS_CERT_FILE", "/tmp", "cannot read /tmp: Is a directory"),
+        ("AUDIT_LOG", "/nowhere/audit.jsonl", "cannot append to /nowhere/audit.jsonl: No such file or directory"),
+        ("AUDIT_LOG", "/tmp", "cannot append to /tmp: Is a directory"),
+        ("AUDIT_LOG", "/dev/full", "cannot append to /dev/full: it is no regular file"),
     ],
 )
 def test_a_bad_value(refusal: Callable[..., str], name: str, value: str, problem: str) -> None:
@@ -239,6 +244,7 @@ def test_all_that_is_wrong_is_named_together(refusal: Callable[..., str], tmp_pa
         OFFICE_HOURS_TIMEZONE="x",
         LEAD_IDS_LIMIT="0",
         LEADS_IN_USE="x",
+        REUSED_LEAD_IDS="x",
         DATABASE_POOL_SIZE="x",
         REQUEST_TIMEOUT="x",
         HOST="",
@@ -247,6 +253,7 @@ def test_all_that_is_wrong_is_named_together(refusal: Callable[..., str], tmp_pa
         WORKERS="x",
         TLS_CERT_FILE=str(tmp_path / "cert.pem"),
         DOCS="x",
+        AUDIT_LOG="/nowhere/audit.jsonl",
         LOG_LEVEL="x",
     )
 

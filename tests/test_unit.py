@@ -57,8 +57,11 @@ def test_the_settings_that_are_shipped_are_good(settings_from: ReadSettings, key
     lines = (ROOT / "deploy/environment").read_text().splitlines()
     settings = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     assert settings["API_KEYS_FILE"] == "/etc/lead-archive/keys.toml"
+    # The only folder that the unit lets it write to, besides /tmp.
+    assert Path(settings["AUDIT_LOG"]).parent == Path("/var/log") / Unit()["Service"]["LogsDirectory"]
+    files = {"API_KEYS_FILE": str(keys_file), "AUDIT_LOG": str(keys_file.parent / "audit.jsonl")}
 
-    read = settings_from({**{name: value.strip("'\"") for name, value in settings.items()}, "API_KEYS_FILE": str(keys_file)})
+    read = settings_from({**{name: value.strip("'\"") for name, value in settings.items()}, **files})
 
     assert read.office_hours
     assert (read.HOST, read.PORT) == ("127.0.0.1", 8000)  # where nginx looks for it
