@@ -54,6 +54,6 @@ def grants(account: str) -> None:
         url = read_settings().DATABASE_URL.get_secret_value()
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
-    click.echo("note: older versions of Vicidial lack some of these tables; leave their lines out (mariadb --force does)", err=True)
+    click.echo("note: leave out tables that your version of Vicidial does not have, as mariadb --force does", err=True)
     for statement in statements(DatabaseURL(url).database, account, dict.fromkeys(Statements.load().leads_in_use.values())):
         click.echo(f"{statement};")

@@ -186,7 +186,8 @@ def columns(draw: st.DrawFn) -> Column:
     if draw(st.integers(0, 9)) == 0:
         definition = draw(st.sampled_from(GENERATED))
         other = draw(st.sampled_from([definition, definition, None, *GENERATED, "BIGINT NULL"]))
-        return Column(name, draw(st.permutations([definition, other]).map(tuple)), ())
+        first, second = draw(st.permutations([definition, other]))
+        return Column(name, (first, second), ())
     kind = draw(st.sampled_from(list(TYPES)))
     values = tuple(draw(st.lists(st.sampled_from([*TYPES[kind], "NULL"]), min_size=2, max_size=4)))
     charset = draw(st.sampled_from(CHARSETS)) if kind in TEXTS and draw(st.booleans()) else None

@@ -228,8 +228,9 @@ def largest_lead_id(columns: Mapping[str, Column]) -> int | None:
     column = next((column for name, column in columns.items() if name.lower() == "lead_id"), None)
     if column is None or column.data_type not in BITS:
         return None
-    bits = BITS[column.data_type] - ("unsigned" not in column.column_type)
-    return min(2**bits - 1, LARGEST_LEAD_ID)
+    bits: int = BITS[column.data_type] - ("unsigned" not in column.column_type)
+    most: int = 2**bits - 1
+    return min(most, LARGEST_LEAD_ID)
 
 
 def tables_of(call: Call | None) -> tuple[str, str]:

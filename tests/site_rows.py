@@ -87,9 +87,9 @@ class Reader:
                 (name or b"").decode(),
                 (data_type or b"").decode(),
                 (column_type or b"").decode(),
-                charset and charset.decode(),
+                charset.decode() if charset else None,
                 nullable == b"YES",
-                generated and generated.decode(),
+                generated.decode() if generated else None,
                 b"auto_increment" in (extra or b"") and name != b"lead_id",
             )
             columns[(table or b"").decode()][column.name] = column
