@@ -15,7 +15,7 @@ from service.app import create_app, create_service
 from service.database_errors import DatabaseError
 from service.keys_command import keys
 from service.leads import Service
-from service.preconditions import NotReadyError, server_problem, version_problem
+from service.preconditions import READ_ONLY_SERVER, NotReadyError, version_problem
 from service.readiness import obstacle
 from service.server import StartError, serve
 from service.settings import Settings, SettingsError, read_settings
@@ -81,7 +81,7 @@ async def _look_at_tables(service: Service) -> None:
             mend = f"; mend it with: {found.remedy}" if found.remedy else ""
             click.echo(f"warning: {found.message}{mend}", err=True)
     except DatabaseError as error:
-        if server_problem(error) is None:
+        if error.code not in READ_ONLY_SERVER:
             _end(f"DATABASE_URL: cannot use the database: {error}")
         click.echo(f"warning: {obstacle(error).message}", err=True)
     finally:

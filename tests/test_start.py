@@ -11,11 +11,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from mariadb import free_port
+from conftest import MARIADB_OPTIONS, create_database
+from mariadb import PrivateMariaDB, free_port
 from process import SLACK, ServiceProcess, run_service
 from tables import Tables
 
 from service import __version__
+from service.readiness import MAX_AGE
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +72,22 @@ def test_a_database_that_cannot_be_used(tables: Tables, environment: dict[str, s
         assert_ends({**environment, "DATABASE_URL": changed}, cannot + message)
 
 
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [("10.4.34-MariaDB", "10.4.34-MariaDB: this service needs"), ("8.0.36", "8.0.36, no MariaDB: this service needs")],
+)
+def test_a_server_that_is_too_old_or_another(environment: dict[str, str], tmp_path: Path, version: str, said: str) -> None:
+    """A server that only says so: none of these can be had."""
+    with PrivateMariaDB(tmp_path, (*MARIADB_OPTIONS, f"--version={version}")) as server:
+        create_database(server, "asterisk")
+        message = f"DATABASE_URL: the server is {said} MariaDB 10.5 or later"
+
+        assert_ends({**environment, "DATABASE_URL": server.url("asterisk")}, message)
+        check = run_service({**environment, "DATABASE_URL": server.url("asterisk")}, "check")
+        assert check.returncode == 1
+        assert said in check.stdout
+
+
 def test_a_missing_table(tables: Tables, environment: dict[str, str]) -> None:
     tables.execute("DROP TABLE vicidial_list_archive")
 
@@ -96,6 +114,7 @@ def test_tables_that_do_not_fit_are_no_reason_not_to_start(tables: Tables, envir
         )
         assert service.get("/readyz")[0] == 503
         tables.execute(warning.partition("mend it with: ")[2])
+        time.sleep(MAX_AGE)
         assert service.get("/readyz")[0] == 200
 
 
