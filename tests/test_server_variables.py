@@ -97,10 +97,7 @@ class Sweep:
     def failure(self, changes: Changes, may_refuse: bool = False) -> str | None:
         """Why the check failed; None if it did not, or if the service refused and that is allowed."""
         try:
-            try:
-                self.check(changes)
-            finally:
-                self.globals.apply({})
+            self.check(changes)
         except Exception as error:
             if not self._answers():
                 self.start()
@@ -183,6 +180,7 @@ def test_what_the_service_does_not_work_with_readyz_tells(sweep: Sweep, name: st
 
 
 def test_every_variable_of_the_server_is_tried_or_has_a_reason(sweep: Sweep) -> None:
+    sweep.globals.apply({})
     variables = sweep.globals.variables
     version = tuple(map(int, sweep.execute("SELECT VERSION()")[0][0].split(".")[:2]))
     named = {*ALONE, *COMBINATIONS, *NOT_TRIED, *NUMBERS, *SESSION_ONLY, *STRINGS, *OTHER_VERSIONS}

@@ -19,7 +19,7 @@ SITES: Mapping[str, tuple[str, list[str]]] = {
     "different columns": (
         "InnoDB",
         [
-            "ALTER TABLE vicidial_list MODIFY owner VARCHAR(20) NOT NULL DEFAULT ''",
+            "ALTER TABLE vicidial_list MODIFY last_name VARCHAR(30) NOT NULL DEFAULT ''",
             "ALTER TABLE vicidial_list_archive ENGINE = MyISAM",
         ],
     ),
@@ -32,7 +32,7 @@ SITES: Mapping[str, tuple[str, list[str]]] = {
 
 ODD = {"status": None, "last_name": "", "called_count": 0, "date_of_birth": "0000-00-00", "last_local_call_time": "2020-02-00"}
 OTHER = {"comments": "jose", "called_count": None, "modify_date": "0000-00-00 00:00:00"}
-NOBODYS = "This lead has no owner, and where columns differ, vicidial_list asks for one"
+NAMELESS = "This lead has no name, and where columns differ, vicidial_list asks for one"
 MANY = range(1001, 2201)
 """More ids than MariaDB takes for a short list."""
 
@@ -64,7 +64,7 @@ class Site:
         )
         self._many = list(MANY) if name == "InnoDB" else []
         self._lock = name in {"InnoDB", "system-versioned"}
-        self._owner_needed = name == "different columns"
+        self._name_needed = name == "different columns"
 
     def check(self, api: Api) -> None:
         """Archive, compare and bring back. Raises RefusedError, or AssertionError for what is not as it should be."""
@@ -89,7 +89,7 @@ class Site:
         self.tables.archived(2, **ODD)
         self.tables.archived(3, 10, **OTHER)
         self.tables.archived(7, 8, LOCKED, *self._many)
-        self.tables.archived(9, comments=NOBODYS, owner=None)
+        self.tables.archived(9, comments=NAMELESS, last_name=None)
         self.tables.execute(f"INSERT INTO vicidial_hopper (lead_id) VALUES ({IN_USE}), ({LOCKED})")
         if self._lock:
             with self._dialler.cursor() as cursor:
@@ -133,7 +133,7 @@ class Site:
         assert self.tables.both() == tuple(after), "the tables are not as the answer says"
 
     def _fits(self, row: Row) -> bool:
-        return not (self._owner_needed and NOBODYS.encode() in row)
+        return not (self._name_needed and NAMELESS.encode() in row)
 
 
 def archive_lead_in_use(live: model.Leads, archived: model.Leads, body: dict[str, Any]) -> Any:
