@@ -31,6 +31,7 @@ from service.database import Transaction
 from service.database_errors import DEADLOCK, DatabaseError
 from service.keys import Key
 from service.leads import Service, move
+from service.metrics import AUDIT_FAILURES
 from service.moves import Mover
 
 UNWRITABLE = "the audit log cannot be written: "
@@ -238,7 +239,7 @@ def test_a_batch_whose_intent_cannot_be_written_is_refused(
     monkeypatch.setattr(audit_file, "LOCK_TIMEOUT", 0.2)
     tables.live(1)
     before, _ = tables.both()
-    failures = audit_file.metrics.AUDIT_FAILURES._value.get()
+    failures = AUDIT_FAILURES._value.get()
     mend = obstruct(path)
 
     for response in (audited.archive_all([1]), audited.archive_all([1])):
@@ -250,7 +251,7 @@ def test_a_batch_whose_intent_cannot_be_written_is_refused(
         (problem,) = audited.get("/readyz").json()["problems"]
         assert problem == {"message": f"{UNWRITABLE}{reason}", "remedy": None, "operations": ["archive", "dearchive"]}
     assert tables.both() == (before, {})
-    assert audit_file.metrics.AUDIT_FAILURES._value.get() == failures + 4
+    assert AUDIT_FAILURES._value.get() == failures + 4
     mend()
 
     assert audited.get("/readyz").status_code == 200
@@ -540,7 +541,8 @@ def test_each_attempt_tells_which_leads_it_is_about_to_delete(
     tables: Tables, audited: Api, path: Path, deadlock: Callable[[Callable[[], object]], None]
 ) -> None:
     tables.live(1, 2)
-    deadlock(lambda: (tables.archived(2), tables.execute("DELETE FROM vicidial_list WHERE lead_id = 2")))
+    tables.archived(2)
+    deadlock(lambda: tables.execute("DELETE FROM vicidial_list WHERE lead_id = 2"))
 
     assert audited.archive_all([1, 2]).json()["delete_count"] == 1
 
