@@ -27,6 +27,7 @@ from tables import Tables
 
 from service import audit_file
 from service.app import create_service
+from service.audit_file import AuditFile
 from service.database import Transaction
 from service.database_errors import DEADLOCK, DatabaseError
 from service.keys import Key
@@ -310,6 +311,14 @@ def test_a_disk_that_stands_still_delays_nobody(
     tables: Tables, audited: Api, path: Path, disk: StuckDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit_file, "TIMEOUT", 0.5)
+    submitted = []
+    submit = AuditFile.submit
+
+    def count_intents(file: AuditFile, record: dict[str, Any]) -> Any:
+        submitted.extend([record] * (record["event"] == "intent"))
+        return submit(file, record)
+
+    monkeypatch.setattr(AuditFile, "submit", count_intents)
     batches = 2 * audit_file.THREADS
     tables.live(*range(1, batches + 1))
     before, _ = tables.both()
@@ -325,7 +334,8 @@ def test_a_disk_that_stands_still_delays_nobody(
             assert audited.get("/livez").status_code == 200
             assert audited.compare([1]).status_code == 200
             assert audited.get("/readyz").json()["problems"][0]["message"] == f"{UNWRITABLE}{audit_file.STANDS_STILL}"
-    assert disk.waiting == audit_file.THREADS  # nobody else has waited for the disk
+    assert disk.waiting == audit_file.THREADS  # no other thread has waited for the disk
+    assert len(submitted) == batches  # those of the second round were refused without a wait
     assert tables.both() == (before, {})
     disk.released.set()
 
@@ -362,7 +372,7 @@ def test_an_outcome_that_cannot_be_written_is_in_the_log(tables: Tables, environ
         ThreadPoolExecutor(1) as executor,
     ):
         request = executor.submit(Api(client).archive_all, [1])
-        wait_until(lambda: path.exists() and events(path))
+        wait_until(lambda: tables.execute("SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"))
         path.unlink()
         path.mkdir()
         assert request.result().json()["delete_count"] == 1
