@@ -46,7 +46,7 @@ def answer(lines: list[Line], lead_id: int) -> list[Line]:
     """The same, for many leads: ask() starts two programs for each."""
     batches: dict[str, Line] = {}
     for line in lines:
-        named = lead_id in line.get("leaving_lead_ids", line.get("deleted_lead_ids", []))
+        named = lead_id in (line.get("leaving_lead_ids") or line.get("deleted_lead_ids") or [])
         batch = line.get("batch_id", "")
         if line["event"] == "intent":
             batches.pop(batch, None)

@@ -27,10 +27,12 @@ from tables import Tables
 
 from service import audit_file
 from service.app import create_service
+from service.audit_file import AuditFile
 from service.database import Transaction
 from service.database_errors import DEADLOCK, DatabaseError
 from service.keys import Key
 from service.leads import Service, move
+from service.metrics import AUDIT_FAILURES
 from service.moves import Mover
 
 UNWRITABLE = "the audit log cannot be written: "
@@ -238,7 +240,7 @@ def test_a_batch_whose_intent_cannot_be_written_is_refused(
     monkeypatch.setattr(audit_file, "LOCK_TIMEOUT", 0.2)
     tables.live(1)
     before, _ = tables.both()
-    failures = audit_file.metrics.AUDIT_FAILURES._value.get()
+    failures = AUDIT_FAILURES._value.get()
     mend = obstruct(path)
 
     for response in (audited.archive_all([1]), audited.archive_all([1])):
@@ -250,7 +252,7 @@ def test_a_batch_whose_intent_cannot_be_written_is_refused(
         (problem,) = audited.get("/readyz").json()["problems"]
         assert problem == {"message": f"{UNWRITABLE}{reason}", "remedy": None, "operations": ["archive", "dearchive"]}
     assert tables.both() == (before, {})
-    assert audit_file.metrics.AUDIT_FAILURES._value.get() == failures + 4
+    assert AUDIT_FAILURES._value.get() == failures + 4
     mend()
 
     assert audited.get("/readyz").status_code == 200
@@ -309,6 +311,14 @@ def test_a_disk_that_stands_still_delays_nobody(
     tables: Tables, audited: Api, path: Path, disk: StuckDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit_file, "TIMEOUT", 0.5)
+    submitted = []
+    submit = AuditFile.submit
+
+    def count_intents(file: AuditFile, record: dict[str, Any]) -> Any:
+        submitted.extend([record] * (record["event"] == "intent"))
+        return submit(file, record)
+
+    monkeypatch.setattr(AuditFile, "submit", count_intents)
     batches = 2 * audit_file.THREADS
     tables.live(*range(1, batches + 1))
     before, _ = tables.both()
@@ -324,7 +334,8 @@ def test_a_disk_that_stands_still_delays_nobody(
             assert audited.get("/livez").status_code == 200
             assert audited.compare([1]).status_code == 200
             assert audited.get("/readyz").json()["problems"][0]["message"] == f"{UNWRITABLE}{audit_file.STANDS_STILL}"
-    assert disk.waiting == audit_file.THREADS  # nobody else has waited for the disk
+    assert disk.waiting == audit_file.THREADS  # no other thread has waited for the disk
+    assert len(submitted) == batches  # those of the second round were refused without a wait
     assert tables.both() == (before, {})
     disk.released.set()
 
@@ -361,7 +372,7 @@ def test_an_outcome_that_cannot_be_written_is_in_the_log(tables: Tables, environ
         ThreadPoolExecutor(1) as executor,
     ):
         request = executor.submit(Api(client).archive_all, [1])
-        wait_until(lambda: path.exists() and events(path))
+        wait_until(lambda: tables.execute("SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"))
         path.unlink()
         path.mkdir()
         assert request.result().json()["delete_count"] == 1
@@ -540,7 +551,8 @@ def test_each_attempt_tells_which_leads_it_is_about_to_delete(
     tables: Tables, audited: Api, path: Path, deadlock: Callable[[Callable[[], object]], None]
 ) -> None:
     tables.live(1, 2)
-    deadlock(lambda: (tables.archived(2), tables.execute("DELETE FROM vicidial_list WHERE lead_id = 2")))
+    tables.archived(2)
+    deadlock(lambda: tables.execute("DELETE FROM vicidial_list WHERE lead_id = 2"))
 
     assert audited.archive_all([1, 2]).json()["delete_count"] == 1
 

@@ -21,10 +21,11 @@ import httpx2
 import pymysql
 import pytest
 from api import Api
+from auditor import Line, answer, ask, read
 from conftest import ROOT, create_database, migrate
 from dialler import Dialler, assert_no_lead_is_lost
 from mariadb import PrivateMariaDB
-from process import SLACK, ServiceProcess
+from process import PATIENCE, SLACK, ServiceProcess
 from tables import Tables
 
 ROUNDS = int(os.environ.get("LEAD_ARCHIVE_CHAOS_ROUNDS", "6"))
@@ -60,12 +61,22 @@ class World:
             api = Api(client)
             while not stop.is_set():
                 first = rng.randrange(LEADS.start, LEADS.stop - 40)
-                self.call(api, rng.sample(range(first, first + 40), 20))
+                self.call(api.archive_all, rng.sample(range(first, first + 40), 20))
 
-    def call(self, api: Api, lead_ids: list[int]) -> None:
+    def move_at_random(self, seed: int, stop: threading.Event) -> None:
+        """To the archive and back. Batches overlap, so that they wait for each other, and repeat what others did."""
+        rng = random.Random(seed)
+        with self.client() as client:
+            api = Api(client)
+            while not stop.is_set():
+                first = rng.randrange(LEADS.start, LEADS.stop - 40)
+                move = rng.choice([api.archive_all, api.archive_all, api.dearchive_all])
+                self.call(move, rng.sample(range(first, first + 40), 20))
+
+    def call(self, move: Callable[[list[int]], httpx2.Response], lead_ids: list[int]) -> None:
         started = time.monotonic()
         try:
-            response = api.archive_all(lead_ids)
+            response = move(lead_ids)
         except httpx2.TransportError as error:
             self.answers["none"] += 1
             if not self.service_was_killed:
@@ -109,6 +120,27 @@ def freeze_the_database(world: World, rng: random.Random) -> None:
     os.kill(world.server.pid, signal.SIGSTOP)
     time.sleep(rng.uniform(0.2, REQUEST_TIMEOUT + 2))
     os.kill(world.server.pid, signal.SIGCONT)
+
+
+def kill_a_worker(world: World, rng: random.Random) -> None:
+    children = Path(f"/proc/{world.service.pid}/task/{world.service.pid}/children").read_text().split()
+    workers = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    os.kill(rng.choice(workers), signal.SIGKILL)
+
+
+def kill_the_parent(world: World, _: random.Random) -> None:
+    """The workers end in order then, and free the port."""
+    world.service.stop(signal.SIGKILL)
+    deadline = time.monotonic() + PATIENCE
+    while world.service.anything_left():
+        assert time.monotonic() < deadline
+    world.service.__enter__()
+
+
+def kill_all_processes(world: World, _: random.Random) -> None:
+    os.killpg(world.service.pid, signal.SIGKILL)
+    world.service.stop(signal.SIGKILL)
+    world.service.__enter__()
 
 
 DISASTERS = [kill_the_service, kill_the_database, cut_connections, freeze_the_database, nothing_happens]
@@ -195,3 +227,78 @@ def seconds_until_all_slots_serve(world: World) -> float:
                 return time.monotonic() - started
             assert time.monotonic() - started < RETURN_TIMEOUT + SLACK, "the service did not come back"
             time.sleep(0.05)
+
+
+AUDITED_DISASTERS = [kill_a_worker, cut_connections, kill_the_parent, kill_a_worker, cut_connections, kill_all_processes]
+
+
+@pytest.mark.parametrize("number", range(max(1, ROUNDS // 6)))
+def test_the_audit_tells_where_every_lead_went_whatever_is_killed(
+    server: PrivateMariaDB, keys_file: Path, tmp_path: Path, number: int, record_property: Callable[[str, object], None]
+) -> None:
+    rng = random.Random(f"{SEED} audit {number}")
+    tables = Tables(server, "chaos")
+    for table in ("vicidial_list", "vicidial_list_archive"):
+        tables.execute(f"TRUNCATE {table}")
+        tables.execute(f"ALTER TABLE {table} ENGINE = InnoDB")
+    tables.live(*LEADS)
+    file = tmp_path / "audit.jsonl"
+    environment = {
+        "DATABASE_URL": server.url("chaos"),
+        "API_KEYS_FILE": str(keys_file),
+        "OFFICE_HOURS": "none",
+        "REQUEST_TIMEOUT": str(REQUEST_TIMEOUT),
+        "DATABASE_POOL_SIZE": str(POOL_SIZE),
+        "WORKERS": "2",
+        "AUDIT_LOG": str(file),
+    }
+    stop = threading.Event()
+    with ServiceProcess(environment) as service, Dialler(server, "chaos", LEADS, seed=number, deletes=False):
+        world = World(server, tables, service)
+        world.service_was_killed = True
+        clients = [threading.Thread(target=world.move_at_random, args=(rng.random(), stop)) for _ in range(2 * POOL_SIZE)]
+        for client in clients:
+            client.start()
+        for disaster in AUDITED_DISASTERS:
+            time.sleep(rng.uniform(0.5, 1.5))
+            disaster(world, rng)
+        recovered = seconds_until_all_slots_serve(world)
+        stop.set()
+        for client in clients:
+            client.join()
+        assert service.stop() == 0
+
+    tables = Tables(server, "chaos")  # the connection of before was cut, too
+    live, archived = (set(ids) & set(LEADS) for ids in tables.ids())
+    tables.close()
+    lines = read(file)
+    answers = {lead_id: answer(lines, lead_id) for lead_id in LEADS}
+    moved = Counter(str(line["moved"]) for answer in answers.values() for line in answer)
+    for name, value in {
+        "disaster": "kills, audited",
+        "engines": "InnoDB-InnoDB",
+        "answers": {**world.answers, **{f"moved {name}": count for name, count in moved.items()}},
+        "slowest": round(world.slowest, 1),
+        "recovered": round(recovered, 1),
+        "deleted": world.deleted,
+    }.items():
+        record_property(name, value)
+    for lead_id in LEADS:
+        assert (lead_id in live) != (lead_id in archived)
+        assert ("archive" if lead_id in archived else "dearchive") in possible(answers[lead_id]), answers[lead_id]
+    # Not known: only what was under way at a kill.
+    assert 0 < moved["None"] < moved["True"]
+    assert world.answers.keys() <= {"200", "503", "none"}, service.log[-3000:]
+    for lead_id in rng.sample(LEADS, 10):
+        assert ask(tmp_path, lead_id) == answers[lead_id]
+
+
+def possible(answers: list[Line]) -> set[str]:
+    """The operations of which one must have moved a lead last, by what the audit says of it. A lead that was in vicidial_list
+    all the time counts as brought back."""
+    places = {"dearchive"}
+    for line in answers:
+        there, away = ("dearchive", "archive") if line["operation"] == "archive" else ("archive", "dearchive")
+        assert there in places, f"{line} names a lead that was not there: {answers}"
+        places = {True: {away}, False: {there}, None: {there, away}}[line["moved"]]
+    return places
