@@ -18,6 +18,7 @@ TRANSIENT_ERRORS = {
     1205: "lock wait timeout",
     DEADLOCK: "deadlock, or a certification conflict in a cluster",
     1412: "table definition has changed",
+    1927: "connection was killed",
     2006: "server has gone away",
     2013: "lost connection to server",
 }
@@ -65,7 +66,6 @@ STATEMENT_ERRORS = frozenset(
         1317,  # interrupted
         1792,  # the transaction is read only
         1836,  # the engine is read only
-        1927,  # the connection was killed
         1969,  # max_statement_time
     }
 )

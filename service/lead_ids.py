@@ -51,3 +51,6 @@ class LeadIDs:
 
     def _only(self, ids: set[int]) -> LeadIDs:
         return self if len(ids) == len(self) else LeadIDs(ids)
+
+
+NONE = LeadIDs(())

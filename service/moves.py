@@ -9,21 +9,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import structlog
-
+from service.changes import Changes
 from service.database import Database, Transaction
-from service.database_errors import ROW_ERRORS, DatabaseError
-from service.lead_ids import LeadIDs
+from service.lead_ids import NONE, LeadIDs
 from service.preconditions import LEAST_PACKET
-from service.statements import Statements, identifier, integers
+from service.statements import Statements, integers
 from service.table_reader import TableReader
 from service.tables import ARCHIVE, LEADS, TablePair
 
-NONE = LeadIDs(())
-
 BeforeChange = Callable[[Sequence[int]], Awaitable[None]]
-
-logger = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -86,6 +80,7 @@ class Mover:
         self._database = database
         self._statements = statements
         self._tables = tables
+        self._changes = Changes(statements)
 
     async def process(self, batch: Batch, seconds: float, before_change: BeforeChange) -> Result:
         """Process a batch in one transaction; retry all of it on transient errors, such as deadlocks.
@@ -105,7 +100,7 @@ class Mover:
         # Before anything is locked: a caller neither locks nor waits for a lead that it may not see.
         if foreign := await foreign_leads(transaction, self._statements, asked, batch.list_ids):
             others = asked.difference(foreign)
-            known = [await self._find(transaction, table, others) for table in (LEADS, ARCHIVE)] if others else []
+            known = [await self._changes.find(transaction, table, others) for table in (LEADS, ARCHIVE)] if others else []
             raise UnknownLeadsError(batch.lead_ids, others.difference(*known), foreign)
         seen = await self._look(transaction, asked)
         if asked.difference(seen.leads, seen.copies):
@@ -124,12 +119,12 @@ class Mover:
         if seen.on_cluster and steps["delete_leads"]:
             steps["delete_leads"] = await self._claim(transaction, seen.pair, steps["delete_leads"])
         if seen.pair.one_transaction:
-            counts = await self._change(transaction, seen.pair, steps)
+            counts = await self._changes.run(transaction, seen.pair, steps)
         else:
             counts = await self._change_one_by_one(transaction, asked, seen.pair, steps)
         remaining = NONE
         if batch.delete_leads and counts["delete_leads"] < len(seen.leads):
-            remaining = await self._find(transaction, seen.pair.source.name, seen.leads)
+            remaining = await self._changes.find(transaction, seen.pair.source.name, seen.leads)
         return Result(
             select_count=len(seen.leads),
             insert_count=counts["insert_leads"],
@@ -207,7 +202,7 @@ class Mover:
         # A lead that was not in the target before is copied by the insert, if at all: there is nothing to refresh.
         old = leads.intersection(seen.copies) if batch.update_leads else NONE
         if old and not seen.pair.target.transactional:
-            old = await self._select(transaction, "select_different_leads", seen.pair, old)
+            old = await self._changes.select(transaction, "select_different_leads", seen.pair, old)
         return {"insert_leads": new, "update_leads": old, "delete_leads": leads if batch.delete_leads else NONE}
 
     async def _change_one_by_one(
@@ -218,73 +213,18 @@ class Mover:
         for number, statement in enumerate(statement for statement in steps if steps[statement]):
             if number:  # the commit has let others in
                 pair = (await self._look(transaction, asked)).pair
-            counts |= await self._change(transaction, pair, {statement: steps[statement]})
+            counts |= await self._changes.run(transaction, pair, {statement: steps[statement]})
             await transaction.commit()
         return counts
-
-    async def _change(
-        self, transaction: Transaction, pair: TablePair, steps: Mapping[str, LeadIDs], left_alone: set[int] | None = None
-    ) -> dict[str, int]:
-        """Run the statements, each for its leads, one after the other in one round trip. Return how many rows each has
-        changed.
-
-        A statement that fails for a row is run for each half of its leads, and so on: a single lead that it fails for stays as
-        it is, and is added to left_alone.
-        """
-        counts = dict.fromkeys(steps, 0)
-        refused: dict[str, list[DatabaseError]] = {statement: [] for statement in steps}
-        todo = [(statement, leads) for statement, leads in steps.items() if leads]
-        while todo:
-            done = 0
-            transaction.send_first(self._statements.fill("set_foreign_key_checks", pair.values))
-            for statement, _ in todo:
-                written = pair.source if statement == "delete_leads" else pair.target
-                if not written.transactional:
-                    transaction.changes_may_persist = True
-            try:
-                async for count in transaction.execute_each(
-                    *(self._statements.fill(name, {**pair.values, "lead_ids": leads.sql}) for name, leads in todo)
-                ):
-                    counts[todo[done][0]] += count
-                    done += 1
-                todo = []
-            except DatabaseError as error:
-                if not error.may_be_of_a_row(pair.table_names):
-                    raise
-                statement, leads = todo[done]
-                finished = await self._finished(transaction, pair, statement, leads)
-                counts[statement] += len(finished)
-                parts = [part for part in leads.difference(finished).halves() if part]
-                if len(parts) == 1:
-                    refused[statement].append(error)
-                    (lead_id,) = parts.pop()
-                    logger.warning("lead left alone", lead_id=lead_id, statement=statement, code=error.code)
-                    if left_alone is not None:
-                        left_alone.add(lead_id)
-                    if error.code not in ROW_ERRORS and len(refused[statement]) == len(steps[statement]):
-                        raise  # it fails for each of them: no row is the reason
-                todo = [*((statement, part) for part in parts), *todo[done + 1 :]]
-        return counts
-
-    async def _finished(self, transaction: Transaction, pair: TablePair, statement: str, leads: LeadIDs) -> LeadIDs:
-        """Return the leads that a statement has changed before it failed: none where the engine takes them back."""
-        if (pair.source if statement == "delete_leads" else pair.target).transactional:
-            return NONE
-        if statement == "update_leads":
-            return leads.difference(await self._select(transaction, "select_different_leads", pair, leads))
-        copied = await self._find(transaction, pair.target.name, leads)
-        if statement == "insert_leads":
-            return copied
-        return copied.difference(await self._find(transaction, pair.source.name, leads))
 
     async def _claim(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
         """On a cluster, make sure that no other node changes older copies that the delete relies on.
 
         Return the leads without those whose copy cannot be written, such as those that a trigger refuses.
         """
-        equal = await self._select(transaction, "select_equal_leads", pair, lead_ids)
+        equal = await self._changes.select(transaction, "select_equal_leads", pair, lead_ids)
         refused: set[int] = set()
-        await self._change(transaction, pair, {"touch_leads": equal, "restore_leads": equal}, refused)
+        await self._changes.run(transaction, pair, {"touch_leads": equal, "restore_leads": equal}, refused)
         return lead_ids.difference(LeadIDs(refused))
 
     async def _whole(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
@@ -292,19 +232,9 @@ class Mover:
         values = {**pair.values, "lead_ids": lead_ids.sql}
         await transaction.execute(self._statements.fill("stage_table", values))
         await transaction.execute(self._statements.fill("stage_leads", values))
-        whole = await self._select(transaction, "select_whole_leads", pair, lead_ids)
+        whole = await self._changes.select(transaction, "select_whole_leads", pair, lead_ids)
         await transaction.execute(self._statements.fill("drop_staged", values))
         return whole
-
-    async def _find(self, transaction: Transaction, table: str, lead_ids: LeadIDs) -> LeadIDs:
-        """Return those of the leads that are in a table."""
-        values = {"table": identifier(table), "lead_ids": lead_ids.sql}
-        return lead_ids.selected(await transaction.select(self._statements.fill("find_leads", values)))
-
-    async def _select(self, transaction: Transaction, statement: str, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
-        """Return those of the leads that a statement selects."""
-        values = {**pair.values, "lead_ids": lead_ids.sql}
-        return lead_ids.selected(await transaction.select(self._statements.fill(statement, values)))
 
 
 async def foreign_leads(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from service.contract import LARGEST_LEAD_ID
 from service.database_errors import ACCESS_DENIED, NO_SUCH_TABLE, DatabaseError, MendableError
@@ -26,6 +27,9 @@ copy."""
 
 LEAST_PACKET = 1024 * 1024
 """Bytes that max_allowed_packet must allow: no text that is converted for a comparison is longer, and no batch."""
+
+LEAST_BINLOG_CACHE = 64 * 1024 * 1024
+"""Bytes that max_binlog_cache_size must allow: 10,000 leads, each deleted and inserted, of some kilobytes each."""
 
 VICIDIAL_COLUMNS = {
     "lead_id": "`lead_id` int(9) unsigned NOT NULL",
@@ -87,17 +91,39 @@ def server_problem(error: DatabaseError, grants: Grants | None = None) -> Proble
     return None
 
 
-def session_problems(largest_packet: int, is_logged_by_statement: bool) -> Iterator[Problem]:
-    """Find what is wrong with the variables of a session that the account cannot set.
+@dataclass(frozen=True)
+class Session:
+    """What sql/describe_session.sql tells."""
 
-    largest_packet: max_allowed_packet, bytes. is_logged_by_statement: whether the binary log is kept, and by statement.
-    """
-    if largest_packet < LEAST_PACKET:
+    version: str
+    account: str
+    database: str
+    on_cluster: int
+    largest_packet: int
+    logs_statements: int
+    is_made_to_log_statements: int
+    binlog_cache: int | None
+    sees_all_tables: int
+
+
+def session_problems(session: Session) -> Iterator[Problem]:
+    """Find what is wrong with the variables of a session that the account cannot set."""
+    if session.largest_packet < LEAST_PACKET:
         yield Problem(
-            f"max_allowed_packet is {largest_packet} bytes: a batch needs up to {LEAST_PACKET}",
+            f"max_allowed_packet is {session.largest_packet} bytes: a batch needs up to {LEAST_PACKET}",
             "SET GLOBAL max_allowed_packet = 16777216",
         )
-    if is_logged_by_statement:
+    if session.binlog_cache is not None and session.binlog_cache < LEAST_BINLOG_CACHE:
+        yield Problem(
+            f"max_binlog_cache_size is {session.binlog_cache} bytes: a batch needs up to {LEAST_BINLOG_CACHE}",
+            "SET GLOBAL max_binlog_cache_size = 18446744073709547520",
+        )
+    if session.is_made_to_log_statements:
+        yield Problem(
+            "wsrep_forced_binlog_format is STATEMENT: what a batch changes must be logged by row",
+            "SET GLOBAL wsrep_forced_binlog_format = 'NONE'",
+        )
+    if session.logs_statements:
         yield Problem(
             "binlog_format is STATEMENT: a replica would evaluate each DELETE on its own tables, and could delete other leads",
             "SET GLOBAL binlog_format = 'MIXED'",

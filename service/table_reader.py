@@ -12,6 +12,7 @@ from service.database_errors import ACCESS_DENIED, NO_SUCH_COLUMN, NO_SUCH_KEY, 
 from service.grants import Grants
 from service.preconditions import (
     NotReadyError,
+    Session,
     foreign_key_problems,
     server_problem,
     session_problems,
@@ -74,8 +75,8 @@ class TableReader:
         except DatabaseError as error:
             if error.code not in ACCESS_DENIED:
                 raise
-            ((_, _, _, account, database, *_),) = await transaction.select(self._statements.fill("describe_session", {}))
-            problem = server_problem(error, Grants(database, account))
+            session = await self._session(transaction)
+            problem = server_problem(error, Grants(session.database, session.account))
             assert problem is not None
             raise NotReadyError((problem,)) from error
         return await self.refresh_from(transaction, answers, to_write=to_write)
@@ -110,21 +111,17 @@ class TableReader:
     async def _describe(self, transaction: Transaction, definitions: Sequence[str], *, try_batch: bool) -> TablePair:
         """Read all of it, and try all that a batch will do, which a transaction that is read only does not allow."""
         values = names(self.source, self.target)
-        (
-            tables,
-            columns,
-            keys,
-            ((version, largest_packet, by_statement, account, database, sees_all, on_cluster),),
-        ) = [
+        tables, columns, keys = [
             await transaction.select(self._statements.fill(name, values))
-            for name in ("describe_tables", "describe_columns", "describe_keys", "describe_session")
+            for name in ("describe_tables", "describe_columns", "describe_keys")
         ]
+        session = await self._session(transaction)
         foreign_keys = await self._foreign_keys(transaction)
         source, target = (
             _table(name, definition, tables, columns, keys)
             for name, definition in zip((self.source, self.target), definitions, strict=True)
         )
-        self._grants = grants = Grants(database, account)
+        self._grants = grants = Grants(session.database, session.account)
         leads_in_use, self._skipped, unseen = await self._try_leads_in_use(transaction, grants, self._leads_in_use)
         pair = TablePair(
             source,
@@ -134,14 +131,19 @@ class TableReader:
             foreign_keys=foreign_keys,
             keep_reused=self._keep_reused,
         )
-        problems = [*filter(None, [version_problem(version)]), *table_problems(pair, grants), *unseen]
+        problems = [*filter(None, [version_problem(session.version)]), *table_problems(pair, grants), *unseen]
         to_write = [
-            *session_problems(int(largest_packet), bool(by_statement)),
-            *foreign_key_problems(pair, bool(sees_all), grants),
+            *session_problems(session),
+            *foreign_key_problems(pair, bool(session.sees_all_tables), grants),
         ]
         if try_batch and not problems:
-            to_write += await self._try_batch(transaction, pair, grants, bool(on_cluster))
+            to_write += await self._try_batch(transaction, pair, grants, bool(session.on_cluster))
         return replace(pair, problems_to_read=tuple(problems), problems=(*problems, *to_write))
+
+    async def _session(self, transaction: Transaction) -> Session:
+        """Return what is known of the session and its server."""
+        (row,) = await transaction.select(self._statements.fill("describe_session", {}))
+        return Session(*row)
 
     async def _foreign_keys(self, transaction: Transaction) -> tuple[ForeignKey, ...]:
         """Return the foreign keys of the two tables, and those that refer to them, as far as the account sees them."""

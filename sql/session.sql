@@ -35,7 +35,7 @@
 --   that, such as COMPRESSED.
 -- sql_if_exists: CREATE OR REPLACE TEMPORARY TABLE ... LIKE works; with an IF EXISTS added to it, it fails with error 1113.
 -- tmp_disk_table_size, max_tmp_session_space_usage (since 11.5), max_session_mem_used, sort_buffer_size,
---   bulk_insert_buffer_size, join_buffer_size, join_buffer_space_limit: room for what a statement of 10,000 ids and the reading
+-- bulk_insert_buffer_size, join_buffer_size, join_buffer_space_limit: room for what a statement of 10,000 ids and the reading
 --   of the definitions need, and no more than there is. MariaDB's own defaults, or no limit.
 -- sql_buffer_result: results are sent as they are found.
 -- in_predicate_conversion_threshold: 0 keeps IN (...) what it is. Of more than 1,000 ids MariaDB would make a table to join,

@@ -111,6 +111,8 @@ class Site:
                     "identical": row is not None and row == copy,
                     "different_columns": [column for column, value, other in pairs if value != other],
                     "in_use": lead_id == IN_USE,
+                    "used_by": ["vicidial_hopper.lead_id"] if lead_id == IN_USE else [],
+                    "reused": False,
                 }
             )
         response = api.compare(lead_ids)
@@ -137,8 +139,9 @@ class Site:
 
 
 def archive_lead_in_use(live: model.Leads, archived: model.Leads, body: dict[str, Any]) -> Any:
-    """What the model says of leads that are copied and stay."""
-    status, answer, live, archived = model.archive(live, archived, {**body, "delete_leads": False})
+    """What the model says of leads that are left alone."""
+    nothing = dict.fromkeys(("insert_leads", "update_leads", "delete_leads"), False)
+    status, answer, live, archived = model.archive(live, archived, {**body, **nothing})
     return status, {**answer, "remaining_lead_ids": body["lead_ids"]}, live, archived
 
 
