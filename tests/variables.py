@@ -201,6 +201,7 @@ ALONE: Mapping[str, str] = {
     "max_binlog_cache_size": "the service may refuse",
     "max_binlog_stmt_cache_size": "the service may refuse",
     "max_connections": "the service may not get in",
+    "max_prepared_stmt_count": "the service may refuse",
     "max_user_connections": "the service may not get in",
     "read_only": "the service may refuse",
     "require_secure_transport": "the service may not get in",
