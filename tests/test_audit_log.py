@@ -28,6 +28,7 @@ from tables import Tables
 from service import audit_file
 from service.app import create_service
 from service.audit_file import AuditFile
+from service.changes import Changes
 from service.database import Transaction
 from service.database_errors import DEADLOCK, DatabaseError
 from service.keys import Key
@@ -527,21 +528,21 @@ def deadlock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]]
     """deadlock(meanwhile): the first attempt of a batch ends in a deadlock, and something is done before the second."""
 
     def prepare(meanwhile: Callable[[], object]) -> None:
-        change, look = Mover._change, Mover._look
+        change, look = Changes.run, Mover._look
         attempts = []
 
-        async def fail_once(mover: Mover, *arguments: Any) -> Any:
+        async def fail_once(changes: Changes, *arguments: Any) -> Any:
             attempts.append(1)
             if len(attempts) == 1:
                 raise DatabaseError("Deadlock found", DEADLOCK)
-            return await change(mover, *arguments)
+            return await change(changes, *arguments)
 
         async def look_later(mover: Mover, *arguments: Any) -> Any:
             if len(attempts) == 1:
                 meanwhile()
             return await look(mover, *arguments)
 
-        monkeypatch.setattr(Mover, "_change", fail_once)
+        monkeypatch.setattr(Changes, "run", fail_once)
         monkeypatch.setattr(Mover, "_look", look_later)
 
     return prepare
