@@ -584,7 +584,7 @@ def test_a_defect_leaves_the_outcome_open(tables: Tables, audited: Api, path: Pa
     async def fail(*_: object) -> None:
         raise RuntimeError("the defect")
 
-    monkeypatch.setattr(Mover, "_change", fail)
+    monkeypatch.setattr(Changes, "run", fail)
 
     assert audited.archive_all([1]).status_code == 500
     assert tables.both() == (before, {})
