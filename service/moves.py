@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from service.changes import Changes
 from service.database import Database, Transaction
+from service.database_errors import DatabaseError
 from service.lead_ids import NONE, LeadIDs
 from service.preconditions import LEAST_PACKET
 from service.statements import Statements, integers
 from service.table_reader import TableReader
-from service.tables import ARCHIVE, LEADS, TablePair
+from service.tables import TablePair, names
 
 BeforeChange = Callable[[Sequence[int]], Awaitable[None]]
 
@@ -98,18 +99,18 @@ class Mover:
         """Insert, update, delete, always in this order. The caller commits."""
         asked = LeadIDs(batch.lead_ids)
         # Before anything is locked: a caller neither locks nor waits for a lead that it may not see.
-        if foreign := await foreign_leads(transaction, self._statements, asked, batch.list_ids):
-            others = asked.difference(foreign)
-            known = [await self._changes.find(transaction, table, others) for table in (LEADS, ARCHIVE)] if others else []
-            raise UnknownLeadsError(batch.lead_ids, others.difference(*known), foreign)
-        seen = await self._look(transaction, asked)
-        if asked.difference(seen.leads, seen.copies):
-            # A lead that somebody moved between the look at its table and the look at the other was in neither.
-            seen = await self._look(transaction, asked)
-        # And once more: a lead that is locked now may have been given to another list meanwhile.
         foreign = await foreign_leads(transaction, self._statements, asked, batch.list_ids)
-        if unknown := asked.difference(seen.leads, seen.copies) or foreign:
-            raise UnknownLeadsError(batch.lead_ids, unknown, foreign)
+        if foreign:
+            raise UnknownLeadsError(batch.lead_ids, foreign, await self._unknown(transaction, asked.difference(foreign)))
+        seen = await self._look(transaction, asked)
+        missing = asked.difference(seen.leads, seen.copies)
+        if unknown := await self._unknown(transaction, missing):
+            raise UnknownLeadsError(batch.lead_ids, unknown)
+        if missing:
+            raise DatabaseError("leads were moved between the looks at the two tables", retry=True)
+        # And once more: a lead that is locked now may have been given to another list meanwhile.
+        if foreign := await foreign_leads(transaction, self._statements, asked, batch.list_ids):
+            raise UnknownLeadsError(batch.lead_ids, foreign)
 
         # A lead in use that is to be deleted is left alone as a whole: a copy of it would be stale when it is no longer in
         # use.
@@ -193,6 +194,14 @@ class Mover:
             on_cluster=bool(on_cluster),
             pair=pair,
         )
+
+    async def _unknown(self, transaction: Transaction, leads: LeadIDs) -> LeadIDs:
+        """Return those of the leads that are in neither table."""
+        if not leads:
+            return NONE
+        values = {**names(self._tables.source, self._tables.target), "lead_ids": leads.sql}
+        rows = await transaction.select(self._statements.fill("find_in_either_table", values))
+        return leads.difference(leads.selected(rows))
 
     async def _steps(self, transaction: Transaction, seen: Seen, leads: LeadIDs, batch: Batch) -> dict[str, LeadIDs]:
         """Return the statements of a batch, in their order, each with its leads."""
