@@ -24,6 +24,7 @@ from service.health import READINESS_TIMEOUT, Livez, Metrics, OpenAPI, Readyz
 from service.leads import ArchiveLeads, CompareLeads, DearchiveLeads, Service
 from service.middleware import RequestMiddleware
 from service.moves import Mover
+from service.preconditions import least_packet
 from service.readiness import Readiness
 from service.settings import Settings, read_settings
 from service.statements import Statements
@@ -60,11 +61,18 @@ def create_service(settings: Settings, now: Callable[[], datetime] | None = None
     )
     audit = Audit(settings.AUDIT_LOG)
     keep_reused = settings.REUSED_LEAD_IDS == "keep"
-    keep_leads_in_use = settings.LEADS_IN_USE == "keep"
-    archive_reader = TableReader(statements, LEADS, ARCHIVE, keep_leads_in_use=keep_leads_in_use, keep_reused=keep_reused)
+    packet = least_packet(settings.LEAD_IDS_LIMIT)
+    archive_reader = TableReader(
+        statements,
+        LEADS,
+        ARCHIVE,
+        keep_leads_in_use=settings.LEADS_IN_USE == "keep",
+        keep_reused=keep_reused,
+        least_packet=packet,
+    )
     # Nobody can use a lead that is archived.
     dearchive_reader = TableReader(
-        statements, ARCHIVE, LEADS, keep_leads_in_use=False, keep_reused=keep_reused, whole_only=True
+        statements, ARCHIVE, LEADS, keep_leads_in_use=False, keep_reused=keep_reused, whole_only=True, least_packet=packet
     )
     return Service(
         contract=Contract(settings.LEAD_IDS_LIMIT),

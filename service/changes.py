@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import structlog
 
 from service.database import Transaction
-from service.database_errors import ROW_ERRORS, DatabaseError
+from service.database_errors import DatabaseError
 from service.lead_ids import NONE, LeadIDs
 from service.statements import Statements, identifier
 from service.tables import TablePair
@@ -31,22 +31,22 @@ class Changes:
         it is, and is added to left_alone.
         """
         counts = dict.fromkeys(steps, 0)
-        refused: dict[str, list[DatabaseError]] = {statement: [] for statement in steps}
         todo = [(statement, leads) for statement, leads in steps.items() if leads]
         while todo:
             done = 0
+            sent = todo[: len(steps)]  # many leads that fail one by one make a long list
             transaction.send_first(self._statements.fill("set_foreign_key_checks", pair.values))
-            for statement, _ in todo:
+            for statement, _ in sent:
                 written = pair.source if statement == "delete_leads" else pair.target
                 if not written.transactional:
                     transaction.changes_may_persist = True
             try:
                 async for count in transaction.execute_each(
-                    *(self._statements.fill(name, {**pair.values, "lead_ids": leads.sql}) for name, leads in todo)
+                    *(self._statements.fill(name, {**pair.values, "lead_ids": leads.sql}) for name, leads in sent)
                 ):
-                    counts[todo[done][0]] += count
+                    counts[sent[done][0]] += count
                     done += 1
-                todo = []
+                todo = todo[done:]
             except DatabaseError as error:
                 if not error.may_be_of_a_row(pair.table_names):
                     raise
@@ -55,13 +55,10 @@ class Changes:
                 counts[statement] += len(finished)
                 parts = [part for part in leads.difference(finished).halves() if part]
                 if len(parts) == 1:
-                    refused[statement].append(error)
                     (lead_id,) = parts.pop()
                     logger.warning("lead left alone", lead_id=lead_id, statement=statement, code=error.code)
                     if left_alone is not None:
                         left_alone.add(lead_id)
-                    if error.code not in ROW_ERRORS and len(refused[statement]) == len(steps[statement]):
-                        raise  # it fails for each of them: no row is the reason
                 todo = [*((statement, part) for part in parts), *todo[done + 1 :]]
         return counts
 

@@ -115,7 +115,7 @@ def _tables(pair: TablePair, settings: Settings) -> Iterator[Finding]:
             State.OK if safe else State.NOTE,
         )
     for column, copy in pair.differences:
-        remedy = pair.target.alter(f"MODIFY COLUMN {identifier(copy.name)}{column.attributes}")
+        remedy = pair.target.alter(f"MODIFY COLUMN {identifier(copy.name)}{column.attributes}", converts=True)
         yield Finding(
             "columns",
             f"{column.definition} in {pair.source.name}, {copy.definition} in {pair.target.name}: leads that do not fit stay",

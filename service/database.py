@@ -20,7 +20,7 @@ from asyncmy.errors import MySQLError
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from service import metrics
-from service.database_errors import ACCESS_DENIED, DEADLOCK, DatabaseError, MendableError
+from service.database_errors import ACCESS_DENIED, DEADLOCK, UNUSABLE_SESSION, DatabaseError, MendableError
 from service.statements import Statements
 
 CONNECT_TIMEOUT = 5
@@ -69,11 +69,13 @@ class QuietCursor(Cursor):
 class Transaction:
     """Statements on one connection, between BEGIN and COMMIT. All methods raise DatabaseError."""
 
-    def __init__(self, connection: Any, begin: str) -> None:
-        """begin: the statement that begins a transaction, sent along with the first one in it: a round trip less."""
+    def __init__(self, connection: Any, session: str, begin: str) -> None:
+        """session: sql/session.sql, filled in; begin: the statement that begins a transaction. Both are sent along with the
+        first one in it: a round trip less. What a trigger has set is set back by the first."""
         self.connection = connection
+        self._session = session
         self._begin = begin
-        self._first = [begin]
+        self._first = [session, begin]
         self._writes = False
         self.changes_may_persist = False
         """Whether a change may last even if the transaction fails from here on: COMMIT was sent, and not answered with a
@@ -95,7 +97,7 @@ class Transaction:
                 self.changes_may_persist = persisted_already
             raise self._error(error) from error
         self._writes = False
-        self._first = [self._begin]
+        self._first = [self._session, self._begin]
 
     async def select(self, statement: str) -> list[tuple[Any, ...]]:
         """Return the rows of a SELECT."""
@@ -118,10 +120,13 @@ class Transaction:
     async def execute_each(self, *statements: str) -> AsyncIterator[int]:
         """Yield the same of several, sent in one round trip. If one fails, those after it are not run."""
         self._writes = True
-        async with self._send(statements) as cursor:
-            yield cursor.rowcount
-            while await cursor.nextset():
+        try:
+            async with self._send(statements) as cursor:
                 yield cursor.rowcount
+                while await cursor.nextset():
+                    yield cursor.rowcount
+        finally:
+            self._first.append(self._session)
 
     @asynccontextmanager
     async def _send(self, statements: Sequence[str]) -> AsyncIterator[Any]:
@@ -152,6 +157,7 @@ class Database:
             "session",
             {"lock_wait_timeout": str(max(1, int(timeout / 3))), "max_statement_time": str(timeout)},
         )
+        self._new_session_queries = [statements.fill(name, {}) for name in ("current_database", "show_temporary_tables")]
         self._used: set[int] = set()
         """The sessions that have been used before, by the server's numbers for them."""
         self._pool = databases.Database(
@@ -238,15 +244,24 @@ class Database:
         is_new = thread_id not in self._used
         self._used.add(thread_id)
         try:
+            if is_new:
+                await self._look_at_new_session(transaction)
             return await work(transaction)
         except (MendableError, DatabaseError) as error:
-            if isinstance(error, DatabaseError) and error.code not in ACCESS_DENIED:
+            if isinstance(error, DatabaseError) and error.code not in {*ACCESS_DENIED, UNUSABLE_SESSION}:
                 raise
             self._used.discard(thread_id)
             transaction.connection.close()
             if is_new or transaction.changes_may_persist:
                 raise
             raise DatabaseError("this session began before something was mended", retry=True) from error
+
+    async def _look_at_new_session(self, transaction: Transaction) -> None:
+        """Raise DatabaseError if the server's init_connect chose another database, or made tables that hide those of the
+        site."""
+        ((database,),), ((_, temporary_tables),) = await transaction.select_each(*self._new_session_queries)
+        if str(database).casefold() != self._pool.url.database.casefold() or int(temporary_tables):
+            raise DatabaseError("init_connect chose a database, or made temporary tables", UNUSABLE_SESSION)
 
     @asynccontextmanager
     async def transaction(self, timeout: float, begin: str = READ_WRITE) -> AsyncIterator[Transaction]:
@@ -259,7 +274,7 @@ class Database:
         try:
             async with asyncio.timeout(timeout), self._wait_for_connection() as pooled:
                 connection: Any = pooled.raw_connection
-                transaction = Transaction(connection, begin)
+                transaction = Transaction(connection, self.session, begin)
                 try:
                     yield transaction
                     await transaction.commit()

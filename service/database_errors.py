@@ -3,13 +3,15 @@ changed."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 NO_SUCH_COLUMN = 1054
 NO_SUCH_TABLE = 1146
 NO_SUCH_KEY = 1176
 DEADLOCK = 1213
-UNKNOWN_VARIABLE = 1193
+UNUSABLE_SESSION = -1
+"""Not a number of MariaDB's: what the server's init_connect has done to the session."""
 
 TRANSIENT_ERRORS = {
     1020: "record has changed since last read",
@@ -24,26 +26,9 @@ TRANSIENT_ERRORS = {
 }
 """Error numbers after which the same transaction may succeed at once."""
 
-ROW_ERRORS = {
-    NO_SUCH_TABLE: "a trigger uses a table that is not there",
-    1048: "a trigger sets a column to NULL that cannot be",
-    1062: "duplicate key, in a trigger",
-    1264: "out of range, in a trigger",
-    1292: "truncated value, in a trigger",
-    1366: "wrong value, in a trigger",
-    1406: "data too long, in a trigger",
-    1442: "a trigger changes a table that the statement uses",
-    1451: "a foreign key refers to the row",
-    1452: "a foreign key of the row refers to nothing",
-    1644: "a trigger refuses the row",
-    1690: "a generated column is out of range",
-    4025: "a CHECK constraint fails",
-}
-"""Error numbers that one row of a statement causes: the statement succeeds for the others."""
-
 STATEMENT_ERRORS = frozenset(
     {
-        *TRANSIENT_ERRORS,
+        *(TRANSIENT_ERRORS.keys() - {NO_SUCH_COLUMN}),
         1021,  # disk full
         1026,  # error writing a file
         1030,  # error of the storage engine
@@ -104,10 +89,12 @@ class DatabaseError(Exception):
         return self._retry or self.code in TRANSIENT_ERRORS
 
     def may_be_of_a_row(self, tables: Iterable[str]) -> bool:
-        """Return whether a single row may be the reason, so that the same statement may succeed for the other rows.
+        """Return whether a row may be the reason that it makes a trigger, a foreign key or a check fail for.
 
-        tables: those of the statement. A trigger may miss another one.
+        tables: those of the statement, which the transaction has read: they are there, and so are their columns. What is
+        missing or denied beside them is a trigger's.
         """
-        if self.code == NO_SUCH_TABLE:
-            return not str(self).endswith(tuple(f".{table}' doesn't exist" for table in tables))
+        if self.code in {1142, 1143}:
+            named = re.findall(r"[`']([^`']+)[`']", str(self))
+            return bool(named) and named[-1] not in tables
         return self.from_server and self.code not in STATEMENT_ERRORS

@@ -88,7 +88,7 @@ class LeadsEndpoint(HTTPEndpoint):
         except (InvalidBodyError, UnknownLeadsError) as error:
             raise refusal_for(error) from error
         except DatabaseError as error:
-            service.readiness.expire()
+            service.readiness.expire(error)
             logger.warning("database error", error=str(error), code=error.code, outcome_known=error.outcome_known)
             raise refusal_for(error) from error
         except AuditError as error:
@@ -150,6 +150,7 @@ async def move(
     try:
         result = await mover.process(Batch(**fields, list_ids=key.list_ids), remaining(deadline), batch.intend)
         outcome, facts = Outcome.COMMITTED, asdict(result)
+        service.readiness.is_served()
         count_moved(operation, facts)
     except DatabaseError as error:
         outcome = Outcome.ROLLED_BACK if error.outcome_known else Outcome.NOT_KNOWN

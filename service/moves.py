@@ -13,7 +13,6 @@ from service.changes import Changes
 from service.database import Database, Transaction
 from service.database_errors import DatabaseError
 from service.lead_ids import NONE, LeadIDs
-from service.preconditions import LEAST_PACKET
 from service.statements import Statements, integers
 from service.table_reader import TableReader
 from service.tables import TablePair, names
@@ -167,7 +166,7 @@ class Mover:
             **known.values,
             "table": known.values["source"],
             "lead_ids": asked.sql,
-            "least_packet": str(LEAST_PACKET),
+            "least_packet": str(self._tables.least_packet),
         }
         in_use_query = known.in_use_query(asked.sql)
         leads, ((copies, reused),), (session,), *answers = await transaction.select_each(

@@ -11,12 +11,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from service.columns import Column
 from service.contract import LARGEST_LEAD_ID
-from service.database_errors import ACCESS_DENIED, NO_SUCH_TABLE, DatabaseError, MendableError
+from service.database_errors import ACCESS_DENIED, NO_SUCH_TABLE, UNUSABLE_SESSION, DatabaseError, MendableError
 from service.grants import Grants
 from service.same_data import INTEGERS, is_comparable
 from service.statements import identifier
-from service.tables import ARCHIVE, LEADS, Column, Problem, Table, TablePair
+from service.tables import ARCHIVE, LEADS, Problem, Table, TablePair
 
 OLDEST_MARIADB = (10, 5)
 """The oldest version that the tests run on."""
@@ -26,7 +27,8 @@ ENGINES = frozenset({"InnoDB", "MyISAM", "Aria"})
 copy."""
 
 LEAST_PACKET = 1024 * 1024
-"""Bytes that max_allowed_packet must allow: no text that is converted for a comparison is longer, and no batch."""
+"""Bytes that max_allowed_packet must allow: no text that is converted for a comparison is longer, and no batch of 5,000
+leads."""
 
 LEAST_BINLOG_CACHE = 64 * 1024 * 1024
 """Bytes that max_binlog_cache_size must allow: 10,000 leads, each deleted and inserted, of some kilobytes each."""
@@ -65,11 +67,16 @@ def version_problem(version: str) -> Problem | None:
     return None
 
 
-def server_problem(error: DatabaseError, grants: Grants | None = None) -> Problem | None:
+def server_problem(error: DatabaseError, grants: Grants | None = None) -> Problem | None:  # noqa: PLR0911
     """Return what an administrator should mend after an error of the database, None if it is none of that kind.
 
     grants: of the account, if it is known.
     """
+    if error.code == UNUSABLE_SESSION:
+        return Problem(
+            "init_connect chooses another database, or makes temporary tables, which may hide those of the site",
+            "SET GLOBAL init_connect = ''",
+        )
     if error.code in READ_ONLY_SERVER:
         return Problem(
             "the server is read only: if it is a replica, set DATABASE_URL to the primary", "SET GLOBAL read_only = OFF"
@@ -106,11 +113,16 @@ class Session:
     sees_all_tables: int
 
 
-def session_problems(session: Session) -> Iterator[Problem]:
-    """Find what is wrong with the variables of a session that the account cannot set."""
-    if session.largest_packet < LEAST_PACKET:
+def least_packet(limit: int) -> int:
+    """Return the bytes that max_allowed_packet must allow. limit: lead ids in a request."""
+    return LEAST_PACKET if limit <= 5000 else 4 * LEAST_PACKET
+
+
+def session_problems(session: Session, least_packet: int) -> Iterator[Problem]:
+    """Find what is wrong with the variables of a session that the account cannot set. least_packet: in bytes."""
+    if session.largest_packet < least_packet:
         yield Problem(
-            f"max_allowed_packet is {session.largest_packet} bytes: a batch needs up to {LEAST_PACKET}",
+            f"max_allowed_packet is {session.largest_packet} bytes: a batch needs up to {least_packet}",
             "SET GLOBAL max_allowed_packet = 16777216",
         )
     if session.binlog_cache is not None and session.binlog_cache < LEAST_BINLOG_CACHE:
@@ -191,7 +203,9 @@ def _lacking(table: Table, other: Table, column: Column) -> Problem:
     Vicidial's own lead_dearchive copies columns by their position.
     """
     names = list(other.columns)
-    before = names[: names.index(column.name)]
+    # Those that the table has, or gets by the same remedy before this one.
+    numbering = {name for name, each in other.columns.items() if each.auto_increment and not _is_lead_id(each)}
+    before = [name for name in names[: names.index(column.name)] if name not in numbering]
     place = f"AFTER {identifier(before[-1])}" if before else "FIRST"
     return Problem(
         f"{table.name} lacks the column {column.name}",
@@ -231,7 +245,7 @@ def _column_problems(table: Table, other: Table) -> Iterator[Problem]:
         kind = "UNIQUE KEY" if table.has_primary_key else "PRIMARY KEY"
         yield Problem(
             f"lead_id is no unique key of {table.name}: a lead could be in it twice",
-            table.alter(f"ADD {kind} (`lead_id`)"),
+            table.alter(f"ADD {kind} (`lead_id`)", converts=True),
         )
 
 
@@ -246,7 +260,7 @@ def _lead_id_problems(source: Table, target: Table) -> Iterator[Problem]:
         if ranges[name] is None:
             yield Problem(
                 f"lead_id of {name} is {column.column_type}, no integer",
-                tables[name].alter(f"MODIFY COLUMN {VICIDIAL_COLUMNS['lead_id']}{_counting(column)}"),
+                tables[name].alter(f"MODIFY COLUMN {column.with_type('int(10) unsigned')}", converts=True),
             )
     known = {name: bounds for name, bounds in ranges.items() if bounds is not None}
     if len(known) < len(ranges) or len(set(known.values())) == 1:
@@ -255,17 +269,18 @@ def _lead_id_problems(source: Table, target: Table) -> Iterator[Problem]:
     yield Problem(
         f"lead_id is {columns[narrow].column_type} in {narrow} and {columns[wide].column_type} in {wide}: "
         "a lead_id that does not fit would become another",
-        tables[narrow].alter(f"MODIFY COLUMN `lead_id` {columns[wide].column_type} NOT NULL{_counting(columns[narrow])}"),
+        tables[narrow].alter(f"MODIFY COLUMN {columns[narrow].with_type(columns[wide].column_type)}", converts=True),
     )
-
-
-def _counting(column: Column) -> str:
-    """Return the attribute that must not get lost where a column's type is changed."""
-    return " AUTO_INCREMENT" if " AUTO_INCREMENT" in column.definition else ""
 
 
 def _is_lead_id(column: Column) -> bool:
     return column.name.lower() == "lead_id"
+
+
+def largest_lead_id(column: Column) -> int:
+    """Return the largest lead_id that a column can hold, of those that can be asked for."""
+    bounds = _range(column)
+    return bounds[1] if bounds else LARGEST_LEAD_ID
 
 
 def _range(column: Column) -> tuple[int, int] | None:
@@ -289,4 +304,4 @@ def _incomparable(pair: TablePair, column: Column, copy: Column) -> tuple[str, s
     if not ({live.data_type, archived.data_type} <= {"timestamp", "datetime"} or (live.charset and archived.charset)):
         return message, None  # MariaDB would change the archived values without a word
     archive = pair.target if pair.source.name == LEADS else pair.source
-    return message, archive.alter(f"MODIFY COLUMN {identifier(archived.name)}{live.attributes}")
+    return message, archive.alter(f"MODIFY COLUMN {identifier(archived.name)}{live.attributes}", converts=True)

@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 import structlog
 
 from service.audit import Audit
-from service.contract import LARGEST_LEAD_ID
 from service.database import Database, Transaction
 from service.database_errors import DatabaseError, MendableError
-from service.preconditions import NotReadyError, server_problem
+from service.preconditions import NotReadyError, largest_lead_id, server_problem
 from service.statements import Statements, identifier
 from service.table_reader import TableReader
 from service.tables import ARCHIVE, LEADS, Problem, TablePair
+
+REFUSAL_AGE = 10.0
+"""Seconds for which it is told that the database refused a batch: a balancer may send none until then."""
 
 MAX_AGE = 1.0
 """Seconds that an answer is kept."""
@@ -68,6 +70,8 @@ class Readiness:
         self.database = database
         self._state = State()
         self._expires = 0.0
+        self._refusal: tuple[int | None, float] | None = None
+        """The error by which the database refused the last batch, and until when that is told."""
         self._looking = asyncio.Lock()
         self._statements = statements
         self._readers = dict(zip(OPERATIONS, (archive_reader, dearchive_reader), strict=True))
@@ -86,12 +90,27 @@ class Readiness:
                 if reason := await self._audit.problem():
                     unwritable = Obstacle(f"the audit log cannot be written: {reason}")
                     self._state = replace(self._state, obstacles=(*self._state.obstacles, unwritable))
+                if not self._state.obstacles:
+                    self._state = replace(self._state, obstacles=tuple(self._refused()))
                 self._expires = clock() + MAX_AGE
             return self._state
 
-    def expire(self) -> None:
-        """Look anew the next time: a request was refused."""
+    def expire(self, refusal: DatabaseError | None = None) -> None:
+        """Look anew the next time: a request was refused. refusal: by what, if it was the database."""
         self._expires = 0.0
+        if refusal and refusal.from_server and not refusal.is_transient and server_problem(refusal) is None:
+            self._refusal = (refusal.code, asyncio.get_running_loop().time() + REFUSAL_AGE)
+
+    def is_served(self) -> None:
+        """Forget that the database refused a batch: it has processed another."""
+        self._refusal = None
+
+    def _refused(self) -> list[Obstacle]:
+        """Return that the database refused a batch lately, which no look tells. Its message may hold lead data: the log has
+        it."""
+        if self._refusal is None or asyncio.get_running_loop().time() >= self._refusal[1]:
+            return []
+        return [Obstacle(f"the database refused the last batch with error {self._refusal[0]}; the log says why")]
 
     async def look(self, seconds: float) -> State:
         """Return the state as it is now, all of it read anew. Raises DatabaseError for what obstacle() turns into words."""
@@ -129,7 +148,7 @@ class Readiness:
     async def _reused_note(self, transaction: Transaction, pair: TablePair) -> list[Problem]:
         """Return a note if vicidial_list is about to give a new lead the lead_id of an archived one."""
         lead_id = next(column for name, column in pair.source.columns.items() if name.lower() == "lead_id")
-        if " AUTO_INCREMENT" not in lead_id.definition:
+        if not lead_id.auto_increment:
             return []
         values = {"table": identifier(ARCHIVE)}
         ((highest,),) = await transaction.select(self._statements.fill("highest_lead_id", values))
@@ -140,7 +159,7 @@ class Readiness:
             f"the next new lead of {LEADS} gets the lead_id {following}, and the archive holds leads up to {highest}: "
             "two leads could share a lead_id"
         )
-        if highest >= LARGEST_LEAD_ID:
+        if highest >= largest_lead_id(lead_id):
             return [Problem(message)]
         return [Problem(message, pair.source.alter(f"AUTO_INCREMENT = {highest + 1}"))]
 
@@ -148,7 +167,7 @@ class Readiness:
 def order_note(pair: TablePair) -> list[Problem]:
     """Return a note if the columns of the two tables stand in another order."""
     order = [copy.name for _, copy in pair.columns]
-    if list(pair.target.columns) == order:
+    if [name for name in pair.target.columns if name in order] == order:
         return []
     places = ["FIRST", *(f"AFTER {identifier(name)}" for name in order)]
     moves = ", ".join(

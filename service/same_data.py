@@ -45,11 +45,21 @@ class ComparableColumn(Protocol):
     def column_type(self) -> str: ...
     @property
     def charset(self) -> str | None: ...
+    @property
+    def members(self) -> list[str]: ...
+
+
+def is_ambiguous(column: ComparableColumn) -> bool:
+    """Return whether two values of an enum or a set look alike: number 0 shows an empty text, which may be a member too, and
+    members may be there twice."""
+    return "''" in column.members or len(set(column.members)) < len(column.members)
 
 
 def is_comparable(source: ComparableColumn, target: ComparableColumn) -> bool:
     """Return whether same_data() is right for every value that the two columns can hold."""
     types = {source.data_type, target.data_type}
+    if is_ambiguous(source) or is_ambiguous(target):
+        return len(types) == 1 and source.members == target.members and source.charset == target.charset
     if types <= TEXTS and source.charset == target.charset:
         return True
     if types <= BYTES or types <= WITH_EACH_OTHER:
@@ -71,8 +81,7 @@ def same_data(source: ComparableColumn, target: ComparableColumn) -> str:
     left, right = f"source.{identifier(source.name)}", f"target.{identifier(target.name)}"
     types = {source.data_type, target.data_type}
     if source.charset and target.charset:
-        if types == {"enum"} and any("''" in column.column_type for column in (source, target)):
-            # The empty text may be one of the values, and an enum shows it for a value that it does not have, number 0, too.
+        if is_ambiguous(source):
             return f"({same_text(source, target)} AND {left} + 0 <=> {right} + 0)"
         return same_text(source, target)
     if types <= EXACT_NUMBERS or types <= BYTES or (len(types) == 1 and not types <= PRINTED_TOO):

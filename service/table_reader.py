@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from service.columns import Column
 from service.database import Transaction
 from service.database_errors import ACCESS_DENIED, NO_SUCH_COLUMN, NO_SUCH_KEY, NO_SUCH_TABLE, DatabaseError
 from service.grants import Grants
 from service.preconditions import (
+    LEAST_PACKET,
     NotReadyError,
     Session,
     foreign_key_problems,
@@ -20,10 +23,13 @@ from service.preconditions import (
     version_problem,
 )
 from service.statements import Statements, identifier, literal
-from service.tables import Column, ForeignKey, Problem, Table, TablePair, names
+from service.tables import ForeignKey, Problem, Table, TablePair, names
 
 AUTO_INCREMENT = re.compile(r"^\) (.*?)\bAUTO_INCREMENT=(\d+) ?", re.MULTILINE)
 """In the last line of a table's definition."""
+
+FOREIGN_KEYS_AGE = 10
+"""Seconds after which it is looked whether there are foreign keys now. It takes 10 ms where a server has 400 tables."""
 
 Rows = Sequence[tuple[Any, ...]]
 
@@ -40,14 +46,17 @@ class TableReader:
         keep_leads_in_use: bool,
         keep_reused: bool,
         whole_only: bool = False,
+        least_packet: int = LEAST_PACKET,
     ) -> None:
         """keep_leads_in_use: whether leads of the source that somebody uses are to be left alone; keep_reused: whether leads
         are whose lead_id belongs to another lead in the target; whole_only: whether leads that the target cannot hold whole
-        are not inserted."""
+        are not inserted;
+        least_packet: bytes that max_allowed_packet must allow."""
         self._statements = statements
         self.source = source
         self.target = target
         self.whole_only = whole_only
+        self.least_packet = least_packet
         self._leads_in_use = statements.leads_in_use if keep_leads_in_use else {}
         self._keep_reused = keep_reused
         self.definition_queries = [
@@ -56,6 +65,7 @@ class TableReader:
         """The statements whose answers tell whether anything has changed."""
         self._definitions: tuple[str, ...] = ()
         self._tried = False
+        self._foreign_keys_read = 0.0
         self._skipped: dict[str, str] = {}
         self._grants = Grants("", "@")
         self.cached: TablePair | None = None
@@ -98,7 +108,7 @@ class TableReader:
             or (to_write and not self._tried)
             or await self._appeared(transaction)
             # A definition does not tell what refers to the table. Where nothing did, none is checked, and none acts.
-            or (pair.foreign_keys and pair.foreign_keys != await self._foreign_keys(transaction))
+            or ((pair.foreign_keys or self._are_old()) and pair.foreign_keys != await self._foreign_keys(transaction))
         ):
             pair = self.cached = await self._describe(transaction, definitions, try_batch=to_write)
             self._tried = to_write
@@ -133,7 +143,7 @@ class TableReader:
         )
         problems = [*filter(None, [version_problem(session.version)]), *table_problems(pair, grants), *unseen]
         to_write = [
-            *session_problems(session),
+            *session_problems(session, self.least_packet),
             *foreign_key_problems(pair, bool(session.sees_all_tables), grants),
         ]
         if try_batch and not problems:
@@ -145,8 +155,12 @@ class TableReader:
         (row,) = await transaction.select(self._statements.fill("describe_session", {}))
         return Session(*row)
 
+    def _are_old(self) -> bool:
+        return time.monotonic() - self._foreign_keys_read >= FOREIGN_KEYS_AGE
+
     async def _foreign_keys(self, transaction: Transaction) -> tuple[ForeignKey, ...]:
         """Return the foreign keys of the two tables, and those that refer to them, as far as the account sees them."""
+        self._foreign_keys_read = time.monotonic()
         rows = await transaction.select(self._statements.fill("describe_foreign_keys", names(self.source, self.target)))
         return tuple(
             ForeignKey(schema, table, name, referenced, bool(incoming), frozenset(rules))
@@ -261,10 +275,11 @@ def _table(name: str, definition: str, tables: Rows, columns: Rows, keys: Rows) 
             charset,
             collation,
             (expression or "") if generated else None,
+            bool(counts),
             frozenset(privileges.split(",")),
             identifier(column) + lines.get(identifier(column), f" {column_type}"),
         )
-        for table, column, data_type, column_type, charset, collation, generated, expression, privileges in columns
+        for table, column, data_type, column_type, charset, collation, generated, expression, counts, privileges in columns
         if table == name
     }
     return Table(

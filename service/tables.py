@@ -12,50 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from textwrap import indent
 
+from service.columns import Column, outside_texts
 from service.same_data import reused, same_data
 from service.statements import identifier
 
 LEADS = "vicidial_list"
 ARCHIVE = "vicidial_list_archive"
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column as information_schema tells it, and its line in SHOW CREATE TABLE."""
-
-    name: str
-    data_type: str
-    column_type: str
-    charset: str | None
-    collation: str | None
-    expression: str | None
-    """Of a generated column; ROW START or ROW END in a system-versioned table."""
-    privileges: frozenset[str]
-    """What the account may do with it: select, insert, update."""
-    definition: str
-
-    @property
-    def generated(self) -> bool:
-        return self.expression is not None
-
-    @property
-    def full_definition(self) -> str:
-        """Return the definition for another table: with its charset, which would be that table's default, and no
-        AUTO_INCREMENT."""
-        definition = self.definition.replace(" AUTO_INCREMENT", "")
-        if self.charset is None or re.search(r"\bCOLLATE\b", definition):
-            return definition
-        charset = f" CHARACTER SET {self.charset} COLLATE {self.collation}"
-        bare = re.sub(r"\bCHARACTER SET \w+\s*", "", definition)
-        # The type ends at its closing bracket, and an enum's values may hold brackets of their own.
-        typed = re.match(r"`(?:[^`]|``)+` \w+(?:\((?:'(?:[^']|'')*'|[^')])*\))?", bare)
-        assert typed is not None, definition
-        return bare[: typed.end()] + charset + bare[typed.end() :]
-
-    @property
-    def attributes(self) -> str:
-        """Return the full definition without the name."""
-        return self.full_definition.removeprefix(identifier(self.name))
 
 
 @dataclass(frozen=True)
@@ -97,10 +59,14 @@ class Table:
         """The names of all columns in lower case."""
         return frozenset(name.lower() for name in (*self.columns, *self.hidden_columns))
 
-    def alter(self, change: str) -> str:
-        """Return an ALTER TABLE. MariaDB refuses to change a table with history unless it is told to keep that."""
-        keep = "SET STATEMENT system_versioning_alter_history = KEEP FOR " if self.is_versioned else ""
-        return f"{keep}ALTER TABLE {identifier(self.name)} {change}"
+    def alter(self, change: str, *, converts: bool = False) -> str:
+        """Return an ALTER TABLE. converts: whether values are converted: then one that does not fit makes it fail, and
+        stays."""
+        variables = ["sql_mode = 'STRICT_ALL_TABLES'"] if converts else []
+        # MariaDB refuses to change a table with history unless it is told to keep that.
+        variables += ["system_versioning_alter_history = KEEP"] if self.is_versioned else []
+        safely = f"SET STATEMENT {', '.join(variables)} FOR " if variables else ""
+        return f"{safely}ALTER TABLE {identifier(self.name)} {change}"
 
     def counterpart(self, column: Column) -> Column | None:
         """Return the column that corresponds to one of another table: to MariaDB, the case of a column's name means
@@ -157,9 +123,7 @@ class TablePair:
         matched = {column.name for column, _ in self.columns}
         # The number that a table of its own gives its rows is no data of a lead.
         return tuple(
-            column
-            for name, column in self.source.columns.items()
-            if name not in matched and " AUTO_INCREMENT" not in column.definition
+            column for name, column in self.source.columns.items() if name not in matched and not column.auto_increment
         )
 
     @cached_property
@@ -175,7 +139,7 @@ class TablePair:
         """Return the SELECT of the leads in use and what uses each, as `table.column`; None if nothing can tell."""
         return (
             "\nUNION ALL\n".join(
-                f"SELECT CAST(in_use.{name.split('.')[1]} AS UNSIGNED), '{name}'\n"
+                f"SELECT in_use.{name.split('.')[1]} + 0, '{name}'\n"
                 f"FROM (\n{indent(statement.format(lead_ids=lead_ids), '    ')}\n) AS in_use"
                 for name, statement in self.leads_in_use.items()
             )
@@ -226,7 +190,10 @@ class TablePair:
         versioning.
         """
         definitions = [column.full_definition for column in self.target.columns.values()]
-        columns = [re.sub(r" WITH(OUT)? SYSTEM VERSIONING\b", "", definition) for definition in definitions]
+        columns = [
+            outside_texts(definition, lambda part: re.sub(r" WITH(OUT)? SYSTEM VERSIONING\b", "", part))
+            for definition in definitions
+        ]
         return ",\n    ".join([*columns, "PRIMARY KEY (`lead_id`)"])
 
 

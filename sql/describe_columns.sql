@@ -1,7 +1,7 @@
 -- Every column of both tables that the account may see, a site's own included, in the order of the tables, and what the
 -- account may do with it.
 SELECT table_name, column_name, data_type, column_type, character_set_name, collation_name, is_generated = 'ALWAYS',
-    generation_expression, privileges
+    generation_expression, extra LIKE '%auto_increment%', privileges
 FROM information_schema.columns
 WHERE table_schema = DATABASE()
     AND table_name IN ({table_names})

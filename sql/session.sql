@@ -40,6 +40,8 @@
 -- sql_buffer_result: results are sent as they are found.
 -- in_predicate_conversion_threshold: 0 keeps IN (...) what it is. Of more than 1,000 ids MariaDB would make a table to join,
 --   and go through all rows of the other.
+-- optimizer_max_sel_arg_weight: IN (...) looks up its ids, instead of going through the table and waiting for the locks of
+-- others.
 --
 -- How long they may take, in seconds:
 -- lock_wait_timeout, innodb_lock_wait_timeout, max_statement_time: what is left of a request's time is for the answer.
@@ -83,6 +85,7 @@ SET
     sql_buffer_result = 0,
     sql_if_exists = 0,
     in_predicate_conversion_threshold = 0,
+    optimizer_max_sel_arg_weight = 32000,
     lock_wait_timeout = {lock_wait_timeout},
     innodb_lock_wait_timeout = {lock_wait_timeout},
     max_statement_time = {max_statement_time},

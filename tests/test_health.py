@@ -86,23 +86,24 @@ MISFITS = {
     "a TIMESTAMP that the archive has as a DATETIME": (
         [f"ALTER TABLE {ARCHIVE} MODIFY modify_date DATETIME"],
         "modify_date is TIMESTAMP in vicidial_list and DATETIME in vicidial_list_archive",
-        "ALTER TABLE `vicidial_list_archive` MODIFY COLUMN `modify_date` timestamp NOT NULL"
+        "SET STATEMENT sql_mode = 'STRICT_ALL_TABLES' FOR ALTER TABLE `vicidial_list_archive` MODIFY COLUMN"
+        " `modify_date` timestamp NOT NULL"
         " DEFAULT current_timestamp() ON UPDATE current_timestamp()",
     ),
     "an archive without a key": (
         [f"ALTER TABLE {ARCHIVE} DROP PRIMARY KEY"],
         "lead_id is no unique key of vicidial_list_archive: a lead could be in it twice",
-        "ALTER TABLE `vicidial_list_archive` ADD PRIMARY KEY (`lead_id`)",
+        "SET STATEMENT sql_mode = 'STRICT_ALL_TABLES' FOR ALTER TABLE `vicidial_list_archive` ADD PRIMARY KEY (`lead_id`)",
     ),
     "an archive with a key of its own": (
         [f"ALTER TABLE {ARCHIVE} DROP PRIMARY KEY, ADD INDEX (lead_id), ADD COLUMN archive_id INT AUTO_INCREMENT PRIMARY KEY"],
         "lead_id is no unique key of vicidial_list_archive: a lead could be in it twice",
-        "ALTER TABLE `vicidial_list_archive` ADD UNIQUE KEY (`lead_id`)",
+        "SET STATEMENT sql_mode = 'STRICT_ALL_TABLES' FOR ALTER TABLE `vicidial_list_archive` ADD UNIQUE KEY (`lead_id`)",
     ),
     "a list whose key has a second column": (
         [f"ALTER TABLE {LIST} DROP PRIMARY KEY, ADD PRIMARY KEY (lead_id, list_id)"],
         "lead_id is no unique key of vicidial_list: a lead could be in it twice",
-        "ALTER TABLE `vicidial_list` ADD UNIQUE KEY (`lead_id`)",
+        "SET STATEMENT sql_mode = 'STRICT_ALL_TABLES' FOR ALTER TABLE `vicidial_list` ADD UNIQUE KEY (`lead_id`)",
     ),
     "a view in place of the archive": (
         [f"RENAME TABLE {ARCHIVE} TO archive", f"CREATE VIEW {ARCHIVE} AS SELECT * FROM archive"],
