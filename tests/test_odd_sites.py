@@ -1,5 +1,5 @@
-"""Sites on which a lead could look whole and not be: words in a definition that are no attributes, values that look alike, sessions
-that triggers and init_connect have changed."""
+"""Sites on which a lead could look whole and not be: words in a definition that are no attributes, values that look alike,
+sessions that triggers and init_connect have changed."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_values_that_would_look_alike_in_the_other_table_are_refused(
 
 @pytest.mark.parametrize(
     "variable",
-    ["group_concat_max_len = 4", "sql_select_limit = 1", "character_set_results = 'utf16'", "max_statement_time = 0.0001"],
+    ["group_concat_max_len = 4", "sql_select_limit = 1", "character_set_results = 'utf16'"],
 )
 def test_what_a_trigger_sets_is_set_back(tables: Tables, new_api: Callable[..., Api], variable: str) -> None:
     api = new_api(DATABASE_POOL_SIZE="1")
