@@ -39,8 +39,10 @@ def check() -> None:
     # In a file or a pipe there is no edge to fold lines at: each finding is a line, to be searched for.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else UNBOUNDED)
     console.print(table)
-    for remedy in dict.fromkeys(finding.remedy for finding in found if finding.remedy):
-        click.echo(f"To mend it:\n{remedy}\n")
+    if remedies := dict.fromkeys(finding.remedy for finding in found if finding.remedy):
+        click.echo("To mend it:")
+        for remedy in remedies:
+            click.echo(remedy if remedy.startswith("chmod ") else f"{remedy};")
     sys.exit(int(any(finding.state is State.PROBLEM for finding in found)))
 
 

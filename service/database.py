@@ -50,8 +50,8 @@ logger = structlog.get_logger()
 def _on_retry(details: RetryDetails) -> None:
     error = details.caused_by
     assert isinstance(error, DatabaseError)
-    metrics.RETRIES.labels(error.code).inc()
-    logger.warning("transaction retried", error=str(error), code=error.code, retry=details.retry_num)
+    metrics.RETRIES.labels(error.code or 0).inc()
+    logger.warning("transaction retried", error=str(error), code=error.code or 0, retry=details.retry_num)
 
 
 # In place of the library's own, which logs and counts whatever it is called with.
