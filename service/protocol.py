@@ -155,7 +155,8 @@ class Protocol(HttpToolsProtocol):
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.is_deaf:
+        # What comes once the head is complete is a trailer, which is not to be merged into the headers (RFC 9110, 6.5.1).
+        if self._begun and not self.is_deaf:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -165,6 +166,9 @@ class Protocol(HttpToolsProtocol):
             # Answer those that wait, and close: the client sees that the others were not looked at.
             self.is_deaf = True
             self._close_after_those_that_wait()
+            return
+        if any(name == b"transfer-encoding" for name, _ in self.headers) and self._codings() != b"chunked":
+            self._refuse(400, "Transfer-Encoding must be chunked, and nothing else")
             return
         if self._is_extra and self.url.partition(b"?")[0] not in self._crowd.always:
             self._refuse(503, FULL)
@@ -177,6 +181,10 @@ class Protocol(HttpToolsProtocol):
         cycle.transport = self._outlet
         cycle.keep_alive = cycle.keep_alive and not self._is_extra
         self.scope["extensions"] = {IS_LOST: {"ask": lambda: cycle.disconnected, "status": 0}}
+
+    def _codings(self) -> bytes:
+        """Return the transfer codings of the body. chunked is the only one that is decoded."""
+        return b",".join(value for name, value in self.headers if name == b"transfer-encoding").strip().lower()
 
     def on_body(self, body: bytes) -> None:
         if not self.is_deaf:
