@@ -127,10 +127,6 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
     listener = listen(settings.HOST, settings.PORT)
     metrics_listener = listen(settings.HOST, settings.METRICS_PORT) if settings.METRICS_PORT else None
     others = settings.DATABASE_POOL_SIZE + (MOST_ON_METRICS_PORT if metrics_listener else 0)
-    try:
-        folder = MetricsFolder() if settings.WORKERS > 1 else None
-    except OSError as error:
-        raise StartError(f"TMPDIR: cannot make a folder for the figures of the workers: {error}") from error
 
     def reload() -> None:
         keys.reload()
@@ -144,27 +140,37 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
         if metrics_listener:
             crowd = Connections(MOST_ON_METRICS_PORT, frozenset({metrics_app.PATH.encode()}))
             servers.append(Server(metrics_app.create_metrics_app(forbids), metrics_listener, crowd, lifespan="off"))
-        try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(_run(servers, reload, parent))
-        finally:
-            if folder:
-                folder.leave()
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(servers, reload, parent))
 
-    if not folder:
+    if settings.WORKERS == 1:
         work()
         return 0
-    metrics.keep_in_files(folder.path)
+    folder: MetricsFolder | None = None
+
+    def work_and_leave(parent: int, signs: SignsOfLife) -> None:
+        try:
+            work(parent, signs)
+        finally:
+            assert folder
+            folder.leave()
+
     listeners = [listener, *([metrics_listener] if metrics_listener else [])]
     supervisor = Supervisor(
         settings.WORKERS,
-        work,
+        work_and_leave,
         reload=reload,
         refresh=keys.refresh,
         listeners=listeners,
         stop_timeout=settings.REQUEST_TIMEOUT + 1 + STOP_MARGIN,
     )
+    supervisor.catch_signals()  # before there is a folder to be deleted
     try:
+        folder = MetricsFolder()
+    except OSError as error:
+        raise StartError(f"TMPDIR: cannot make a folder for the figures of the workers: {error}") from error
+    try:
+        metrics.keep_in_files(folder.path)
         return supervisor.run()
     finally:
         folder.leave()

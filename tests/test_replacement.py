@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -15,7 +18,8 @@ import httpx2
 import pytest
 import trustme
 from api import Api
-from process import PATIENCE, ServiceProcess
+from mariadb import free_port
+from process import PATIENCE, ROOT, ServiceProcess, clean
 from tables import Tables
 
 
@@ -80,6 +84,82 @@ def test_a_service_whose_workers_cannot_start_ends_and_says_so(environment: dict
     said = str(error.value)
     assert '"event": "no worker can start"' in said
     assert said.count('"event": "worker ended"') == 3
+
+
+NO_PROCESS_AT_FIRST = """
+import errno, os
+from service import supervisor
+from service.__main__ import main
+
+fails = [False, True, True, False]  # one worker, and then none for a while
+
+def some_fail(made):
+    def make(*arguments):
+        if fails and fails.pop(0):
+            raise OSError(errno.EAGAIN, "the system has none left")
+        return made(*arguments)
+    return make
+
+WHAT = some_fail(WHAT)
+main([])
+"""
+
+
+@pytest.mark.parametrize("what", ["os.fork", "supervisor.SignsOfLife"])
+def test_a_worker_that_cannot_be_made_is_made_later(tables: Tables, environment: dict[str, str], what: str) -> None:
+    tables.live(1)
+    with ServiceProcess({**environment, "WORKERS": "2"}, ("-c", NO_PROCESS_AT_FIRST.replace("WHAT", what))) as service:
+        lines = service.wait_for_line("worker not started", 2)
+        assert [(line["error"], line["tried_again_in"]) for line in lines] == [("the system has none left", n) for n in (1, 2)]
+        wait_for_workers(service, set())
+        with httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client:
+            assert Api(client).archive_all([1]).json()["delete_count"] == 1
+        assert service.stop() == 0
+        assert not service.anything_left()
+    assert tables.ids() == ([], [1])
+
+
+def test_workers_start_without_a_standard_error(tables: Tables, environment: dict[str, str]) -> None:
+    tables.live(1)
+    closed = ("-c", f"exec {shlex.quote(sys.executable)} -m service 2>&-")
+    with ServiceProcess({**environment, "WORKERS": "2"}, closed, python="sh") as service:
+        wait_for_workers(service, set())
+        with httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client:
+            assert Api(client).archive_all([1]).json()["delete_count"] == 1
+        assert service.stop() == 0
+        assert not service.anything_left()
+    assert tables.ids() == ([], [1])
+
+
+STOPPED_WHILE_IT_STARTS = """
+import os, signal
+from service import server
+from service.__main__ import main
+
+class Folder(server.MetricsFolder):
+    def __init__(self):
+        super().__init__()
+        os.kill(os.getpid(), signal.NUMBER)
+
+server.MetricsFolder = Folder
+main([])
+"""
+
+
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
+def test_a_stop_while_it_starts_leaves_nothing(environment: dict[str, str], folder: Path, number: str) -> None:
+    settings = {**environment, "WORKERS": "2", "TMPDIR": str(folder), "PORT": str(free_port())}
+    ended = subprocess.run(
+        [sys.executable, "-c", STOPPED_WHILE_IT_STARTS.replace("NUMBER", number)],
+        cwd=ROOT,
+        env=clean(settings),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+    assert (ended.returncode, list(folder.iterdir())) == (0, []), ended.stderr
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
