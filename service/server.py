@@ -135,7 +135,12 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
 
     def work(parent: int | None = None, signs: SignsOfLife | None = None) -> None:
         crowd = Connections(most_connections(others), frozenset({b"/livez"}))
-        tick = signs.give if signs else lambda: None
+
+        def tick() -> None:
+            if signs:
+                signs.give()
+            metrics.log_failure()
+
         servers = [Server(app, listener, crowd, certificate=certificate, stop_timeout=settings.REQUEST_TIMEOUT + 1, tick=tick)]
         if metrics_listener:
             crowd = Connections(MOST_ON_METRICS_PORT, frozenset({metrics_app.PATH.encode()}))
@@ -171,6 +176,7 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
         raise StartError(f"TMPDIR: cannot make a folder for the figures of the workers: {error}") from error
     try:
         metrics.keep_in_files(folder.path)
+        metrics.log_failure()
         return supervisor.run()
     finally:
         folder.leave()

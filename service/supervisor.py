@@ -30,6 +30,9 @@ SHORT_LIFE = 10
 LONGEST_DELAY = 30
 """Seconds until a worker is replaced, at most. The first delay is a second, and each is twice the one before."""
 
+MOST_EARLY_DEATHS = 5
+"""Workers in a row that a signal ends before their first sign of life. A single one may be somebody's doing."""
+
 COULD_NOT_START = 1
 """The status of the service when no worker can start."""
 
@@ -87,6 +90,8 @@ class Supervisor:
         self._workers: dict[int, Worker] = {}
         self._delay = 0.0
         self._next_start = 0.0
+        self._early_deaths = 0
+        """Workers, since the last one that had started, that ended before they had."""
         self._alive_reader, self._alive_writer = os.pipe()
         self._signal_reader, self._signal_writer = os.pipe()
         os.set_blocking(self._signal_writer, False)
@@ -175,6 +180,7 @@ class Supervisor:
     def _note_end(self, worker: Worker, status: int) -> bool:
         """Decide when it is replaced. Return False if it could not start."""
         has_started = worker.signs.last > 0
+        self._early_deaths = 0 if has_started else self._early_deaths + 1
         if has_started and time.monotonic() - worker.started >= SHORT_LIFE:
             self._delay = 0
         elif has_started and not self._delay:
@@ -183,7 +189,7 @@ class Supervisor:
             self._delay = min(LONGEST_DELAY, max(1, 2 * self._delay))
         self._next_start = time.monotonic() + self._delay
         logger.error("worker ended", worker=worker.pid, status=status, has_started=has_started, replaced_in=self._delay)
-        return has_started or status < 0
+        return has_started or (status < 0 and self._early_deaths < MOST_EARLY_DEATHS)
 
     def _kill_hanging(self) -> None:
         now = time.monotonic()

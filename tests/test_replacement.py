@@ -22,6 +22,8 @@ from mariadb import free_port
 from process import PATIENCE, ROOT, ServiceProcess, clean
 from tables import Tables
 
+from service.supervisor import MOST_EARLY_DEATHS
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -84,6 +86,20 @@ def test_a_service_whose_workers_cannot_start_ends_and_says_so(environment: dict
     said = str(error.value)
     assert '"event": "no worker can start"' in said
     assert said.count('"event": "worker ended"') == 3
+
+
+def test_a_service_whose_workers_die_while_they_start_ends_and_says_so(environment: dict[str, str]) -> None:
+    dies = "import signal; os.kill(os.getpid(), signal.SIGBUS)"
+    script = WORKERS_THAT_CANNOT_START.replace('raise RuntimeError("the defect")', dies)
+    assert dies in script
+    service = ServiceProcess({**environment, "WORKERS": "2"}, ("-c", script))
+
+    with pytest.raises(RuntimeError, match="the service did not start") as error, service:
+        pass
+
+    said = str(error.value)
+    assert '"event": "no worker can start"' in said
+    assert said.count('"event": "worker ended"') >= MOST_EARLY_DEATHS
 
 
 NO_PROCESS_AT_FIRST = """
