@@ -23,6 +23,7 @@ from service.connections import BACKLOG, Connections, Door, most_connections
 from service.keys import KeysFile
 from service.metrics_folder import MetricsFolder
 from service.protocol import Protocol
+from service.reloads import Reloads
 from service.settings import Settings
 from service.supervisor import SIGNALS, SignsOfLife, Supervisor
 
@@ -122,7 +123,7 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
     if settings.TLS_CERT_FILE and settings.TLS_KEY_FILE:
         try:
             certificate = Certificate(settings.TLS_CERT_FILE, settings.TLS_KEY_FILE)
-        except OSError as error:  # it was good when the settings were read
+        except (OSError, ValueError) as error:  # it was good when the settings were read
             raise StartError(f"TLS_CERT_FILE: cannot be used any more: {error}") from error
     listener = listen(settings.HOST, settings.PORT)
     metrics_listener = listen(settings.HOST, settings.METRICS_PORT) if settings.METRICS_PORT else None
@@ -198,8 +199,7 @@ async def _run(servers: list[Server], reload: Callable[[], None], parent: int | 
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    # In a thread: thousands of keys take tenths of a second.
-    loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(None, reload))
+    loop.add_signal_handler(signal.SIGHUP, Reloads(reload).ask)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     if parent is not None:
         loop.add_reader(parent, stop)

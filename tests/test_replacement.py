@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
 import signal
@@ -9,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -22,6 +24,7 @@ from mariadb import free_port
 from process import PATIENCE, ROOT, ServiceProcess, clean
 from tables import Tables
 
+from service.reloads import Reloads
 from service.supervisor import MOST_EARLY_DEATHS
 
 
@@ -237,6 +240,51 @@ def test_a_certificate_that_was_replaced_is_used_from_sighup_on(
             os.kill(max(before), signal.SIGKILL)
             wait_for_workers(service, {max(before)})
         assert served(service) == {second}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("name", ["TLS_CERT_FILE", "TLS_KEY_FILE"])
+def test_a_fifo_in_place_of_the_certificate_holds_up_nothing(
+    environment: dict[str, str], tmp_path: Path, workers: str, name: str
+) -> None:
+    files = {"TLS_CERT_FILE": tmp_path / "cert.pem", "TLS_KEY_FILE": tmp_path / "key.pem"}
+    issued = trustme.CA().issue_cert("127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(files["TLS_CERT_FILE"])
+    issued.private_key_pem.write_to_path(files["TLS_KEY_FILE"])
+    with ServiceProcess({**environment, "WORKERS": workers, **{name: str(path) for name, path in files.items()}}) as service:
+        before = served(service)
+        files[name].unlink()
+        os.mkfifo(files[name])
+        service.signal(signal.SIGHUP)
+        lines = service.wait_for_line("certificate not reloaded", 1 if workers == "1" else 3)
+        assert {line["error"] for line in lines} == {f"{files[name]} is not a regular file"}
+        assert served(service) == before
+        assert service.stop() == 0
+        assert not service.anything_left()
+
+
+def test_however_many_reloads_are_asked_for_one_runs_and_one_waits() -> None:
+    begun, may_end = threading.Semaphore(0), threading.Semaphore(0)
+    count = 0
+
+    def reload() -> None:
+        nonlocal count
+        count += 1
+        begun.release()
+        assert may_end.acquire(timeout=PATIENCE)
+
+    async def storm() -> None:
+        reloads = Reloads(reload)
+        for _ in range(2):  # after a storm, it goes on as before
+            for _ in range(50):
+                reloads.ask()
+            for _ in range(2):
+                assert await asyncio.to_thread(begun.acquire, timeout=PATIENCE)
+                may_end.release()
+                await asyncio.sleep(0.2)
+
+    asyncio.run(storm())
+    assert count == 4
 
 
 def served(service: ServiceProcess) -> set[str]:
