@@ -19,7 +19,7 @@ from uvicorn.config import STARTUP_FAILURE
 
 from service import metrics, metrics_app
 from service.certificate import Certificate
-from service.connections import BACKLOG, Connections, Door, most_connections
+from service.connections import BACKLOG, EXTRA, Connections, Door, most_connections
 from service.keys import KeysFile
 from service.metrics_folder import MetricsFolder
 from service.protocol import Protocol
@@ -119,15 +119,13 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
     keys: are read anew on SIGHUP, and before a worker starts. forbids: by operation, whether office hours forbid it now, for
     the metrics. Raises StartError.
     """
-    certificate = None
-    if settings.TLS_CERT_FILE and settings.TLS_KEY_FILE:
-        try:
-            certificate = Certificate(settings.TLS_CERT_FILE, settings.TLS_KEY_FILE)
-        except (OSError, ValueError) as error:  # it was good when the settings were read
-            raise StartError(f"TLS_CERT_FILE: cannot be used any more: {error}") from error
+    certificate = _certificate(settings)
+    try:
+        most = most_connections(settings.DATABASE_POOL_SIZE + (MOST_ON_METRICS_PORT + EXTRA if settings.METRICS_PORT else 0))
+    except ValueError as error:
+        raise StartError(str(error)) from error
     listener = listen(settings.HOST, settings.PORT)
     metrics_listener = listen(settings.HOST, settings.METRICS_PORT) if settings.METRICS_PORT else None
-    others = settings.DATABASE_POOL_SIZE + (MOST_ON_METRICS_PORT if metrics_listener else 0)
 
     def reload() -> None:
         keys.reload()
@@ -135,7 +133,7 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
             certificate.reload()
 
     def work(parent: int | None = None, signs: SignsOfLife | None = None) -> None:
-        crowd = Connections(most_connections(others), frozenset({b"/livez"}))
+        crowd = Connections(most, frozenset({b"/livez"}))
 
         def tick() -> None:
             if signs:
@@ -181,6 +179,16 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
         return supervisor.run()
     finally:
         folder.leave()
+
+
+def _certificate(settings: Settings) -> Certificate | None:
+    """Return the certificate to serve with, None without TLS. Raises StartError."""
+    if not settings.TLS_CERT_FILE or not settings.TLS_KEY_FILE:
+        return None
+    try:
+        return Certificate(settings.TLS_CERT_FILE, settings.TLS_KEY_FILE)
+    except (OSError, ValueError) as error:  # it was good when the settings were read
+        raise StartError(f"TLS_CERT_FILE: cannot be used any more: {error}") from error
 
 
 async def _run(servers: list[Server], reload: Callable[[], None], parent: int | None) -> None:
