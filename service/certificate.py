@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import ssl
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
@@ -14,7 +18,7 @@ class Certificate:
     """TLS_CERT_FILE and TLS_KEY_FILE, as they were when they could last be read."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
-        """Raises OSError, of which ssl.SSLError is one."""
+        """Raises OSError, of which ssl.SSLError is one, and ValueError."""
         self._files = certificate, key
         self.context = self._load()
         """For the next connection."""
@@ -30,5 +34,21 @@ class Certificate:
 
     def _load(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*self._files, password=lambda: "")
+        with _regular(self._files[0]) as certificate, _regular(self._files[1]) as key:
+            context.load_cert_chain(certificate, key, password=lambda: "")
         return context
+
+
+@contextlib.contextmanager
+def _regular(path: Path) -> Iterator[str]:
+    """Give a name under which a regular file can be read, whatever is put in its place meanwhile.
+
+    Raises OSError, and ValueError if it is no regular file: a FIFO would wait for somebody who writes to it.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError(f"{path} is not a regular file")
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)

@@ -23,6 +23,9 @@ EXTRA = 32
 MOST = 4096
 """Connections of a process, however many descriptors there are: each takes memory too."""
 
+LEAST = 8
+"""Connections of a process without which it is not worth starting."""
+
 KEPT_BACK = 64
 """File descriptors for all but connections of clients and of the database: the log, the listening sockets, the keys."""
 
@@ -35,9 +38,20 @@ logger = structlog.get_logger()
 
 
 def most_connections(others: int) -> int:
-    """Return how many clients can be connected at a time. others: descriptors that other connections may take."""
+    """Return how many clients can be connected at a time. others: descriptors that other connections may take.
+
+    Raises ValueError if the process may not have descriptors enough.
+    """
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(8, min(MOST, descriptors - KEPT_BACK - EXTRA - others))
+    if descriptors == resource.RLIM_INFINITY:
+        return MOST
+    most = descriptors - KEPT_BACK - EXTRA - others
+    if most < LEAST:
+        needed = descriptors + LEAST - most
+        raise ValueError(
+            f"{descriptors} file descriptors are too few for these settings; set LimitNOFILE or ulimit -n to {needed}"
+        )
+    return min(MOST, most)
 
 
 class Connections:

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import structlog
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, Metric, disable_created_metrics, values
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
+
+from service.metrics_files import Failure, ReservedFile
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -34,6 +37,8 @@ AUDIT_FAILURES = Counter("audit_failures_total", "Lines that could not be writte
 IN_USE = Gauge("database_pool_in_use", "Connections that a request is using.", multiprocess_mode="livesum")
 WAITING = Gauge("database_pool_waiting", "Requests that wait for a connection.", multiprocess_mode="livesum")
 
+logger = structlog.get_logger()
+
 
 def keep_in_files(folder: Path) -> None:
     """Keep all figures in files in a folder, from where they are added up. Call before anything is counted.
@@ -41,10 +46,18 @@ def keep_in_files(folder: Path) -> None:
     prometheus_client decides by an environment variable, when it is imported: too early, since the settings are read later.
     """
     os.environ[DIRECTORY] = str(folder)
+    values.MmapedDict = ReservedFile  # type: ignore[attr-defined]
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
     # Those that have labels ask for their ValueClass when they are first used.
     for figure in (IN_USE, WAITING, LOG_LINES_LOST, AUDIT_FAILURES):
         figure._metric_init()
+
+
+def log_failure() -> None:
+    """Log, once, that there was no room for a figure."""
+    if Failure.reason and not Failure.is_logged:
+        Failure.is_logged = True
+        logger.error("figures not kept", folder=os.environ.get(DIRECTORY), error=Failure.reason)
 
 
 def count_moved(operation: str, result: Mapping[str, Any]) -> None:

@@ -79,7 +79,7 @@ class Protocol(HttpToolsProtocol):
         """The request that is being answered."""
         self._parsed: RequestResponseCycle | None = None
         """The request whose body is arriving. It may still wait for its turn."""
-        self._is_deaf = False
+        self.is_deaf = False
         """Whether whatever arrives from here on is discarded."""
         self._is_finished = False
         """Whether the last answer was written."""
@@ -111,7 +111,7 @@ class Protocol(HttpToolsProtocol):
         elif self._running:
             self._running.keep_alive = False
             if self.pipeline or self._parsed is not self._running:
-                self._is_deaf = True
+                self.is_deaf = True
                 self.pipeline.clear()
         elif self._begun:
             self._refuse(503, STOPPING)
@@ -125,7 +125,7 @@ class Protocol(HttpToolsProtocol):
     # What arrives
 
     def data_received(self, data: bytes) -> None:
-        if self._is_deaf:
+        if self.is_deaf:
             self._size += len(data)
             if self._size > LARGEST_REST:
                 if self._is_finished:
@@ -135,13 +135,13 @@ class Protocol(HttpToolsProtocol):
             return
         steps = self._steps
         super().data_received(data)
-        if steps == self._steps and (self._begun or self._parsed) and not self._is_deaf:
+        if steps == self._steps and (self._begun or self._parsed) and not self.is_deaf:
             self._size += len(data)
             if self._size > LARGEST_HEAD:
                 self._refuse(400, f"request line and headers cannot exceed {LARGEST_HEAD} bytes")
 
     def on_message_begin(self) -> None:
-        if self._is_deaf:
+        if self.is_deaf:
             return
         super().on_message_begin()
         self._begun = True
@@ -150,13 +150,25 @@ class Protocol(HttpToolsProtocol):
             self._crowd.is_busy(self)
             self._expect_head()
 
+    def on_url(self, url: bytes) -> None:
+        if not self.is_deaf:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # What comes once the head is complete is a trailer, which is not to be merged into the headers (RFC 9110, 6.5.1).
+        if self._begun and not self.is_deaf:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        if self._is_deaf:
+        if self.is_deaf:
             return
         if len(self.pipeline) >= MOST_PIPELINED:
             # Answer those that wait, and close: the client sees that the others were not looked at.
-            self._is_deaf = True
+            self.is_deaf = True
             self._close_after_those_that_wait()
+            return
+        if any(name == b"transfer-encoding" for name, _ in self.headers) and self._codings() != b"chunked":
+            self._refuse(400, "Transfer-Encoding must be chunked, and nothing else")
             return
         if self._is_extra and self.url.partition(b"?")[0] not in self._crowd.always:
             self._refuse(503, FULL)
@@ -170,13 +182,17 @@ class Protocol(HttpToolsProtocol):
         cycle.keep_alive = cycle.keep_alive and not self._is_extra
         self.scope["extensions"] = {IS_LOST: {"ask": lambda: cycle.disconnected, "status": 0}}
 
+    def _codings(self) -> bytes:
+        """Return the transfer codings of the body. chunked is the only one that is decoded."""
+        return b",".join(value for name, value in self.headers if name == b"transfer-encoding").strip().lower()
+
     def on_body(self, body: bytes) -> None:
-        if not self._is_deaf:
+        if not self.is_deaf:
             super().on_body(body)
             self._step()
 
     def on_message_complete(self) -> None:
-        if not self._is_deaf:
+        if not self.is_deaf:
             super().on_message_complete()
             self._parsed = None
 
@@ -215,9 +231,9 @@ class Protocol(HttpToolsProtocol):
         If requests before it are not answered yet, they are all that is answered: a client takes whatever it reads next for
         the answer to what it sent first, or will send next.
         """
-        if self._is_deaf or self.transport.is_closing():
+        if self.is_deaf or self.transport.is_closing():
             return
-        self._is_deaf = True
+        self.is_deaf = True
         self._size = 0
         self._stop_timer()
         cycle = self._parsed
@@ -249,10 +265,10 @@ class Protocol(HttpToolsProtocol):
         self._is_finished = True
         self._stop_timer()
         self._unset_keepalive_if_required()
-        if not self._is_deaf and not self._parsed and not self._begun:  # there is nothing under way that could cause a reset
+        if not self.is_deaf and not self._parsed and not self._begun:  # there is nothing under way that could cause a reset
             self.transport.close()
             return
-        self._is_deaf = True
+        self.is_deaf = True
         self._size = 0
         self.pipeline.clear()
         self.flow.resume_reading()

@@ -15,7 +15,9 @@ class RequestParser(httptools.HttpRequestParser):
     """
 
     def __init__(self, protocol: Any) -> None:
-        """protocol: whose callbacks are called, and which keeps the head in url and headers as uvicorn's do."""
+        """protocol: whose callbacks are called, which keeps the head of the request that it was last told of in url and
+        headers, and whose is_deaf says that it takes no more.
+        """
         self._protocol = protocol
         self.on_message_begin = protocol.on_message_begin
         self.on_url = protocol.on_url
@@ -30,7 +32,7 @@ class RequestParser(httptools.HttpRequestParser):
 
     def feed_data(self, data: Any) -> None:
         rest = memoryview(data)
-        while True:
+        while not self._protocol.is_deaf:
             try:
                 super().feed_data(rest)
             except httptools.HttpParserUpgrade as upgrade:
@@ -39,6 +41,8 @@ class RequestParser(httptools.HttpRequestParser):
                 rest = rest[upgrade.args[0] :]
             else:
                 return
+            if self._protocol.is_deaf:
+                return  # the protocol holds no head: it ignored this one, or refused it
             head = self._head_without_offer()
             self._begin()
             super().feed_data(head)

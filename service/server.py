@@ -19,10 +19,11 @@ from uvicorn.config import STARTUP_FAILURE
 
 from service import metrics, metrics_app
 from service.certificate import Certificate
-from service.connections import BACKLOG, Connections, Door, most_connections
+from service.connections import BACKLOG, EXTRA, Connections, Door, most_connections
 from service.keys import KeysFile
 from service.metrics_folder import MetricsFolder
 from service.protocol import Protocol
+from service.reloads import Reloads
 from service.settings import Settings
 from service.supervisor import SIGNALS, SignsOfLife, Supervisor
 
@@ -118,19 +119,13 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
     keys: are read anew on SIGHUP, and before a worker starts. forbids: by operation, whether office hours forbid it now, for
     the metrics. Raises StartError.
     """
-    certificate = None
-    if settings.TLS_CERT_FILE and settings.TLS_KEY_FILE:
-        try:
-            certificate = Certificate(settings.TLS_CERT_FILE, settings.TLS_KEY_FILE)
-        except OSError as error:  # it was good when the settings were read
-            raise StartError(f"TLS_CERT_FILE: cannot be used any more: {error}") from error
+    certificate = _certificate(settings)
+    try:
+        most = most_connections(settings.DATABASE_POOL_SIZE + (MOST_ON_METRICS_PORT + EXTRA if settings.METRICS_PORT else 0))
+    except ValueError as error:
+        raise StartError(str(error)) from error
     listener = listen(settings.HOST, settings.PORT)
     metrics_listener = listen(settings.HOST, settings.METRICS_PORT) if settings.METRICS_PORT else None
-    others = settings.DATABASE_POOL_SIZE + (MOST_ON_METRICS_PORT if metrics_listener else 0)
-    try:
-        folder = MetricsFolder() if settings.WORKERS > 1 else None
-    except OSError as error:
-        raise StartError(f"TMPDIR: cannot make a folder for the figures of the workers: {error}") from error
 
     def reload() -> None:
         keys.reload()
@@ -138,36 +133,62 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
             certificate.reload()
 
     def work(parent: int | None = None, signs: SignsOfLife | None = None) -> None:
-        crowd = Connections(most_connections(others), frozenset({b"/livez"}))
-        tick = signs.give if signs else lambda: None
+        crowd = Connections(most, frozenset({b"/livez"}))
+
+        def tick() -> None:
+            if signs:
+                signs.give()
+            metrics.log_failure()
+
         servers = [Server(app, listener, crowd, certificate=certificate, stop_timeout=settings.REQUEST_TIMEOUT + 1, tick=tick)]
         if metrics_listener:
             crowd = Connections(MOST_ON_METRICS_PORT, frozenset({metrics_app.PATH.encode()}))
             servers.append(Server(metrics_app.create_metrics_app(forbids), metrics_listener, crowd, lifespan="off"))
-        try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(_run(servers, reload, parent))
-        finally:
-            if folder:
-                folder.leave()
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(servers, reload, parent))
 
-    if not folder:
+    if settings.WORKERS == 1:
         work()
         return 0
-    metrics.keep_in_files(folder.path)
+    folder: MetricsFolder | None = None
+
+    def work_and_leave(parent: int, signs: SignsOfLife) -> None:
+        try:
+            work(parent, signs)
+        finally:
+            assert folder
+            folder.leave()
+
     listeners = [listener, *([metrics_listener] if metrics_listener else [])]
     supervisor = Supervisor(
         settings.WORKERS,
-        work,
+        work_and_leave,
         reload=reload,
         refresh=keys.refresh,
         listeners=listeners,
         stop_timeout=settings.REQUEST_TIMEOUT + 1 + STOP_MARGIN,
     )
+    supervisor.catch_signals()  # before there is a folder to be deleted
     try:
+        folder = MetricsFolder()
+    except OSError as error:
+        raise StartError(f"TMPDIR: cannot make a folder for the figures of the workers: {error}") from error
+    try:
+        metrics.keep_in_files(folder.path)
+        metrics.log_failure()
         return supervisor.run()
     finally:
         folder.leave()
+
+
+def _certificate(settings: Settings) -> Certificate | None:
+    """Return the certificate to serve with, None without TLS. Raises StartError."""
+    if not settings.TLS_CERT_FILE or not settings.TLS_KEY_FILE:
+        return None
+    try:
+        return Certificate(settings.TLS_CERT_FILE, settings.TLS_KEY_FILE)
+    except (OSError, ValueError) as error:  # it was good when the settings were read
+        raise StartError(f"TLS_CERT_FILE: cannot be used any more: {error}") from error
 
 
 async def _run(servers: list[Server], reload: Callable[[], None], parent: int | None) -> None:
@@ -186,8 +207,7 @@ async def _run(servers: list[Server], reload: Callable[[], None], parent: int | 
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    # In a thread: thousands of keys take tenths of a second.
-    loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(None, reload))
+    loop.add_signal_handler(signal.SIGHUP, Reloads(reload).ask)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     if parent is not None:
         loop.add_reader(parent, stop)

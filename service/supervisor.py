@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import select
@@ -28,6 +29,9 @@ SHORT_LIFE = 10
 
 LONGEST_DELAY = 30
 """Seconds until a worker is replaced, at most. The first delay is a second, and each is twice the one before."""
+
+MOST_EARLY_DEATHS = 5
+"""Workers in a row that a signal ends before their first sign of life. A single one may be somebody's doing."""
 
 COULD_NOT_START = 1
 """The status of the service when no worker can start."""
@@ -86,19 +90,24 @@ class Supervisor:
         self._workers: dict[int, Worker] = {}
         self._delay = 0.0
         self._next_start = 0.0
+        self._early_deaths = 0
+        """Workers, since the last one that had started, that ended before they had."""
         self._alive_reader, self._alive_writer = os.pipe()
         self._signal_reader, self._signal_writer = os.pipe()
         os.set_blocking(self._signal_writer, False)
 
-    def run(self) -> int:
-        """Supervise until SIGTERM or SIGINT. Return the status to end with."""
+    def catch_signals(self) -> None:
+        """Have signals wait for run() from now on, so that none ends this process before it has cleaned up."""
         # A file descriptor gets the signals, whichever thread they interrupt.
         signal.set_wakeup_fd(self._signal_writer, warn_on_full_buffer=False)
         for number in SIGNALS:
             signal.signal(number, lambda *_: None)
+
+    def run(self) -> int:
+        """Supervise until SIGTERM or SIGINT. Return the status to end with. Call catch_signals() before."""
         while True:
             while len(self._workers) < self._count and time.monotonic() >= self._next_start:
-                self._start()
+                self._try_to_start()
             caught = self._wait_for_signals(1 if len(self._workers) == self._count else 0.1)
             if caught & {signal.SIGTERM, signal.SIGINT}:
                 self._stop()
@@ -118,16 +127,28 @@ class Supervisor:
         readable, _, _ = select.select([self._signal_reader], [], [], timeout)
         return set(os.read(self._signal_reader, 4096)) if readable else set()
 
+    def _try_to_start(self) -> None:
+        """Start a worker, or decide when to try again: too many processes, or too little memory, may pass."""
+        try:
+            self._start()
+        except OSError as error:
+            self._delay = min(LONGEST_DELAY, max(1, 2 * self._delay))
+            self._next_start = time.monotonic() + self._delay
+            logger.error("worker not started", error=error.strerror or str(error), tried_again_in=self._delay)
+
     def _start(self) -> None:
+        """Raises OSError if there is no process or memory left for it."""
         self._refresh()
         signs = SignsOfLife()
-        sys.stderr.flush()
+        _flush()
         # A worker handles signals in its own way, once it can. Until then they wait.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        pid = os.fork()
-        if pid == 0:
-            self._be_worker(signs)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._be_worker(signs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         self._workers[pid] = Worker(pid, signs)
         logger.info("worker started", worker=pid)
 
@@ -143,7 +164,7 @@ class Supervisor:
             logger.exception("worker failed")
         finally:
             logs.WRITER.drain()
-            sys.stderr.flush()
+            _flush()
             os._exit(status)  # what is left to do at the end is the other process's to do
 
     def _ended(self) -> list[tuple[Worker, int]]:
@@ -159,6 +180,7 @@ class Supervisor:
     def _note_end(self, worker: Worker, status: int) -> bool:
         """Decide when it is replaced. Return False if it could not start."""
         has_started = worker.signs.last > 0
+        self._early_deaths = 0 if has_started else self._early_deaths + 1
         if has_started and time.monotonic() - worker.started >= SHORT_LIFE:
             self._delay = 0
         elif has_started and not self._delay:
@@ -167,7 +189,7 @@ class Supervisor:
             self._delay = min(LONGEST_DELAY, max(1, 2 * self._delay))
         self._next_start = time.monotonic() + self._delay
         logger.error("worker ended", worker=worker.pid, status=status, has_started=has_started, replaced_in=self._delay)
-        return has_started or status < 0
+        return has_started or (status < 0 and self._early_deaths < MOST_EARLY_DEATHS)
 
     def _kill_hanging(self) -> None:
         now = time.monotonic()
@@ -194,3 +216,10 @@ class Supervisor:
     def _send(self, number: signal.Signals, *pids: int) -> None:
         for pid in pids:
             os.kill(pid, number)  # it is not reaped yet, so that the number is still its own
+
+
+def _flush() -> None:
+    """Write what Python has buffered for standard error, if there is one: it may have been closed before the start."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()

@@ -6,6 +6,8 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,12 +18,13 @@ import pytest
 import trustme
 from api import KEY, Api
 from mariadb import free_port
-from process import PATIENCE, SLACK, ServiceProcess, with_descriptors
+from process import PATIENCE, ROOT, SLACK, ServiceProcess, clean, with_descriptors
 from tables import Tables
 
-from service.connections import HANDSHAKE_TIMEOUT
+from service.connections import EXTRA, HANDSHAKE_TIMEOUT, KEPT_BACK, LEAST
 from service.patience import STALL_TIMEOUT
 from service.protocol import HEAD_TIMEOUT
+from service.server import MOST_ON_METRICS_PORT
 
 DESCRIPTORS = 256
 MANY = 300
@@ -70,6 +73,36 @@ def test_idle_connections_make_room_for_those_that_ask(tables: Tables, settings:
         assert archives(service, 1)
         assert service.get("/readyz")[0] == 200
         assert time.monotonic() - started < min(HEAD_TIMEOUT, HANDSHAKE_TIMEOUT) + SLACK
+    assert tables.ids() == ([], [1])
+
+
+NEEDED = LEAST + 8 + KEPT_BACK + EXTRA
+"""Descriptors for the default settings: connections to the database, and those that a process keeps back."""
+
+
+@pytest.mark.parametrize(("port", "needed"), [(None, NEEDED), (free_port(), NEEDED + MOST_ON_METRICS_PORT + EXTRA)])
+def test_too_few_descriptors_are_refused_and_just_enough_are_enough(
+    tables: Tables, environment: dict[str, str], port: int | None, needed: int
+) -> None:
+    tables.live(1)
+    settings = {**environment, "METRICS_PORT": str(port)} if port else environment
+    for few in (64, needed - 1):
+        result = subprocess.run(
+            [sys.executable, *with_descriptors(few)],
+            cwd=ROOT,
+            env=clean({**settings, "PORT": str(free_port())}),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert (result.returncode, result.stderr) == (
+            2,
+            f"error: {few} file descriptors are too few for these settings; set LimitNOFILE or ulimit -n to {needed}\n",
+        )
+    with ServiceProcess(settings, with_descriptors(needed)) as service, connected(service.port, MANY):
+        assert archives(service, 1)
+        assert service.get("/readyz")[0] == 200
     assert tables.ids() == ([], [1])
 
 

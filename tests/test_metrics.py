@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -21,6 +24,8 @@ from mariadb import PrivateMariaDB, free_port
 from process import PATIENCE, ServiceProcess, run_service
 from prometheus_client.parser import text_string_to_metric_families as parse
 from tables import Tables
+
+from service.metrics_files import SIZE, ReservedFile
 
 DOCUMENT = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
 NO_REUSE = httpx2.Limits(max_keepalive_connections=0)
@@ -141,6 +146,55 @@ def test_connections_in_use_and_the_figures_of_all_workers(tables: Tables, envir
                 with pytest.raises(httpx2.TransportError):
                     request.result()
         assert seen.more("leads_deleted_total", operation="archive") == 40 if workers == "2" else request.result()
+
+
+@pytest.mark.parametrize("size", ["8k", "150k"])
+def test_a_full_disk_costs_figures_and_no_worker(
+    tables: Tables, environment: dict[str, str], tmp_path: Path, size: str
+) -> None:
+    """TMPDIR has room for nothing, or for some of the files only."""
+    tables.live(*range(1, 9))
+    folder = tmp_path / "full"
+    folder.mkdir()
+    mount = f'mount -t tmpfs -o size={size} tmpfs "$0" && exec "$@"'
+    command = ("--map-root-user", "--mount", "sh", "-c", mount, str(folder), sys.executable, "-m", "service")
+    settings = {**environment, "WORKERS": "2", "TMPDIR": str(folder)}
+    with ServiceProcess(settings, command, python="unshare") as service:
+        before = service.workers
+        with httpx2.Client(base_url=service.base_url, timeout=PATIENCE, limits=NO_REUSE) as client:
+            api = Api(client)
+            for lead_id in range(1, 9):
+                assert api.archive_all([lead_id]).json()["delete_count"] == 1
+            answer = api.get("/metrics")
+            assert answer.status_code == 200
+            assert "office_hours_forbid" in answer.text
+        assert service.workers == before
+        assert service.wait_for_line("figures not kept")[0]["error"] == "No space left on device"
+        assert service.stop() == 0
+        assert "worker ended" not in service.log
+        assert "Traceback" not in service.log
+    assert tables.ids() == ([], list(range(1, 9)))
+
+
+def test_figures_for_which_a_file_cannot_grow_are_counted_all_the_same(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    path = str(tmp_path / "counter_1.db")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    file = ReservedFile(path)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (SIZE, limits[1]))  # Python ignores SIGXFSZ
+    try:
+        for number in range(3_000):
+            assert file.read_value(f"key {number}") == (0, 0)
+            file.write_value(f"key {number}", number, 0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        request.addfinalizer(file.close)
+
+    assert [file.read_value(f"key {number}")[0] for number in range(3_000)] == list(range(3_000))
+    kept = {key: value for key, value, _, _ in ReservedFile.read_all_values_from_file(path)}
+    assert 500 < len(kept) < 3_000
+    assert kept == {f"key {number}": number for number in range(len(kept))}
+    file.write_value("x" * 3 * SIZE, 7, 0)  # there is room again
+    assert {key: value for key, value, _, _ in ReservedFile.read_all_values_from_file(path)}["x" * 3 * SIZE] == 7
 
 
 def test_a_port_that_is_taken(environment: dict[str, str], mariadb: PrivateMariaDB) -> None:

@@ -207,6 +207,53 @@ def test_trailers_without_end_are_not_kept(service: ServiceProcess, tables: Tabl
     assert f"request line and headers cannot exceed {LARGEST_HEAD} bytes" in service.log
 
 
+def with_trailer(head: bytes, *trailers: bytes) -> bytes:
+    body = json.dumps({**Api.ALL, "lead_ids": [1]}).encode()
+    return head + b"%x\r\n%s\r\n0\r\n%s\r\n" % (len(body), body, b"".join(line + b"\r\n" for line in trailers))
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_a_trailer_is_no_header(service: ServiceProcess, tables: Tables, is_cut: bool) -> None:
+    """Whether it arrives with the head or later."""
+    tables.live(1)
+    without_key = CHUNKED.replace(f"Authorization: Key={KEY}\r\n".encode(), b"")
+    assert without_key != CHUNKED
+    for head, trailer, answer in (
+        (without_key, f"Authorization: Key={KEY}".encode(), (401, "unable to validate api user")),
+        (CHUNKED, b"Authorization: Key=wrong", DONE),
+    ):
+        with closing(Connection(service)) as connection:
+            whole = with_trailer(head, trailer, b"Content-Type: text/plain", b"X-Request-ID: trailer")
+            connection.socket.sendall(whole[:-20] if is_cut else whole)
+            if is_cut:
+                time.sleep(0.1)
+                connection.socket.sendall(whole[-20:])
+            assert connection.answer() == answer
+        assert tables.ids() == (([1], []) if answer[0] == 401 else ([], [1]))
+
+
+@pytest.mark.parametrize(
+    "codings",
+    [
+        b"Transfer-Encoding: gzip, chunked",
+        b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
+        b"Transfer-Encoding: identity, chunked",
+    ],
+)
+def test_a_transfer_coding_that_is_not_decoded_is_refused(service: ServiceProcess, tables: Tables, codings: bytes) -> None:
+    tables.live(1)
+    with closing(Connection(service)) as connection:
+        connection.socket.sendall(with_trailer(CHUNKED.replace(b"Transfer-Encoding: chunked", codings)))
+        assert connection.answer() == (400, "Transfer-Encoding must be chunked, and nothing else")
+        assert connection.is_closed()
+        assert tables.ids() == ([1], [])
+    with closing(Connection(service)) as connection:
+        connection.socket.sendall(
+            with_trailer(CHUNKED.replace(b"Transfer-Encoding: chunked", b"transfer-encoding:  Chunked "))
+        )
+        assert connection.answer() == DONE
+
+
 @pytest.mark.parametrize("size", [1000, 100_000, 1_000_000])
 def test_the_answer_before_the_body_arrives_although_the_body_is_still_sent(service: ServiceProcess, size: int) -> None:
     """To close at once would reset the connection, and the reset would destroy the answer."""

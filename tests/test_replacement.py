@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shlex
 import signal
 import socket
 import ssl
+import subprocess
+import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -15,8 +20,12 @@ import httpx2
 import pytest
 import trustme
 from api import Api
-from process import PATIENCE, ServiceProcess
+from mariadb import free_port
+from process import PATIENCE, ROOT, ServiceProcess, clean
 from tables import Tables
+
+from service.reloads import Reloads
+from service.supervisor import MOST_EARLY_DEATHS
 
 
 @pytest.fixture
@@ -82,6 +91,96 @@ def test_a_service_whose_workers_cannot_start_ends_and_says_so(environment: dict
     assert said.count('"event": "worker ended"') == 3
 
 
+def test_a_service_whose_workers_die_while_they_start_ends_and_says_so(environment: dict[str, str]) -> None:
+    dies = "import signal; os.kill(os.getpid(), signal.SIGBUS)"
+    script = WORKERS_THAT_CANNOT_START.replace('raise RuntimeError("the defect")', dies)
+    assert dies in script
+    service = ServiceProcess({**environment, "WORKERS": "2"}, ("-c", script))
+
+    with pytest.raises(RuntimeError, match="the service did not start") as error, service:
+        pass
+
+    said = str(error.value)
+    assert '"event": "no worker can start"' in said
+    assert said.count('"event": "worker ended"') >= MOST_EARLY_DEATHS
+
+
+NO_PROCESS_AT_FIRST = """
+import errno, os
+from service import supervisor
+from service.__main__ import main
+
+fails = [False, True, True, False]  # one worker, and then none for a while
+
+def some_fail(made):
+    def make(*arguments):
+        if fails and fails.pop(0):
+            raise OSError(errno.EAGAIN, "the system has none left")
+        return made(*arguments)
+    return make
+
+WHAT = some_fail(WHAT)
+main([])
+"""
+
+
+@pytest.mark.parametrize("what", ["os.fork", "supervisor.SignsOfLife"])
+def test_a_worker_that_cannot_be_made_is_made_later(tables: Tables, environment: dict[str, str], what: str) -> None:
+    tables.live(1)
+    with ServiceProcess({**environment, "WORKERS": "2"}, ("-c", NO_PROCESS_AT_FIRST.replace("WHAT", what))) as service:
+        lines = service.wait_for_line("worker not started", 2)
+        assert [(line["error"], line["tried_again_in"]) for line in lines] == [("the system has none left", n) for n in (1, 2)]
+        wait_for_workers(service, set())
+        with httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client:
+            assert Api(client).archive_all([1]).json()["delete_count"] == 1
+        assert service.stop() == 0
+        assert not service.anything_left()
+    assert tables.ids() == ([], [1])
+
+
+def test_workers_start_without_a_standard_error(tables: Tables, environment: dict[str, str]) -> None:
+    tables.live(1)
+    closed = ("-c", f"exec {shlex.quote(sys.executable)} -m service 2>&-")
+    with ServiceProcess({**environment, "WORKERS": "2"}, closed, python="sh") as service:
+        wait_for_workers(service, set())
+        with httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client:
+            assert Api(client).archive_all([1]).json()["delete_count"] == 1
+        assert service.stop() == 0
+        assert not service.anything_left()
+    assert tables.ids() == ([], [1])
+
+
+STOPPED_WHILE_IT_STARTS = """
+import os, signal
+from service import server
+from service.__main__ import main
+
+class Folder(server.MetricsFolder):
+    def __init__(self):
+        super().__init__()
+        os.kill(os.getpid(), signal.NUMBER)
+
+server.MetricsFolder = Folder
+main([])
+"""
+
+
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
+def test_a_stop_while_it_starts_leaves_nothing(environment: dict[str, str], folder: Path, number: str) -> None:
+    settings = {**environment, "WORKERS": "2", "TMPDIR": str(folder), "PORT": str(free_port())}
+    ended = subprocess.run(
+        [sys.executable, "-c", STOPPED_WHILE_IT_STARTS.replace("NUMBER", number)],
+        cwd=ROOT,
+        env=clean(settings),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+    assert (ended.returncode, list(folder.iterdir())) == (0, []), ended.stderr
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_sighup_interrupts_nothing(tables: Tables, environment: dict[str, str], workers: str) -> None:
     tables.live(1)
@@ -141,6 +240,51 @@ def test_a_certificate_that_was_replaced_is_used_from_sighup_on(
             os.kill(max(before), signal.SIGKILL)
             wait_for_workers(service, {max(before)})
         assert served(service) == {second}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("name", ["TLS_CERT_FILE", "TLS_KEY_FILE"])
+def test_a_fifo_in_place_of_the_certificate_holds_up_nothing(
+    environment: dict[str, str], tmp_path: Path, workers: str, name: str
+) -> None:
+    files = {"TLS_CERT_FILE": tmp_path / "cert.pem", "TLS_KEY_FILE": tmp_path / "key.pem"}
+    issued = trustme.CA().issue_cert("127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(files["TLS_CERT_FILE"])
+    issued.private_key_pem.write_to_path(files["TLS_KEY_FILE"])
+    with ServiceProcess({**environment, "WORKERS": workers, **{name: str(path) for name, path in files.items()}}) as service:
+        before = served(service)
+        files[name].unlink()
+        os.mkfifo(files[name])
+        service.signal(signal.SIGHUP)
+        lines = service.wait_for_line("certificate not reloaded", 1 if workers == "1" else 3)
+        assert {line["error"] for line in lines} == {f"{files[name]} is not a regular file"}
+        assert served(service) == before
+        assert service.stop() == 0
+        assert not service.anything_left()
+
+
+def test_however_many_reloads_are_asked_for_one_runs_and_one_waits() -> None:
+    begun, may_end = threading.Semaphore(0), threading.Semaphore(0)
+    count = 0
+
+    def reload() -> None:
+        nonlocal count
+        count += 1
+        begun.release()
+        assert may_end.acquire(timeout=PATIENCE)
+
+    async def storm() -> None:
+        reloads = Reloads(reload)
+        for _ in range(2):  # after a storm, it goes on as before
+            for _ in range(50):
+                reloads.ask()
+            for _ in range(2):
+                assert await asyncio.to_thread(begun.acquire, timeout=PATIENCE)
+                may_end.release()
+                await asyncio.sleep(0.2)
+
+    asyncio.run(storm())
+    assert count == 4
 
 
 def served(service: ServiceProcess) -> set[str]:

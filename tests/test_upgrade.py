@@ -10,6 +10,7 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from mariadb import PrivateMariaDB
 from process import PATIENCE, ServiceProcess
 from tables import Tables
 from wire import Connection
+
+from service.protocol import MOST_PIPELINED
 
 ARCHIVE = "/vicidial/leads/archive"
 PROCESSED = (200, "lead_ids batch was successfully processed")
@@ -118,6 +121,29 @@ def test_requests_with_and_without_an_offer_in_one_segment_are_answered_in_order
     messages = re.findall('"message": ?"([^"]+)"', answers)
     assert messages == ["alive", PROCESSED[1], PROCESSED[1], "alive", "alive", PROCESSED[1], "alive"]
     assert answers.count("HTTP/1.1 200 OK") == 7
+
+
+def peak_memory(service: ServiceProcess) -> int:
+    """KiB that the process has held at most so far."""
+    found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{service.pid}/status").read_text())
+    assert found
+    return int(found[1])
+
+
+def test_offers_behind_more_requests_than_may_wait_are_not_looked_at(
+    service: tuple[ServiceProcess, Tables], connection: Connection
+) -> None:
+    """To rebuild the head of each from all the heads before it would double the memory with each."""
+    get = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+    offer = get.replace(b"Host: x", b"Host: x\r\nConnection: Upgrade\r\nUpgrade: h2c")
+    before = peak_memory(service[0])
+
+    connection.socket.sendall(get * (MOST_PIPELINED + 1) + offer * 20)
+
+    for _ in range(MOST_PIPELINED + 1):
+        assert connection.answer() == (200, "alive")
+    assert connection.is_closed()
+    assert peak_memory(service[0]) - before < 100 * 1024
 
 
 def test_an_offer_with_a_request_that_closes_the_connection(leads: list[int], connection: Connection) -> None:
