@@ -29,6 +29,10 @@ SHORT_LIFE = 10
 LONGEST_DELAY = 30
 """Seconds until a worker is replaced, at most. The first delay is a second, and each is twice the one before."""
 
+KILL_TIMEOUT = 2
+"""Seconds that the stop waits for a worker that it has killed: one that waits in the kernel for a disk may not end before that
+disk answers."""
+
 COULD_NOT_START = 1
 """The status of the service when no worker can start."""
 
@@ -189,7 +193,12 @@ class Supervisor:
         for pid in list(self._workers):
             logger.error("worker does not stop", worker=pid)
             self._send(signal.SIGKILL, pid)
-            os.waitpid(pid, 0)
+        deadline = time.monotonic() + KILL_TIMEOUT
+        while self._workers and time.monotonic() < deadline:
+            self._ended()
+            time.sleep(0.01)
+        for pid in self._workers:
+            logger.error("worker cannot be killed", worker=pid)
 
     def _send(self, number: signal.Signals, *pids: int) -> None:
         for pid in pids:
