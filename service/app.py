@@ -108,6 +108,7 @@ def create_app(settings: Settings | None = None, now: Callable[[], datetime] | N
         gc.collect()
         gc.freeze()
         yield
+        await service.audit.drain()
         try:
             async with asyncio.timeout(DISCONNECT_TIMEOUT):
                 await service.readiness.database.disconnect()

@@ -14,13 +14,14 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from service import metrics
+from service.daemon_threads import DaemonThreads
 
 TIMEOUT = 2.0
 """Seconds that a line may take. Rows are locked while a batch waits for it, and the dialler may wait for them."""
@@ -31,8 +32,13 @@ LOCK_TIMEOUT = 1.0
 THREADS = 4
 """Lines that this process writes at a time. They wait for the disk together: the kernel makes one flush of several."""
 
+DRAIN_TIMEOUT = 2.0
+"""Seconds that the end of a process waits for its last lines, of those that server.STOP_MARGIN leaves a worker."""
+
 ATTEMPTS = 10
 """How often a line is written when each time the file was renamed, removed or cut off meanwhile."""
+
+ENDED = "the service has ended before its disk took the line, which may be written all the same"
 
 STANDS_STILL = f"its disk has not taken a line for {TIMEOUT:.0f} seconds"
 
@@ -51,7 +57,9 @@ class AuditFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._threads = ThreadPoolExecutor(THREADS, "audit")
+        self._threads = DaemonThreads(THREADS, "audit")
+        self._pending: set[Future[str | None]] = set()
+        self._has_ended = False
         self._begun: dict[int, float] = {}
         """For each line that a thread is writing: since when."""
         self._folder_on_disk: tuple[int, int] | None = None
@@ -61,12 +69,29 @@ class AuditFile:
     def submit(self, record: dict[str, Any]) -> Future[str | None]:
         """Have a line written, whoever is cancelled meanwhile. The result: why it was not, None if it is on disk."""
         line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        if self._has_ended:
+            return self._lost(ENDED)
         try:
-            return self._threads.submit(self._write, line)
-        except RuntimeError as error:  # the system has no thread left, or the process ends
-            failed: Future[str | None] = Future()
-            failed.set_result(self._failed(str(error)))
-            return failed
+            future = self._threads.submit(lambda: self._write(line))
+        except RuntimeError as error:  # the system has no thread left
+            return self._lost(str(error))
+        self._pending.add(future)
+        future.add_done_callback(self._pending.discard)
+        return future
+
+    async def drain(self, is_more_to_come: Callable[[], bool], timeout: float = DRAIN_TIMEOUT) -> None:
+        """Wait until all lines are on disk, for timeout seconds at most. Those that are not by then, and any later, are lost.
+
+        Their futures say so. is_more_to_come: tells whether somebody is about to submit another one.
+        """
+        deadline = time.monotonic() + timeout
+        while (self._pending or is_more_to_come()) and time.monotonic() < deadline:  # noqa: ASYNC110  # threads end it
+            await asyncio.sleep(0.01)
+        self._has_ended = True
+        for future in list(self._pending):
+            with contextlib.suppress(InvalidStateError):  # it is on disk at this moment
+                if not future.cancel():  # a thread is writing it
+                    future.set_result(self._failed(ENDED))
 
     async def append(self, record: dict[str, Any]) -> None:
         """Return when the line is on disk. Raises AuditError, after TIMEOUT seconds at the latest."""
@@ -92,6 +117,11 @@ class AuditFile:
     def _stands_still(self) -> bool:
         begun = list(self._begun.values())
         return len(begun) == THREADS and time.monotonic() - max(begun) > TIMEOUT
+
+    def _lost(self, reason: str) -> Future[str | None]:
+        future: Future[str | None] = Future()
+        future.set_result(self._failed(reason))
+        return future
 
     def _failed(self, reason: str) -> str:
         metrics.AUDIT_FAILURES.inc()

@@ -33,6 +33,10 @@ LONGEST_DELAY = 30
 MOST_EARLY_DEATHS = 5
 """Workers in a row that a signal ends before their first sign of life. A single one may be somebody's doing."""
 
+KILL_TIMEOUT = 2
+"""Seconds that the stop waits for a worker that it has killed: one that waits in the kernel for a disk may not end before that
+disk answers."""
+
 COULD_NOT_START = 1
 """The status of the service when no worker can start."""
 
@@ -211,7 +215,12 @@ class Supervisor:
         for pid in list(self._workers):
             logger.error("worker does not stop", worker=pid)
             self._send(signal.SIGKILL, pid)
-            os.waitpid(pid, 0)
+        deadline = time.monotonic() + KILL_TIMEOUT
+        while self._workers and time.monotonic() < deadline:
+            self._ended()
+            time.sleep(0.01)
+        for pid in self._workers:
+            logger.error("worker cannot be killed", worker=pid)
 
     def _send(self, number: signal.Signals, *pids: int) -> None:
         for pid in pids:

@@ -23,10 +23,12 @@ from api import KEY, Api
 from auditor import Line, answer, ask, read
 from conftest import ReadSettings
 from process import PATIENCE, SLACK, ServiceProcess
+from structlog.testing import capture_logs
 from tables import Tables
 
 from service import audit_file
 from service.app import create_service
+from service.audit import Audit, Outcome
 from service.audit_file import AuditFile
 from service.changes import Changes
 from service.database import Transaction
@@ -35,6 +37,7 @@ from service.keys import Key
 from service.leads import Service, move
 from service.metrics import AUDIT_FAILURES
 from service.moves import Mover
+from service.server import STOP_MARGIN
 
 UNWRITABLE = "the audit log cannot be written: "
 FIELDS: dict[str, Any] = {**Api.ALL, "lead_ids": [1]}
@@ -385,6 +388,87 @@ def test_an_outcome_that_cannot_be_written_is_in_the_log(tables: Tables, environ
     )  # fmt: skip
     assert lost["request_id"] == request.result().headers["X-Request-ID"]
     assert tables.both() == ({}, before)
+
+
+SLOW_DISK = """
+import time
+from service import audit_file
+append = audit_file.append
+def wait(descriptor, line):
+    time.sleep({seconds} * (b'"event":"outcome"' in line))
+    append(descriptor, line)
+audit_file.append = wait
+from service.__main__ import main
+main([])
+"""
+
+
+def on_a_slow_disk(seconds: float) -> tuple[str, ...]:
+    """What Python is to run so that an outcome takes so long."""
+    return "-c", SLOW_DISK.format(seconds=seconds)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_stop_loses_no_outcome_without_a_word(tables: Tables, environment: dict[str, str], path: Path, workers: str) -> None:
+    tables.live(1)
+    before, _ = tables.both()
+    settings = {**environment, "AUDIT_LOG": str(path), "WORKERS": workers, "REQUEST_TIMEOUT": "2"}
+    with ServiceProcess(settings, on_a_slow_disk(2 * PATIENCE)) as service:
+        with httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client:
+            response = Api(client).archive_all([1])
+        assert response.json()["delete_count"] == 1
+        started = time.monotonic()
+        assert service.stop() == 0
+        # REQUEST_TIMEOUT and a second, and STOP_MARGIN.
+        assert time.monotonic() - started < 2 + 1 + STOP_MARGIN + SLACK
+        (lost,) = [line for line in service.log_lines if line["event"] == "audit line lost"]
+        assert not [line for line in service.log_lines if line["event"] == "worker does not stop"]
+        assert not service.anything_left()
+
+    assert (lost["error"], lost["outcome"], lost["deleted_lead_ids"]) == (audit_file.ENDED, "committed", [1])
+    assert lost["request_id"] == response.headers["X-Request-ID"]
+    assert tables.both() == ({}, before)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_stop_waits_for_an_outcome(tables: Tables, environment: dict[str, str], path: Path, workers: str) -> None:
+    tables.live(1)
+    before, _ = tables.both()
+    settings = {**environment, "AUDIT_LOG": str(path), "WORKERS": workers}
+    with ServiceProcess(settings, on_a_slow_disk(1)) as service:
+        with httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client:
+            assert Api(client).archive_all([1]).json()["delete_count"] == 1
+        assert service.stop() == 0
+        assert "audit line lost" not in service.log
+    assert events(path) == BOTH
+    assert tables.both() == ({}, before)
+
+
+def test_lines_after_the_end_are_lost_with_a_word(path: Path) -> None:
+    async def end() -> str | None:
+        file = AuditFile(path)
+        await file.drain(is_more_to_come=lambda: False)
+        return file.submit({}).result()
+
+    assert asyncio.run(end()) == audit_file.ENDED
+
+
+def test_the_end_waits_for_the_outcome_of_a_batch_that_is_cut_off(path: Path) -> None:
+    async def end() -> None:
+        audit = Audit(path)
+        batch = audit.batch("archive", "tests", FIELDS)
+        await batch.intend([1])
+        drained = asyncio.create_task(audit.drain())
+        await asyncio.sleep(0.1)
+        assert not drained.done()
+        await batch.conclude(Outcome.NOT_KNOWN, {})
+        await drained
+
+    with capture_logs() as log:
+        asyncio.run(end())
+
+    assert events(path) == [("intent", None), ("outcome", "not known")]
+    assert log == []
 
 
 # --- the file ------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import time
@@ -14,6 +15,9 @@ from api import Api
 from process import PATIENCE, SLACK, ServiceProcess
 from tables import Tables
 from wire import Connection
+
+from service.server import STOP_MARGIN
+from service.supervisor import KILL_TIMEOUT
 
 REQUEST_TIMEOUT = 5
 
@@ -75,3 +79,28 @@ def test_half_a_request_is_told_of_the_stop(environment: dict[str, str], workers
         assert connection.answer() == (503, "the service is stopping; nothing was changed, repeat the request")
         assert connection.is_closed()
         assert service.stop() == 0
+
+
+WITHOUT_SIGKILL = """
+import os, signal
+kill = os.kill
+os.kill = lambda pid, number: None if number == signal.SIGKILL else kill(pid, number)
+from service.__main__ import main
+main([])
+"""
+"""What Python is to run so that nothing is killed: as if the processes waited in the kernel for a disk that stands still."""
+
+
+def test_it_ends_in_time_even_if_a_worker_cannot_be_killed(environment: dict[str, str]) -> None:
+    settings = {**environment, "WORKERS": "2", "REQUEST_TIMEOUT": "1"}
+    with ServiceProcess(settings, ("-c", WITHOUT_SIGKILL)) as service:
+        hangs = service.workers[0]
+        os.kill(hangs, signal.SIGSTOP)
+        started = time.monotonic()
+
+        assert service.stop(signal.SIGTERM) == 0
+
+        # REQUEST_TIMEOUT and a second for a worker, what it may take beyond, and what the kill may take.
+        assert time.monotonic() - started < 2 + STOP_MARGIN + KILL_TIMEOUT + SLACK
+        assert [line["worker"] for line in service.log_lines if line["event"] == "worker does not stop"] == [hangs]
+        assert [line["worker"] for line in service.log_lines if line["event"] == "worker cannot be killed"] == [hangs]
