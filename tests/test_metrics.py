@@ -190,11 +190,11 @@ def test_figures_for_which_a_file_cannot_grow_are_counted_all_the_same(tmp_path:
         request.addfinalizer(file.close)
 
     assert [file.read_value(f"key {number}")[0] for number in range(3_000)] == list(range(3_000))
-    kept = {key: value for key, value, _, _ in ReservedFile.read_all_values_from_file(path)}
+    kept = {key: value for key, value, _, _ in ReservedFile.read_all_values_from_file(path)}  # type: ignore[no-untyped-call]
     assert 500 < len(kept) < 3_000
     assert kept == {f"key {number}": number for number in range(len(kept))}
     file.write_value("x" * 3 * SIZE, 7, 0)  # there is room again
-    assert {key: value for key, value, _, _ in ReservedFile.read_all_values_from_file(path)}["x" * 3 * SIZE] == 7
+    assert {key: value for key, value, _, _ in ReservedFile.read_all_values_from_file(path)}["x" * 3 * SIZE] == 7  # type: ignore[no-untyped-call]
 
 
 def test_a_port_that_is_taken(environment: dict[str, str], mariadb: PrivateMariaDB) -> None:
