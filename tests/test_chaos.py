@@ -255,7 +255,9 @@ def test_the_audit_tells_where_every_lead_went_whatever_is_killed(
     with ServiceProcess(environment) as service, Dialler(server, "chaos", LEADS, seed=number, deletes=False):
         world = World(server, tables, service)
         world.service_was_killed = True
-        clients = [threading.Thread(target=world.move_at_random, args=(rng.random(), stop)) for _ in range(2 * POOL_SIZE)]
+        clients = [
+            threading.Thread(target=world.move_at_random, args=(rng.random(), stop), daemon=True) for _ in range(2 * POOL_SIZE)
+        ]
         for client in clients:
             client.start()
         for disaster in AUDITED_DISASTERS:
