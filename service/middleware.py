@@ -21,6 +21,9 @@ IS_LOST = "lead_archive.is_lost"
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
+METHODS = frozenset({"GET", "HEAD", "POST"})
+"""Those that some path of the contract has."""
+
 CUT_OFF = "the service was stopped, and may have processed the batch; no lead is lost, repeat the request to learn"
 
 logger = structlog.get_logger()
@@ -98,7 +101,8 @@ class RequestMiddleware:
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         # What callers make up does not become a label.
         route = scope["path"] if scope["path"] in self._routes else "other"
-        count_request(scope["method"], route, status, seconds)
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        count_request(method, route, status, seconds)
         logger.info(
             "request",
             method=scope["method"],

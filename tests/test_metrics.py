@@ -18,7 +18,7 @@ import httpx2
 import pymysql
 import pytest
 import yaml
-from api import Api
+from api import PATHS, Api
 from conftest import ROOT
 from mariadb import PrivateMariaDB, free_port
 from process import PATIENCE, ServiceProcess, run_service
@@ -26,6 +26,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from tables import Tables
 
 from service.metrics_files import SIZE, ReservedFile
+from service.middleware import METHODS
 
 DOCUMENT = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
 NO_REUSE = httpx2.Limits(max_keepalive_connections=0)
@@ -80,6 +81,26 @@ def test_the_figures_move_with_what_happens(tables: Tables, api: Api) -> None:
     assert (seen.now("database_pool_in_use"), seen.now("database_pool_waiting")) == (0, 0)
     assert seen.now("office_hours_forbid", operation="archive") == 0
     assert tables.ids() == ([1, 4], [2, 3])
+
+
+def test_what_callers_make_up_is_no_label(api: Api) -> None:
+    """Each label is a series that is kept for good."""
+    seen = Figures(lambda: api.get("/metrics").text)
+    paths = ("/vicidial/leads/archive", "/livez", "/made-up")
+    methods = ("PUT", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "M-SEARCH", "other")
+    for path in paths:
+        for method in methods:
+            assert api.client.request(method, path).status_code in (404, 405)
+
+    for path in paths:
+        route = "other" if path == "/made-up" else path
+        status = "404" if path == "/made-up" else "405"
+        assert seen.more("http_requests_total", method="other", route=route, status=status) == len(methods)
+        assert seen.more("http_request_duration_seconds_count", method="other", route=route) == len(methods)
+    labels = [dict(labels) for _, labels in figures(api.get("/metrics").text)]
+    assert {label["method"] for label in labels if "method" in label} <= {"GET", "HEAD", "POST", "other"}
+    contract = {method.upper() for path in PATHS.values() for method in path if method != "parameters"}
+    assert contract | {"HEAD"} == METHODS
 
 
 def test_retries_are_counted(tables: Tables, new_api: Callable[..., Api]) -> None:
