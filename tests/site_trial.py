@@ -19,7 +19,7 @@ MOST_REMEDIES = 20
 VALUES_DO_NOT_ALLOW_IT = (1048, 1062, 1138, 1264, 1265, 1292, 1366, 1406, 1416, 1452, 4025, 4078)
 """Errors of an ALTER TABLE that would have damaged values or rows: the administrator has to see to those first."""
 
-WITHOUT_REMEDY = ("is no table that keeps rows, but a view",)
+WITHOUT_REMEDY = ("is no table that keeps rows, but a view", " in vicidial_list and ")
 """What /readyz says where no statement mends it. An account that may not connect to the database is beyond its help, too."""
 
 
@@ -118,7 +118,9 @@ class Trial:
     def is_without_remedy(self, problem: dict[str, Any]) -> bool:
         if problem["remedy"]:
             return self.errors.get(problem["remedy"]) in VALUES_DO_NOT_ALLOW_IT
-        return not self.world.can_connect() or any(words in problem["message"] for words in WITHOUT_REMEDY)
+        return not self.world.can_connect() or (
+            problem["remedy"] is None and any(words in problem["message"] for words in WITHOUT_REMEDY)
+        )
 
     def keeps_all(self, before: Snapshot, after: Snapshot, remedy: str) -> None:
         """A remedy harms no lead."""
@@ -135,9 +137,8 @@ class Trial:
             other = after.columns[LIST if table == ARCHIVE else ARCHIVE]
             added = [name for name in after.columns[table] if name not in before.columns[table]]
             # A column that neither table had is added to one after the other.
-            for name in [
-                name for name in added if self.world.reader.counterpart(name, other)
-            ]:  # Vicidial copies rows by the position of their columns
+            # Vicidial copies rows by the position of their columns.
+            for name in [each for each in added if self.world.reader.counterpart(each, other)]:
                 places = [self.world.reader.place(name, columns) for columns in (after.columns[table], other)]
                 assert places[0] == places[1], (
                     f"{remedy} puts it behind {places[0]}, the other table has it behind {places[1]}"
