@@ -19,6 +19,8 @@ from typing import Any, Self
 
 import structlog
 
+from service.daemon_threads import DaemonThreads
+
 FORM = 'write each key as a [[keys]] table with name = "…" and sha256 = "…", the 64 hex digits of the key\'s SHA-256'
 
 LARGEST_LIST_ID = 2**64 - 1
@@ -114,7 +116,13 @@ class KeysFile:
         """Raises ValueError if the file cannot be understood."""
         self._path = path
         self._lock = threading.RLock()
-        self._reloading: asyncio.Task[None] | None = None
+        self._thread = DaemonThreads(1, "keys")
+        self._looking: asyncio.Task[None] | None = None
+        """The look of the event loop that began last."""
+        self._begun = 0
+        """How many looks have begun."""
+        self._ended = 0
+        """The number of the last look that has ended."""
         self._signature = _signature(path)
         text = _read_existing(path)
         self._keys = Keys.parse(text, path)
@@ -128,16 +136,19 @@ class KeysFile:
     async def current(self, timeout: float) -> Keys:
         """Return the keys as they are now: of a file that changed before the call, those after the change.
 
-        A thread reads the file, while the event loop goes on. timeout: seconds after which the old keys are returned.
+        A thread looks at the file and reads it, while the event loop goes on: a network file system may stand still. timeout:
+        seconds after which the old keys are returned.
         """
         deadline = time.monotonic() + timeout
-        is_fresh = False
-        while not is_fresh and self._is_due() and time.monotonic() < deadline:
-            # A look that another request began may have missed the last change.
-            is_fresh = self._reloading is None or self._reloading.done()
-            if self._reloading is None or is_fresh:
-                self._reloading = asyncio.create_task(self._look_in_thread())
-            await asyncio.wait([self._reloading], timeout=deadline - time.monotonic())
+        # A look that has begun may have missed the last change. Whoever comes while it lasts shares the next one.
+        wanted = self._begun + 1
+        while self._ended < wanted and (seconds := deadline - time.monotonic()) > 0:
+            if self._looking is None or self._looking.done():
+                self._begun += 1
+                self._looking = asyncio.create_task(self._look_in_thread(self._begun))
+            await asyncio.wait([self._looking], timeout=seconds)
+            if self._looking.done():
+                self._looking.result()  # raise what a defect has raised
         return self._keys
 
     def reload(self) -> None:
@@ -154,14 +165,21 @@ class KeysFile:
         self._look()
 
     def _is_due(self) -> bool:
-        # A microsecond: too little to wait any longer for a key to be revoked.
         return _signature(self._path) != self._signature or time.monotonic() >= self._due
 
-    async def _look_in_thread(self) -> None:
+    async def _look_in_thread(self, number: int) -> None:
         try:
-            await asyncio.to_thread(self._look)
+            future = self._thread.submit(self._look_if_due)
         except RuntimeError:  # there is no thread left; a pause is better than a revoked key
-            self._look()
+            self._look_if_due()
+        else:
+            await asyncio.wrap_future(future)
+        self._ended = number
+
+    def _look_if_due(self) -> None:
+        with self._lock:
+            if self._is_due():
+                self._look()
 
     def _look(self) -> None:
         """Read the file. Never raise."""
@@ -202,7 +220,7 @@ def _signature(path: Path) -> tuple[int, ...] | None:
     """Return what changes whenever the file does, whether it is written in place or another is put there."""
     try:
         status = os.stat(path)  # half the time of Path.stat
-    except OSError:
+    except (OSError, MemoryError):
         return None
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Semaphore
+from threading import Event, Semaphore
 from typing import Any
 
 import httpx2
@@ -23,6 +23,7 @@ from process import PATIENCE
 from structlog.testing import capture_logs
 from tables import Tables
 
+from service import keys
 from service.keys import Keys, KeysFile
 
 
@@ -222,12 +223,88 @@ def test_a_file_that_is_not_read_in_time_keeps_the_old_keys(keys_file: Path, hel
     keys_file.write_text(entry("new"))
 
     async def ask() -> Keys:
-        keys = await file.current(0.1)
+        found = await file.current(0.1)
         may_go_on.release()
-        return keys
+        return found
 
     assert asyncio.run(ask()) == old
     assert asyncio.run(file.current(PATIENCE)) != old
+
+
+class StuckFileSystem:
+    """Where a look at the file takes until `released`."""
+
+    def __init__(self) -> None:
+        self.is_stuck = False
+        self.released = Event()
+        self.looks = 0
+        self.begun = Semaphore(0)
+        self._signature = keys._signature
+
+    def signature(self, path: Path) -> tuple[int, ...] | None:
+        self.looks += 1
+        if self.is_stuck:
+            self.begun.release()
+            self.released.wait(PATIENCE)
+        return self._signature(path)
+
+
+@pytest.fixture
+def file_system(monkeypatch: pytest.MonkeyPatch) -> Iterator[StuckFileSystem]:
+    file_system = StuckFileSystem()
+    monkeypatch.setattr(keys, "_signature", file_system.signature)
+    yield file_system
+    file_system.released.set()
+
+
+def test_the_event_loop_goes_on_while_the_file_system_stands_still(
+    api: Api, keys_file: Path, file_system: StuckFileSystem
+) -> None:
+    keys_file.write_text(entry("new"))
+    file_system.is_stuck = True
+    with ThreadPoolExecutor() as executor:
+        waits = executor.submit(livestatus, api)
+        assert file_system.begun.acquire(timeout=PATIENCE)
+
+        assert executor.submit(api.get, "/livez").result(PATIENCE / 2).status_code == 200
+        assert not waits.done()
+
+        file_system.released.set()
+        assert waits.result(PATIENCE) == 401
+
+
+def test_a_file_system_that_stands_still_keeps_the_old_keys(keys_file: Path, file_system: StuckFileSystem) -> None:
+    file = KeysFile(keys_file)
+    old = file._keys
+    keys_file.write_text(entry("new"))
+
+    async def ask() -> None:
+        file_system.is_stuck = True
+        started = time.monotonic()
+        assert await asyncio.gather(*(file.current(0.2) for _ in range(3))) == [old] * 3
+        assert time.monotonic() - started < PATIENCE
+        file_system.released.set()
+        assert await file.current(PATIENCE) != old
+
+    asyncio.run(ask())
+
+
+def test_requests_that_come_during_a_look_share_the_next_one(keys_file: Path, file_system: StuckFileSystem) -> None:
+    file = KeysFile(keys_file)
+    old = file._keys
+
+    async def ask() -> None:
+        file_system.is_stuck = True
+        first = asyncio.create_task(file.current(PATIENCE))
+        await asyncio.to_thread(file_system.begun.acquire, timeout=PATIENCE)
+        before = file_system.looks
+        others = [asyncio.create_task(file.current(PATIENCE)) for _ in range(50)]
+        await asyncio.sleep(0)
+        file_system.released.set()
+        assert await asyncio.gather(first, *others) == [old] * 51
+        assert file_system.looks == before + 1
+
+    asyncio.run(ask())
 
 
 def test_a_reload_on_demand_reads_the_file_and_says_so(keys_file: Path) -> None:
