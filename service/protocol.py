@@ -167,7 +167,8 @@ class Protocol(HttpToolsProtocol):
             self.is_deaf = True
             self._close_after_those_that_wait()
             return
-        if any(name == b"transfer-encoding" for name, _ in self.headers) and self._codings() != b"chunked":
+        *others, last = self._codings()
+        if others and last == b"chunked":  # the parser takes it; what does not end so, it refuses itself
             self._refuse(400, "Transfer-Encoding must be chunked, and nothing else")
             return
         if self._is_extra and self.url.partition(b"?")[0] not in self._crowd.always:
@@ -182,9 +183,10 @@ class Protocol(HttpToolsProtocol):
         cycle.keep_alive = cycle.keep_alive and not self._is_extra
         self.scope["extensions"] = {IS_LOST: {"ask": lambda: cycle.disconnected, "status": 0}}
 
-    def _codings(self) -> bytes:
-        """Return the transfer codings of the body. chunked is the only one that is decoded."""
-        return b",".join(value for name, value in self.headers if name == b"transfer-encoding").strip().lower()
+    def _codings(self) -> list[bytes]:
+        """Return the transfer codings of the body, one empty if there is none. chunked is the only one that is decoded."""
+        values = b",".join(value for name, value in self.headers if name == b"transfer-encoding")
+        return [coding.strip().lower() for coding in values.split(b",")]
 
     def on_body(self, body: bytes) -> None:
         if not self.is_deaf:
