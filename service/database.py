@@ -142,8 +142,7 @@ class Transaction:
             raise self._error(error) from error
 
     def _error(self, error: MySQLError) -> DatabaseError:
-        code, message = error.args if len(error.args) == 2 else (None, str(error) or type(error).__name__)
-        return DatabaseError(str(message), code, outcome_known=not self.changes_may_persist)
+        return _database_error(error, outcome_known=not self.changes_may_persist)
 
 
 class Database:
@@ -201,8 +200,7 @@ class Database:
         except TimeoutError as error:
             raise DatabaseError(f"no answer within {timeout:.0f} seconds") from error
         except (MySQLError, OSError) as error:
-            code, message = error.args if len(error.args) == 2 else (None, str(error) or type(error).__name__)
-            raise DatabaseError(str(message), code) from error
+            raise _database_error(error, outcome_known=True) from error
 
     async def attempt(
         self,
@@ -288,8 +286,7 @@ class Database:
         except TimeoutError as error:
             raise DatabaseError(f"no answer within {timeout:.0f} seconds", None, _unchanged(transaction)) from error
         except (MySQLError, OSError) as error:
-            code, message = error.args if len(error.args) == 2 else (None, str(error) or type(error).__name__)
-            raise DatabaseError(str(message), code, _unchanged(transaction)) from error
+            raise _database_error(error, _unchanged(transaction)) from error
 
     @asynccontextmanager
     async def _wait_for_connection(self) -> AsyncIterator[Any]:
@@ -297,6 +294,12 @@ class Database:
             async with self._pool.connection() as pooled:
                 waiting.got_it()
                 yield pooled
+
+
+def _database_error(error: Exception, outcome_known: bool) -> DatabaseError:
+    """Return an error of the driver or of the way to the server as ours."""
+    code, message = error.args if len(error.args) == 2 else (None, str(error) or type(error).__name__)
+    return DatabaseError(str(message), code, outcome_known)
 
 
 def _unchanged(transaction: Transaction | None) -> bool:

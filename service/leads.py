@@ -60,19 +60,6 @@ class Service:
         return {operation: windows.end(self.now()) is not None for operation, windows in hours.items()}
 
 
-@dataclass(frozen=True)
-class Processed:
-    """The answer to a batch that was processed."""
-
-    message: str
-    select_count: int
-    insert_count: int
-    update_count: int
-    delete_count: int
-    remaining_lead_ids: list[int]
-    reused_lead_ids: list[int]
-
-
 class LeadsEndpoint(HTTPEndpoint):
     """POST of some lead ids. The checks stand in the order of the contract."""
 
@@ -116,7 +103,7 @@ class ArchiveLeads(LeadsEndpoint):
 
     async def answer(self, service: Service, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
         fields = service.contract.archive_request.parse(body)
-        return asdict(await move(service, service.archive, "archive", key=key, fields=fields, deadline=deadline))
+        return await move(service, service.archive, "archive", key=key, fields=fields, deadline=deadline)
 
 
 class DearchiveLeads(LeadsEndpoint):
@@ -127,7 +114,7 @@ class DearchiveLeads(LeadsEndpoint):
 
     async def answer(self, service: Service, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
         fields = service.contract.dearchive_request.parse(body)
-        result = asdict(await move(service, service.dearchive, "dearchive", key=key, fields=fields, deadline=deadline))
+        result = await move(service, service.dearchive, "dearchive", key=key, fields=fields, deadline=deadline)
         del result["update_count"]  # the way back updates nothing
         return result
 
@@ -143,10 +130,14 @@ class CompareLeads(LeadsEndpoint):
 
 async def move(
     service: Service, mover: Mover, operation: str, *, key: Key, fields: dict[str, Any], deadline: float
-) -> Processed:
-    """Process a batch, with the two lines of the audit around it. Raises what Mover.process() raises, and AuditError."""
+) -> dict[str, Any]:
+    """Process a batch, with the two lines of the audit around it, and return the body of the answer.
+
+    Raises what Mover.process() raises, and AuditError.
+    """
     batch = service.audit.batch(operation, key.name, fields)
-    outcome, facts = Outcome.NOT_KNOWN, {}
+    outcome = Outcome.NOT_KNOWN
+    facts: dict[str, Any] = {}
     try:
         result = await mover.process(Batch(**fields, list_ids=key.list_ids), remaining(deadline), batch.intend)
         outcome, facts = Outcome.COMMITTED, asdict(result)
@@ -161,15 +152,8 @@ async def move(
     finally:
         # Anything else, a cancellation or NotReadyError between two commits, leaves it open what has been done.
         await batch.conclude(outcome, facts)
-    return Processed(
-        "lead_ids batch was successfully processed",
-        result.select_count,
-        result.insert_count,
-        result.update_count,
-        result.delete_count,
-        result.remaining_lead_ids,
-        result.reused_lead_ids,
-    )
+    del facts["deleted_lead_ids"]  # for the audit
+    return {"message": "lead_ids batch was successfully processed", **facts}
 
 
 def remaining(deadline: float) -> float:

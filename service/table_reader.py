@@ -50,8 +50,7 @@ class TableReader:
     ) -> None:
         """keep_leads_in_use: whether leads of the source that somebody uses are to be left alone; keep_reused: whether leads
         are whose lead_id belongs to another lead in the target; whole_only: whether leads that the target cannot hold whole
-        are not inserted;
-        least_packet: bytes that max_allowed_packet must allow."""
+        are not inserted; least_packet: bytes that max_allowed_packet must allow."""
         self._statements = statements
         self.source = source
         self.target = target
@@ -175,7 +174,7 @@ class TableReader:
         return bool(working or unseen)
 
     async def _try_leads_in_use(
-        self, transaction: Transaction, grants: Grants, names: Iterable[str]
+        self, transaction: Transaction, grants: Grants, statement_names: Iterable[str]
     ) -> tuple[dict[str, str], dict[str, str], list[Problem]]:
         """Try the statements that find leads in use.
 
@@ -184,7 +183,7 @@ class TableReader:
         working: dict[str, str] = {}
         skipped: dict[str, str] = {}
         problems: list[Problem] = []
-        for name in names:
+        for name in statement_names:
             table = self._leads_in_use[name]
             error = await self._try(transaction, self._statements.fill(name, {"lead_ids": "NULL"}))
             if error is not None and error.code in ACCESS_DENIED:
@@ -210,12 +209,12 @@ class TableReader:
     async def _try_batch(self, transaction: Transaction, pair: TablePair, grants: Grants, on_cluster: bool) -> list[Problem]:
         """Try the statements of a batch, and return what keeps them from working."""
         values = {**pair.values, "lead_ids": "NULL", "table": pair.values["source"]}
-        names = ["select_leads", "insert_leads", "delete_leads"]
-        names += [] if self.whole_only else ["update_leads"]
-        names += ["touch_leads", "restore_leads"] if on_cluster else []
-        names += ["stage_table"] if self.whole_only and pair.differences else []
+        tried = ["select_leads", "insert_leads", "delete_leads"]
+        tried += [] if self.whole_only else ["update_leads"]
+        tried += ["touch_leads", "restore_leads"] if on_cluster else []
+        tried += ["stage_table"] if self.whole_only and pair.differences else []
         problems = []
-        for name in names:
+        for name in tried:
             error = await self._try(transaction, self._statements.fill(name, values))
             if error is not None:
                 problem = server_problem(error, grants)

@@ -166,7 +166,6 @@ def test_each_example_matches_its_schema() -> None:
 # --- messages ----------------------------------------------------------------------------------------------------------
 
 TAKES_MESSAGE = {
-    "Processed": 0,
     "RefusalError": 1,
     "_refuse": 1,
     "error_response": 1,
