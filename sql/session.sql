@@ -1,6 +1,7 @@
--- Sent once on every new connection, before anything else: whatever the server's defaults are, and whatever its init_connect
--- has done, the statements mean the same. All of it is what an account without any privilege of its own may set. Each variable
--- is in MariaDB 10.5 already, or in a comment that later versions execute.
+-- Sent on every new connection, and again before every transaction, since a trigger may have set something else: whatever the
+-- server's defaults are, and whatever its init_connect has done, the statements mean the same. All of it is what an account
+-- without any privilege of its own may set. Each variable is in MariaDB 10.5 already, or in a comment that later versions
+-- execute.
 --
 -- What the statements mean:
 -- NAMES: the statements are sent in UTF-8, names of columns included, and the answers are read as that. A server may be told

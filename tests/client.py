@@ -16,13 +16,11 @@ from typing import Any, Self
 
 from api import KEY
 from click.testing import CliRunner
-from process import PATIENCE, ROOT
+from process import PATIENCE
 
 from lead_archive.cli import main
 
-USED_BY = "used_by" in (ROOT / "openapi.yaml").read_text()
-"""Whether the service says what uses a lead, and leaves such a lead alone as a whole."""
-IN_USE = "in use: vicidial_hopper.lead_id" if USED_BY else "in use"
+IN_USE = "in use: vicidial_hopper.lead_id"
 
 COMMAND = Path(sys.executable).with_name("lead-archive")
 NOT_FOR_CLIENTS = ("LEAD_ARCHIVE_", "SSL_CERT_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FORCE_COLOR", "TTY_")

@@ -25,6 +25,19 @@ LEAD: dict[str, Any] = {
 """A lead like any other; the columns that are not named have the values that the table gives them."""
 
 
+IN_USE_TABLES = (
+    "quality_control_queue",
+    "vicidial_auto_calls",
+    "vicidial_callbacks",
+    "vicidial_email_list",
+    "vicidial_hopper",
+    "vicidial_inbound_callback_queue",
+    "vicidial_live_agents",
+    "vicidial_live_chats",
+)
+"""The tables that tell of leads in use."""
+
+
 class Tables:
     """One database with vicidial_list and vicidial_list_archive in it."""
 

@@ -8,22 +8,12 @@ from collections.abc import Callable, Iterator
 import pytest
 from api import Api
 from remedies import ARCHIVE, LIST, Account, account, mend, named, problems, refused_until_mended
-from tables import Tables
+from tables import IN_USE_TABLES, Tables
 
 NewApi = Callable[..., Api]
 
 BOTH = (LIST, ARCHIVE)
 ALL = "SELECT, INSERT, UPDATE, DELETE"
-IN_USE = (
-    "quality_control_queue",
-    "vicidial_auto_calls",
-    "vicidial_callbacks",
-    "vicidial_email_list",
-    "vicidial_hopper",
-    "vicidial_inbound_callback_queue",
-    "vicidial_live_agents",
-    "vicidial_live_chats",
-)
 
 
 @pytest.fixture
@@ -40,7 +30,7 @@ def granted(bare: Account, tables: Tables) -> Account:
         bare.grant(ALL, table)
     bare.grant("REFERENCES, CREATE TEMPORARY TABLES", "*")
     for (shown,) in tables.execute("SHOW TABLES"):
-        if (name := (shown or b"").decode()) in IN_USE:
+        if (name := (shown or b"").decode()) in IN_USE_TABLES:
             bare.grant("SELECT", name)
     return bare
 
