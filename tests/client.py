@@ -84,6 +84,18 @@ class Client:
         )
         return Finished(result.returncode, result.stdout.decode(), result.stderr.decode())
 
+    def shell(self, script: str) -> subprocess.CompletedProcess[str]:
+        """Run a script of bash in the folder, for what only a shell can do to the command: limits, closed descriptors."""
+        return subprocess.run(
+            ["bash", "-c", script],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
     def invoke(self, *arguments: object, environment: dict[str, str] | None = None) -> Finished:
         """The same in this process: for tests that have no need of another, and many runs."""
         wanted = {**self.environment, **(environment or {})}

@@ -17,6 +17,7 @@ import pytest
 from api import KEY, Api
 from generated import generate
 from mariadb import PrivateMariaDB
+from process import ServiceProcess
 from refusals import OFFICE_HOURS, OUTSIDE, Refusals
 from starlette.testclient import TestClient
 from tables import Tables
@@ -104,6 +105,26 @@ def create_database(mariadb: PrivateMariaDB, name: str) -> None:
     """An empty database with the charset that Vicidial's installers choose."""
     with mariadb.connect() as connection, connection.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8 COLLATE utf8_unicode_ci")
+
+
+NewService = Callable[..., contextlib.AbstractContextManager[tuple[ServiceProcess, Tables]]]
+
+
+@pytest.fixture(scope="session")
+def new_service(mariadb: PrivateMariaDB, new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> NewService:
+    """new_service(SETTING="value", ...) -> a service as a process of its own, with its tables, until the end of the block: for
+    modules whose tests share one."""
+
+    @contextlib.contextmanager
+    def new(**settings: str) -> Iterator[tuple[ServiceProcess, Tables]]:
+        tables = Tables(mariadb, new_database())
+        keys_file = write_keys_file(tmp_path_factory.mktemp("keys"))
+        required = {"DATABASE_URL": tables.url, "API_KEYS_FILE": str(keys_file), "OFFICE_HOURS": "none"}
+        with ServiceProcess({**required, **settings}) as service:
+            yield service, tables
+        tables.drop()
+
+    return new
 
 
 @pytest.fixture(scope="session")

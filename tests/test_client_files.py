@@ -269,15 +269,7 @@ def test_no_space_for_temporary_files(tmp_path: Path) -> None:
     client = Client(tmp_path, NOWHERE)
     client.write("leads", "lead_id", *range(1, 400_000, 2))
     limited = f"ulimit -f 200; exec {COMMAND} archive leads"  # KiB, as a full disk would
-    result = subprocess.run(
-        ["bash", "-c", f"trap '' XFSZ; {limited}"],
-        cwd=tmp_path,
-        env=client.environment,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    result = client.shell(f"trap '' XFSZ; {limited}")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == "error: cannot write temporary files: File too large; name another folder in TMPDIR\n"
 
@@ -286,15 +278,7 @@ def test_no_space_for_the_journal(tmp_path: Path) -> None:
     with fake(unknown) as url:
         client = Client(tmp_path, url)
         client.write("leads", "1-3000")
-        result = subprocess.run(
-            ["bash", "-c", f"trap '' XFSZ; ulimit -f 200; exec {COMMAND} archive leads --json"],
-            cwd=tmp_path,
-            env=client.environment,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+        result = client.shell(f"trap '' XFSZ; ulimit -f 200; exec {COMMAND} archive leads --json")
         assert result.returncode == 2, result.stderr
         assert "Traceback" not in result.stderr
         summary = json.loads(result.stdout)
@@ -330,13 +314,5 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     client = Client(tmp_path, NOWHERE)
     result = client.run("archive", "/proc/self/mem", "--left", "left", "--journal", "journal")
     assert (result.status, result.errors) == (2, "error: cannot read /proc/self/mem: Input/output error\n")
-    closed = subprocess.run(
-        ["bash", "-c", f"exec {COMMAND} archive - <&-"],
-        cwd=tmp_path,
-        env=client.environment,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    closed = client.shell(f"exec {COMMAND} archive - <&-")
     assert (closed.returncode, closed.stderr) == (2, "error: standard input is closed: name a file\n")

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 from api import KEY, Api
-from conftest import NewDatabase, write_keys_file
-from mariadb import PrivateMariaDB
+from conftest import NewService
 from process import PATIENCE, SLACK, ServiceProcess
 from tables import Tables
 from wire import Connection
@@ -25,18 +24,11 @@ JSON = {"Authorization": f"Key={KEY}", "Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
-def server(
-    mariadb: PrivateMariaDB, new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[ServiceProcess, Tables]]:
+def server(new_service: NewService) -> Iterator[tuple[ServiceProcess, Tables]]:
     """A service with a REQUEST_TIMEOUT of a second, and its tables."""
-    tables = Tables(mariadb, new_database())
-    keys_file = write_keys_file(tmp_path_factory.mktemp("keys"))
-    settings = {"DATABASE_URL": tables.url, "API_KEYS_FILE": str(keys_file), "OFFICE_HOURS": "none"}
-    with ServiceProcess({**settings, "REQUEST_TIMEOUT": "1"}) as service:
-        yield service, tables
-        assert KEY not in service.log
-    tables.execute(f"DROP DATABASE {tables.database}")
-    tables.close()
+    with new_service(REQUEST_TIMEOUT="1") as served:
+        yield served
+        assert KEY not in served[0].log
 
 
 @pytest.fixture
@@ -270,6 +262,8 @@ def test_headers_without_end_are_not_kept(connect: NewConnection) -> None:
 @pytest.mark.usefixtures("unchanged")
 def test_a_head_that_does_not_arrive_in_time(server: tuple[ServiceProcess, Tables], connect: NewConnection) -> None:
     """Half of one is answered, before the first request and after it. Who says nothing at all is hung up on."""
+    service, _ = server
+    told = len([line for line in service.log_lines if line["event"] == "no request"])
     half, later, silent = connect(), connect(), connect()
     later.send("GET", "/livez", {})
     assert later.answer() == (200, "alive")
@@ -282,7 +276,8 @@ def test_a_head_that_does_not_arrive_in_time(server: tuple[ServiceProcess, Table
         assert connection.is_closed()
     assert silent.socket.recv(1) == b""
     assert time.monotonic() - started < HEAD_TIMEOUT + SLACK
-    assert [line["status"] for line in server[0].log_lines if line["event"] == "no request"][-2:] == [408, 408]
+    lines = service.wait_for_line("no request", told + 2)  # each may be written just after its answer
+    assert [line["status"] for line in lines][-2:] == [408, 408]
 
 
 def test_a_batch_is_answered_whatever_comes_after_it(server: tuple[ServiceProcess, Tables], connect: NewConnection) -> None:

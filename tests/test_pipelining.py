@@ -11,8 +11,7 @@ from contextlib import closing
 
 import pytest
 from api import KEY, Api
-from conftest import NewDatabase, write_keys_file
-from mariadb import PrivateMariaDB
+from conftest import NewService
 from process import PATIENCE, SLACK, ServiceProcess
 from tables import Tables
 from wire import Connection
@@ -24,15 +23,9 @@ DONE = (200, "lead_ids batch was successfully processed")
 
 
 @pytest.fixture(scope="module")
-def server(
-    mariadb: PrivateMariaDB, new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[ServiceProcess, Tables]]:
-    tables = Tables(mariadb, new_database())
-    keys_file = write_keys_file(tmp_path_factory.mktemp("keys"))
-    settings = {"DATABASE_URL": tables.url, "API_KEYS_FILE": str(keys_file), "OFFICE_HOURS": "none"}
-    with ServiceProcess({**settings, "REQUEST_TIMEOUT": "10"}) as service:
-        yield service, tables
-    tables.drop()
+def server(new_service: NewService) -> Iterator[tuple[ServiceProcess, Tables]]:
+    with new_service(REQUEST_TIMEOUT="10") as served:
+        yield served
 
 
 @pytest.fixture

@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 from api import KEY, Api
-from conftest import NewDatabase, write_keys_file
-from mariadb import PrivateMariaDB
+from conftest import NewService
 from process import PATIENCE, ServiceProcess
 from tables import Tables
 from wire import Connection
@@ -37,18 +36,11 @@ OFFERS = [
 
 
 @pytest.fixture(scope="module")
-def service(
-    mariadb: PrivateMariaDB, new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[ServiceProcess, Tables]]:
-    tables = Tables(mariadb, new_database())
-    keys_file = write_keys_file(tmp_path_factory.mktemp("keys"))
-    settings = {"DATABASE_URL": tables.url, "API_KEYS_FILE": str(keys_file), "OFFICE_HOURS": "none"}
-    with ServiceProcess(settings) as service:
-        yield service, tables
-        assert "Unsupported upgrade request" not in service.log
-        assert "Traceback" not in service.log
-    tables.execute(f"DROP DATABASE {tables.database}")
-    tables.close()
+def service(new_service: NewService) -> Iterator[tuple[ServiceProcess, Tables]]:
+    with new_service() as served:
+        yield served
+        assert "Unsupported upgrade request" not in served[0].log
+        assert "Traceback" not in served[0].log
 
 
 @pytest.fixture
