@@ -55,23 +55,14 @@ class World:
     def client(self) -> httpx2.Client:
         return httpx2.Client(base_url=self.service.base_url, timeout=REQUEST_TIMEOUT + 5 + SLACK)
 
-    def archive_at_random(self, seed: int, stop: threading.Event) -> None:
+    def move_at_random(self, seed: int, stop: threading.Event, *moves: str) -> None:
+        """Make moves of the Api by chance. Batches overlap, so that they wait for each other, and repeat what others did."""
         rng = random.Random(seed)
         with self.client() as client:
             api = Api(client)
             while not stop.is_set():
                 first = rng.randrange(LEADS.start, LEADS.stop - 40)
-                self.call(api.archive_all, rng.sample(range(first, first + 40), 20))
-
-    def move_at_random(self, seed: int, stop: threading.Event) -> None:
-        """To the archive and back. Batches overlap, so that they wait for each other, and repeat what others did."""
-        rng = random.Random(seed)
-        with self.client() as client:
-            api = Api(client)
-            while not stop.is_set():
-                first = rng.randrange(LEADS.start, LEADS.stop - 40)
-                move = rng.choice([api.archive_all, api.archive_all, api.dearchive_all])
-                self.call(move, rng.sample(range(first, first + 40), 20))
+                self.call(getattr(api, rng.choice(moves)), rng.sample(range(first, first + 40), 20))
 
     def call(self, move: Callable[[list[int]], httpx2.Response], lead_ids: list[int]) -> None:
         started = time.monotonic()
@@ -179,7 +170,10 @@ def test_no_lead_is_lost_whatever_breaks(
     stop = threading.Event()
     with ServiceProcess(environment) as service:
         world = World(server, tables, service)
-        clients = [threading.Thread(target=world.archive_at_random, args=(rng.random(), stop)) for _ in range(2 * POOL_SIZE)]
+        clients = [
+            threading.Thread(target=world.move_at_random, args=(rng.random(), stop, "archive_all"), daemon=True)
+            for _ in range(2 * POOL_SIZE)
+        ]
         with Dialler(server, "chaos", LEADS, seed=number) as dialler:
             for client in clients:
                 client.start()
@@ -228,6 +222,8 @@ def seconds_until_all_slots_serve(world: World) -> float:
             time.sleep(0.05)
 
 
+TO_AND_FRO = ("archive_all", "archive_all", "dearchive_all")
+
 AUDITED_DISASTERS = [kill_a_worker, cut_connections, kill_the_parent, kill_a_worker, cut_connections, kill_all_processes]
 
 
@@ -256,7 +252,8 @@ def test_the_audit_tells_where_every_lead_went_whatever_is_killed(
         world = World(server, tables, service)
         world.service_was_killed = True
         clients = [
-            threading.Thread(target=world.move_at_random, args=(rng.random(), stop), daemon=True) for _ in range(2 * POOL_SIZE)
+            threading.Thread(target=world.move_at_random, args=(rng.random(), stop, *TO_AND_FRO), daemon=True)
+            for _ in range(2 * POOL_SIZE)
         ]
         for client in clients:
             client.start()
