@@ -9,17 +9,18 @@ from typing import NoReturn
 
 import click
 
-from service import __version__, logs
-from service.admin import check, grants
+from service import __version__
+from service.admin.cli import check, grants
+from service.admin.keys_command import keys
+from service.api.leads import Service
 from service.app import create_app, create_service
-from service.database_errors import DatabaseError
-from service.keys_command import keys
-from service.leads import Service
-from service.preconditions import READ_ONLY_SERVER, NotReadyError, version_problem
-from service.readiness import obstacle
-from service.server import StartError, serve
+from service.archive.readiness import obstacle
+from service.database.errors import DatabaseError
+from service.database.statements import StatementError
+from service.observability import logs
+from service.server.serve import StartError, serve
 from service.settings import Settings, SettingsError, read_settings
-from service.statements import StatementError
+from service.tables.preconditions import READ_ONLY_SERVER, NotReadyError, version_problem
 
 START_TIMEOUT = 10
 """Seconds that the database has to answer at start."""

@@ -13,23 +13,23 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from service import logs
-from service.audit import Audit
-from service.comparison import Comparer
-from service.contract import Contract
-from service.database import Database
-from service.docs import Docs, DocsFile
-from service.errors import RefusalError, on_http_exception, on_refusal
-from service.health import READINESS_TIMEOUT, Livez, Metrics, OpenAPI, Readyz
-from service.leads import ArchiveLeads, CompareLeads, DearchiveLeads, Service
-from service.middleware import RequestMiddleware
-from service.moves import Mover
-from service.preconditions import least_packet
-from service.readiness import Readiness
+from service.api.contract import Contract
+from service.api.docs import Docs, DocsFile
+from service.api.error_responses import RefusalError, on_http_exception, on_refusal
+from service.api.health import READINESS_TIMEOUT, Livez, Metrics, OpenAPI, Readyz
+from service.api.leads import ArchiveLeads, CompareLeads, DearchiveLeads, Service
+from service.api.middleware import RequestMiddleware
+from service.archive.comparer import Comparer
+from service.archive.mover import Mover
+from service.archive.readiness import Readiness
+from service.database.pool import Database
+from service.database.statements import Statements
+from service.observability import logs
+from service.observability.audit_log import Audit
 from service.settings import Settings, read_settings
-from service.statements import Statements
-from service.table_reader import TableReader
-from service.tables import ARCHIVE, LEADS
+from service.tables.definitions import ARCHIVE, LEADS
+from service.tables.preconditions import least_packet
+from service.tables.table_reader import TableReader
 
 ROUTES = [
     Route("/vicidial/leads/archive", ArchiveLeads),

@@ -20,9 +20,9 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from service import audit_file
-from service.keys import Keys, KeysFile
-from service.office_hours import OfficeHours
+from service.access.keys import Keys, KeysFile
+from service.access.office_hours import OfficeHours
+from service.observability import audit_file
 
 
 class SettingsError(Exception):

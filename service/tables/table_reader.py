@@ -1,0 +1,305 @@
+"""Reads a pair of tables from the database, and asks whether leads can be moved from one to the other."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from service.database.errors import ACCESS_DENIED, NO_SUCH_COLUMN, NO_SUCH_KEY, NO_SUCH_TABLE, DatabaseError
+from service.database.pool import Transaction
+from service.database.statements import Statements, identifier, literal
+from service.tables.columns import Column
+from service.tables.definitions import ForeignKey, Problem, Table, TablePair, names
+from service.tables.preconditions import (
+    LEAST_PACKET,
+    NotReadyError,
+    Session,
+    foreign_key_problems,
+    server_problem,
+    session_problems,
+    table_problems,
+    version_problem,
+)
+from service.tables.privileges import Grants
+
+AUTO_INCREMENT = re.compile(r"^\) (.*?)\bAUTO_INCREMENT=(\d+) ?", re.MULTILINE)
+"""In the last line of a table's definition."""
+
+FOREIGN_KEYS_AGE = 10
+"""Seconds after which it is looked whether there are foreign keys now. It takes 10 ms where a server has 400 tables."""
+
+Rows = Sequence[tuple[Any, ...]]
+
+
+class TableReader:
+    """Reads a pair of tables, anew only when a definition has changed since the last time or a table was missing then."""
+
+    def __init__(
+        self,
+        statements: Statements,
+        source: str,
+        target: str,
+        *,
+        keep_leads_in_use: bool,
+        keep_reused: bool,
+        whole_only: bool = False,
+        least_packet: int = LEAST_PACKET,
+    ) -> None:
+        """keep_leads_in_use: whether leads of the source that somebody uses are to be left alone; keep_reused: whether leads
+        are whose lead_id belongs to another lead in the target; whole_only: whether leads that the target cannot hold whole
+        are not inserted; least_packet: bytes that max_allowed_packet must allow."""
+        self._statements = statements
+        self.source = source
+        self.target = target
+        self.whole_only = whole_only
+        self.least_packet = least_packet
+        self._leads_in_use = statements.leads_in_use if keep_leads_in_use else {}
+        self._keep_reused = keep_reused
+        self.definition_queries = [
+            statements.fill("show_create_table", {"table": identifier(table)}) for table in (source, target)
+        ]
+        """The statements whose answers tell whether anything has changed."""
+        self._definitions: tuple[str, ...] = ()
+        self._tried = False
+        self._foreign_keys_read = 0.0
+        self._skipped: dict[str, str] = {}
+        self._grants = Grants("", "@")
+        self.cached: TablePair | None = None
+        """The pair as it was the last time; whether it still is, only read() knows."""
+        self.auto_increments: dict[str, int] = {}
+        """What each table would give the next lead as lead_id, as far as it says."""
+
+    async def read(self, transaction: Transaction, *, to_write: bool = True) -> TablePair:
+        """Return the pair as it is now.
+
+        It stays so until the transaction ends if the transaction has read from both tables before. to_write: whether the
+        account and the server must allow all that a batch does. Raises NotReadyError if leads cannot be moved, DatabaseError
+        where a table cannot be read.
+        """
+        try:
+            answers = await transaction.select_each(*self.definition_queries)
+        except DatabaseError as error:
+            if error.code not in ACCESS_DENIED:
+                raise
+            session = await self._session(transaction)
+            problem = server_problem(error, Grants(session.database, session.account))
+            assert problem is not None
+            raise NotReadyError((problem,)) from error
+        return await self.refresh_from(transaction, answers, to_write=to_write)
+
+    async def refresh_from(self, transaction: Transaction, answers: Sequence[Rows], *, to_write: bool = True) -> TablePair:
+        """Return the same, given the answers to definition_queries. Raises what read() raises."""
+        definitions: list[str] = [answer[0][1] for answer in answers]
+        for name, definition in zip((self.source, self.target), definitions, strict=True):
+            counter = AUTO_INCREMENT.search(definition)
+            self.auto_increments[name] = int(counter[2]) if counter else 1
+        # The counter changes with every lead that is loaded; it says nothing about the columns.
+        unchanging = tuple(AUTO_INCREMENT.sub(r") \1", definition) for definition in definitions)
+        # While this waits for an answer, others may have what is cached read anew.
+        pair = self.cached
+        if (
+            pair is None
+            or pair.problems  # they may be mended by now
+            or unchanging != self._definitions
+            or (to_write and not self._tried)
+            or await self._appeared(transaction)
+            # A definition does not tell what refers to the table. Where nothing did, none is checked, and none acts.
+            or ((pair.foreign_keys or self._are_old()) and pair.foreign_keys != await self._foreign_keys(transaction))
+        ):
+            pair = self.cached = await self._describe(transaction, definitions, try_batch=to_write)
+            self._tried = to_write
+            self._definitions = unchanging
+        problems = pair.problems if to_write else pair.problems_to_read
+        if problems:
+            raise NotReadyError(problems, pair.skipped_tables)
+        return pair
+
+    async def _describe(self, transaction: Transaction, definitions: Sequence[str], *, try_batch: bool) -> TablePair:
+        """Read all of it, and try all that a batch will do, which a transaction that is read only does not allow."""
+        values = names(self.source, self.target)
+        tables, columns, keys = [
+            await transaction.select(self._statements.fill(name, values))
+            for name in ("describe_tables", "describe_columns", "describe_keys")
+        ]
+        session = await self._session(transaction)
+        foreign_keys = await self._foreign_keys(transaction)
+        source, target = (
+            _table(name, definition, tables, columns, keys)
+            for name, definition in zip((self.source, self.target), definitions, strict=True)
+        )
+        self._grants = grants = Grants(session.database, session.account)
+        leads_in_use, self._skipped, unseen = await self._try_leads_in_use(transaction, grants, self._leads_in_use)
+        pair = TablePair(
+            source,
+            target,
+            leads_in_use=leads_in_use,
+            skipped_tables=tuple(dict.fromkeys(self._skipped.values())),
+            foreign_keys=foreign_keys,
+            keep_reused=self._keep_reused,
+        )
+        problems = [*filter(None, [version_problem(session.version)]), *table_problems(pair, grants), *unseen]
+        to_write = [
+            *session_problems(session, self.least_packet),
+            *foreign_key_problems(pair, bool(session.sees_all_tables), grants),
+        ]
+        if try_batch and not problems:
+            to_write += await self._try_batch(transaction, pair, grants, bool(session.on_cluster))
+        return replace(pair, problems_to_read=tuple(problems), problems=(*problems, *to_write))
+
+    async def _session(self, transaction: Transaction) -> Session:
+        """Return what is known of the session and its server."""
+        (row,) = await transaction.select(self._statements.fill("describe_session", {}))
+        return Session(*row)
+
+    def _are_old(self) -> bool:
+        return time.monotonic() - self._foreign_keys_read >= FOREIGN_KEYS_AGE
+
+    async def _foreign_keys(self, transaction: Transaction) -> tuple[ForeignKey, ...]:
+        """Return the foreign keys of the two tables, and those that refer to them, as far as the account sees them."""
+        self._foreign_keys_read = time.monotonic()
+        rows = await transaction.select(self._statements.fill("describe_foreign_keys", names(self.source, self.target)))
+        return tuple(
+            ForeignKey(schema, table, name, referenced, bool(incoming), frozenset(rules))
+            for schema, table, name, referenced, incoming, *rules in rows
+        )
+
+    async def _appeared(self, transaction: Transaction) -> bool:
+        """Return whether a table that tells of leads in use is there, and was not the last time."""
+        if not self._skipped:
+            return False
+        working, _, unseen = await self._try_leads_in_use(transaction, self._grants, self._skipped)
+        return bool(working or unseen)
+
+    async def _try_leads_in_use(
+        self, transaction: Transaction, grants: Grants, statement_names: Iterable[str]
+    ) -> tuple[dict[str, str], dict[str, str], list[Problem]]:
+        """Try the statements that find leads in use.
+
+        Return those that work, those that do not with the table or column that is not there, and what the account lacks.
+        """
+        working: dict[str, str] = {}
+        skipped: dict[str, str] = {}
+        problems: list[Problem] = []
+        for name in statement_names:
+            table = self._leads_in_use[name]
+            error = await self._try(transaction, self._statements.fill(name, {"lead_ids": "NULL"}))
+            if error is not None and error.code in ACCESS_DENIED:
+                # Without a privilege on the whole database, a table that is not there is denied like any other.
+                definition = self._statements.fill("show_create_table", {"table": identifier(table)})
+                seen = await self._failure(transaction.select(definition))
+                if seen is None:
+                    message = f"the account may not read {table}, which tells of leads in use"
+                    problems.append(Problem(message, grants.statement("SELECT", table)))
+                elif seen.code == NO_SUCH_TABLE:
+                    skipped[name] = table
+                else:
+                    message = f"the account cannot see whether there is a table {table}, which would tell of leads in use"
+                    problems.append(Problem(message, grants.statement("REFERENCES")))
+            elif error is not None and error.code in {NO_SUCH_TABLE, NO_SUCH_COLUMN}:
+                skipped[name] = table if error.code == NO_SUCH_TABLE else name
+            elif error is not None:
+                raise error
+            else:
+                working[name] = self._statements.template(name)
+        return working, skipped, list(dict.fromkeys(problems))
+
+    async def _try_batch(self, transaction: Transaction, pair: TablePair, grants: Grants, on_cluster: bool) -> list[Problem]:
+        """Try the statements of a batch, and return what keeps them from working."""
+        values = {**pair.values, "lead_ids": "NULL", "table": pair.values["source"]}
+        tried = ["select_leads", "insert_leads", "delete_leads"]
+        tried += [] if self.whole_only else ["update_leads"]
+        tried += ["touch_leads", "restore_leads"] if on_cluster else []
+        tried += ["stage_table"] if self.whole_only and pair.differences else []
+        problems = []
+        for name in tried:
+            error = await self._try(transaction, self._statements.fill(name, values))
+            if error is not None:
+                problem = server_problem(error, grants)
+                if problem is None:
+                    raise error
+                problems.append(problem)
+        if not problems:
+            # To prepare an INSERT does not look at the columns.
+            problems += [
+                Problem(
+                    f"the account may not insert into the column {copy.name} of {pair.target.name}",
+                    grants.statement("INSERT", pair.target.name),
+                )
+                for _, copy in pair.columns
+                if not copy.generated and "insert" not in copy.privileges
+            ]
+        return list(dict.fromkeys(problems))
+
+    async def _try(self, transaction: Transaction, statement: str) -> DatabaseError | None:
+        """Have the server prepare a statement, which looks at privileges and names, and locks nothing. Return its error."""
+        return await self._failure(transaction.select(self._statements.fill("prepare", {"statement": literal(statement)})))
+
+    async def _failure(self, answer: Awaitable[object]) -> DatabaseError | None:
+        """Return the error by which the server refuses, None if it does not. Raises DatabaseError if it does not answer."""
+        try:
+            await answer
+        except DatabaseError as error:
+            if not error.from_server or (error.is_transient and error.code != NO_SUCH_COLUMN):
+                raise
+            return error
+        return None
+
+    def invalidate_on(self, error: DatabaseError) -> None:
+        """Read everything anew the next time if the error says that a table, a column, a key or a privilege is gone."""
+        if error.code in {NO_SUCH_TABLE, NO_SUCH_COLUMN, NO_SUCH_KEY, *ACCESS_DENIED}:
+            self.invalidate()
+
+    def invalidate(self) -> None:
+        """Read everything anew the next time: a table that tells of leads in use may be gone."""
+        self.cached = None
+
+
+def _table(name: str, definition: str, tables: Rows, columns: Rows, keys: Rows) -> Table:
+    """Put a table together from its definition and the rows of describe_tables, describe_columns and describe_keys."""
+    # Only a definition tells all columns: information_schema shows an account those that it may see.
+    lines = dict(re.findall(r"^  (`(?:[^`]|``)+`)( .*?),?$", definition, re.MULTILINE))
+    kind, engine, *facts = next((row[1:] for row in tables if row[0] == name), ("", None, 0, 0))
+    transactional, on_one_node = map(bool, facts)
+    key_columns: dict[str, list[str]] = {}
+    for _, key, column in (row for row in keys if row[0] == name):
+        key_columns.setdefault(key, []).append(column.lower())
+    seen = {
+        column: Column(
+            column,
+            data_type,
+            column_type,
+            charset,
+            collation,
+            (expression or "") if generated else None,
+            bool(counts),
+            frozenset(privileges.split(",")),
+            identifier(column) + lines.get(identifier(column), f" {column_type}"),
+        )
+        for table, column, data_type, column_type, charset, collation, generated, expression, counts, privileges in columns
+        if table == name
+    }
+    return Table(
+        name=name,
+        engine=engine,
+        is_view="VIEW" in kind,
+        is_versioned="VERSIONED" in kind,
+        transactional=transactional,
+        columns={name: column for name, column in seen.items() if "select" in column.privileges},
+        hidden_columns=tuple(
+            name
+            for quoted in lines
+            if (name := quoted[1:-1].replace("``", "`")) not in seen or "select" not in seen[name].privileges
+        ),
+        unique_columns=unique_columns(key_columns),
+        has_primary_key="PRIMARY" in key_columns,
+        on_one_node=on_one_node,
+    )
+
+
+def unique_columns(key_columns: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Return the columns that are each a unique key by itself, given the columns of all unique keys."""
+    keys = sorted(key_columns, key=lambda key: key != "PRIMARY", reverse=True)  # what comes last counts
+    return {key_columns[key][0]: key for key in keys if len(key_columns[key]) == 1}
