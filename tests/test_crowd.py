@@ -80,9 +80,7 @@ NEEDED = LEAST + 8 + KEPT_BACK + EXTRA
 """Descriptors for the default settings: connections to the database, and those that a process keeps back."""
 
 
-@pytest.mark.parametrize(
-    ("has_metrics_port", "needed"), [(False, NEEDED), (True, NEEDED + MOST_ON_METRICS_PORT + EXTRA)]
-)
+@pytest.mark.parametrize(("has_metrics_port", "needed"), [(False, NEEDED), (True, NEEDED + MOST_ON_METRICS_PORT + EXTRA)])
 def test_too_few_descriptors_are_refused_and_just_enough_are_enough(
     tables: Tables, environment: dict[str, str], has_metrics_port: bool, needed: int
 ) -> None:
