@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from mariadb import PrivateMariaDB
@@ -38,8 +39,22 @@ def mariadb(pytestconfig: pytest.Config) -> Iterator[PrivateMariaDB]:
     ):
         with server.connect() as connection, connection.cursor() as cursor:
             cursor.execute("SELECT VERSION()")
-            pytestconfig.stash[VERSION] = cursor.fetchall()[0][0]
+            keep_version(pytestconfig, cursor.fetchall()[0][0])
         yield server
+
+
+def keep_version(config: pytest.Config, version: str) -> None:
+    """Keep the server's version for the summary, which another process prints where several run the tests."""
+    config.stash[VERSION] = version
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["mariadb"] = version
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A process that ran tests has ended."""
+    if version := getattr(node, "workeroutput", {}).get("mariadb"):
+        node.config.stash[VERSION] = version
 
 
 @pytest.fixture(scope="session")

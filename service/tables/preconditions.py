@@ -202,7 +202,7 @@ def _lacking(table: Table, other: Table, column: Column) -> Problem:
 
     Vicidial's own lead_dearchive copies columns by their position.
     """
-    names = list(other.columns)
+    names = list(other.columns) if other.name == LEADS else _mended_order(other, table)
     # Those that the table has, or gets by the same remedy before this one.
     numbering = {name for name, each in other.columns.items() if each.auto_increment and not _is_lead_id(each)}
     before = [name for name in names[: names.index(column.name)] if name not in numbering]
@@ -211,6 +211,20 @@ def _lacking(table: Table, other: Table, column: Column) -> Problem:
         f"{table.name} lacks the column {column.name}",
         table.alter(f"ADD COLUMN {column.full_definition} {place}"),
     )
+
+
+def _mended_order(archive: Table, leads: Table) -> list[str]:
+    """Return the names of the archive's columns as they will stand when it has got those of vicidial_list that it lacks."""
+    names = list(archive.columns)
+    place = 0
+    for column in leads.columns.values():
+        copy = archive.counterpart(column)
+        if copy is None and not (column.auto_increment and not _is_lead_id(column)):
+            names.insert(place, column.name)
+            place += 1
+        elif copy is not None:
+            place = names.index(copy.name) + 1
+    return names
 
 
 def _engine_problems(table: Table) -> Iterator[Problem]:

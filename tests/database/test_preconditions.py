@@ -143,6 +143,19 @@ def test_a_column_that_is_added_stands_where_the_list_has_it(tables: Tables, api
     assert api.get("/readyz").json()["notes"] == []
 
 
+@pytest.mark.parametrize("place", ["FIRST", "AFTER `user`", ""])
+def test_columns_that_each_table_lacks_of_the_other_stand_in_the_same_order(tables: Tables, api: Api, place: str) -> None:
+    tables.execute(f"ALTER TABLE {LIST} ADD COLUMN ours INT {place}, ADD COLUMN ours_too INT")
+    tables.execute(f"ALTER TABLE {ARCHIVE} ADD COLUMN theirs INT {place}, ADD COLUMN theirs_too INT")
+
+    for problem in problems(api):
+        tables.execute(problem["remedy"])
+
+    names = [[name for name, *_ in tables.execute(f"SHOW COLUMNS FROM {table}")] for table in (LIST, ARCHIVE)]
+    assert names[0] == names[1]
+    assert (problems(api), api.get("/readyz").json()["notes"]) == ([], [])
+
+
 def test_another_order_of_columns_is_noted_and_mended(tables: Tables, api: Api) -> None:
     tables.execute(f"ALTER TABLE {ARCHIVE} MODIFY phone_number VARCHAR(18) NOT NULL AFTER lead_id, ADD COLUMN extra INT FIRST")
     tables.execute(f"ALTER TABLE {LIST} ADD COLUMN extra INT")

@@ -120,7 +120,7 @@ DOCUMENT = (ROOT / "docs/logs.md").read_text(encoding="utf-8")
 def logged() -> list[tuple[str, str, set[str]]]:
     """Every line that the code can log: event, level, and the fields that are named there."""
     found = []
-    for path in (ROOT / "service").glob("*.py"):
+    for path in (ROOT / "service").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
                 case ast.Call(func=ast.Attribute(value=ast.Name(id="logger"), attr=level), args=[event]):

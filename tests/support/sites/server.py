@@ -185,7 +185,7 @@ class World:
         environment = {"DATABASE_URL": self.server.mariadb.url(self.database), **self._settings()}
         result = CliRunner().invoke(main, ["grants", self.account], env=environment)
         assert result.exit_code == 0, result.output
-        return [statement for statement in result.output.split(";\n") if statement.strip()]
+        return [statement for statement in result.stdout.split(";\n") if statement.strip()]
 
     def _settings(self) -> dict[str, str]:
         return {"API_KEYS_FILE": str(self.keys_file), "OFFICE_HOURS": "none", "LEADS_IN_USE": self.site.leads_in_use}
