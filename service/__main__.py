@@ -15,12 +15,11 @@ from service.admin.keys_command import keys
 from service.api.leads import Service
 from service.app import create_app, create_service
 from service.archive.readiness import obstacle
-from service.database.errors import DatabaseError
-from service.database.statements import StatementError
+from service.errors import DatabaseError, NotReadyError, SettingsError, StartError, StatementError
 from service.observability import logs
-from service.server.serve import StartError, serve
-from service.settings import Settings, SettingsError, read_settings
-from service.tables.preconditions import READ_ONLY_SERVER, NotReadyError, version_problem
+from service.server.serve import serve
+from service.settings import Settings, read_settings
+from service.tables.preconditions import READ_ONLY_SERVER, version_problem
 
 START_TIMEOUT = 10
 """Seconds that the database has to answer at start."""

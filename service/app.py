@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from service.api.contract import Contract
 from service.api.docs import Docs, DocsFile
-from service.api.error_responses import RefusalError, on_http_exception, on_refusal
+from service.api.error_responses import on_http_exception, on_refusal
 from service.api.health import READINESS_TIMEOUT, Livez, Metrics, OpenAPI, Readyz
 from service.api.leads import ArchiveLeads, CompareLeads, DearchiveLeads, Service
 from service.api.middleware import RequestMiddleware
@@ -24,6 +24,7 @@ from service.archive.mover import Mover
 from service.archive.readiness import Readiness
 from service.database.pool import Database
 from service.database.statements import Statements
+from service.errors import RefusalError
 from service.observability import logs
 from service.observability.audit_log import Audit
 from service.settings import Settings, read_settings

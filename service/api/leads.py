@@ -15,19 +15,17 @@ from starlette.responses import JSONResponse, Response
 
 from service.access.keys import Key, KeysFile
 from service.access.office_hours import OfficeHours
-from service.api.contract import Contract, InvalidBodyError
+from service.api.contract import Contract
 from service.api.error_responses import refusal_for
 from service.api.request_checks import authenticate, read_body, refuse_other_media_types, refuse_within_office_hours
 from service.archive.comparer import Comparer
-from service.archive.mover import Batch, Mover, UnknownLeadsError
+from service.archive.mover import Batch, Mover
 from service.archive.readiness import Readiness
-from service.database.errors import DatabaseError
 from service.database.pool import Database
 from service.database.statements import Statements
-from service.observability.audit_file import AuditError
+from service.errors import AuditError, DatabaseError, InvalidBodyError, NotReadyError, UnknownLeadsError
 from service.observability.audit_log import Audit, Outcome
 from service.observability.metrics import count_moved
-from service.tables.preconditions import NotReadyError
 from service.tables.table_reader import TableReader
 
 logger = structlog.get_logger()

@@ -59,7 +59,7 @@ class Comparer:
         values = {**pair.values, "lead_ids": asked.sql}
         in_use_query = pair.in_use_query(asked.sql)
         rows, *in_use = await transaction.select_each(
-            self._statements.fill("compare_leads", values), *([in_use_query] if in_use_query else [])
+            self._statements.compare_leads.fill(values), *([in_use_query] if in_use_query else [])
         )
         used_by: dict[int, list[str]] = defaultdict(list)
         for lead_id, name in sorted(set(in_use[0])) if in_use else ():

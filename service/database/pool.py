@@ -19,8 +19,9 @@ from asyncmy.cursors import Cursor
 from asyncmy.errors import MySQLError
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
-from service.database.errors import ACCESS_DENIED, DEADLOCK, UNUSABLE_SESSION, DatabaseError, MendableError
 from service.database.statements import Statements
+from service.errors import DatabaseError, MendableError
+from service.mariadb_errors import ACCESS_DENIED, DEADLOCK, UNUSABLE_SESSION
 from service.observability import metrics
 
 CONNECT_TIMEOUT = 5
@@ -152,11 +153,10 @@ class Database:
         """timeout: seconds after which the server is to give up a statement; a wait for a lock gets a third of it.
         counted: whether the metrics count its connections."""
         self._counted = counted
-        self.session = statements.fill(
-            "session",
+        self.session = statements.session.fill(
             {"lock_wait_timeout": str(max(1, int(timeout / 3))), "max_statement_time": str(timeout)},
         )
-        self._new_session_queries = [statements.fill(name, {}) for name in ("current_database", "show_temporary_tables")]
+        self._new_session_queries = [statements.current_database.fill(), statements.show_temporary_tables.fill()]
         self._used: set[int] = set()
         """The sessions that have been used before, by the server's numbers for them."""
         self._pool = databases.Database(

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from textwrap import indent
 
-from service.database.statements import identifier
+from service.database.statements import identifier, table_of
+from service.errors import Problem
 from service.tables.columns import Column, outside_texts
 from service.tables.same_data import reused, same_data
 
@@ -78,15 +79,6 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Problem:
-    """What keeps leads from being moved, or what an administrator should know; and the statement that mends it, if there is
-    one."""
-
-    message: str
-    remedy: str | None = None
-
-
-@dataclass(frozen=True)
 class TablePair:
     """A source, a target, and how a lead gets from one to the other."""
 
@@ -109,7 +101,7 @@ class TablePair:
     @property
     def table_names(self) -> tuple[str, ...]:
         """The tables that the statements name."""
-        return (self.source.name, self.target.name, *(name.split(".")[0] for name in self.leads_in_use))
+        return (self.source.name, self.target.name, *map(table_of, self.leads_in_use))
 
     @cached_property
     def columns(self) -> tuple[tuple[Column, Column], ...]:

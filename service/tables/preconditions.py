@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from service.api.contract import LARGEST_LEAD_ID
-from service.database.errors import ACCESS_DENIED, NO_SUCH_TABLE, UNUSABLE_SESSION, DatabaseError, MendableError
 from service.database.statements import identifier
+from service.errors import DatabaseError, Problem
+from service.mariadb_errors import ACCESS_DENIED, NO_SUCH_TABLE, UNUSABLE_SESSION
 from service.tables.columns import Column
-from service.tables.definitions import ARCHIVE, LEADS, Problem, Table, TablePair
+from service.tables.definitions import ARCHIVE, LEADS, Table, TablePair
 from service.tables.privileges import Grants
 from service.tables.same_data import INTEGERS, is_comparable
 
@@ -44,15 +45,6 @@ VICIDIAL_COLUMNS = {
 
 READ_ONLY_SERVER = {1290, 1836}
 NO_STATEMENT_CAN_BE_PREPARED = 1461
-
-
-class NotReadyError(MendableError):
-    """Leads cannot be moved safely until an administrator mends something. Nothing was deleted."""
-
-    def __init__(self, problems: tuple[Problem, ...], skipped_tables: tuple[str, ...] = ()) -> None:
-        super().__init__("; ".join(problem.message for problem in problems))
-        self.problems = problems
-        self.skipped_tables = skipped_tables
 
 
 def version_problem(version: str) -> Problem | None:

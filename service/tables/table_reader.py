@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from service.database.errors import ACCESS_DENIED, NO_SUCH_COLUMN, NO_SUCH_KEY, NO_SUCH_TABLE, DatabaseError
 from service.database.pool import Transaction
-from service.database.statements import Statements, identifier, literal
+from service.database.statements import Statements, identifier, literal, table_of
+from service.errors import DatabaseError, NotReadyError, Problem
+from service.mariadb_errors import ACCESS_DENIED, NO_SUCH_COLUMN, NO_SUCH_KEY, NO_SUCH_TABLE
 from service.tables.columns import Column
-from service.tables.definitions import ForeignKey, Problem, Table, TablePair, names
+from service.tables.definitions import ForeignKey, Table, TablePair, names
 from service.tables.preconditions import (
     LEAST_PACKET,
-    NotReadyError,
     Session,
     foreign_key_problems,
     server_problem,
@@ -59,7 +59,7 @@ class TableReader:
         self._leads_in_use = statements.leads_in_use if keep_leads_in_use else {}
         self._keep_reused = keep_reused
         self.definition_queries = [
-            statements.fill("show_create_table", {"table": identifier(table)}) for table in (source, target)
+            statements.show_create_table.fill({"table": identifier(table)}) for table in (source, target)
         ]
         """The statements whose answers tell whether anything has changed."""
         self._definitions: tuple[str, ...] = ()
@@ -121,8 +121,12 @@ class TableReader:
         """Read all of it, and try all that a batch will do, which a transaction that is read only does not allow."""
         values = names(self.source, self.target)
         tables, columns, keys = [
-            await transaction.select(self._statements.fill(name, values))
-            for name in ("describe_tables", "describe_columns", "describe_keys")
+            await transaction.select(statement.fill(values))
+            for statement in (
+                self._statements.describe_tables,
+                self._statements.describe_columns,
+                self._statements.describe_keys,
+            )
         ]
         session = await self._session(transaction)
         foreign_keys = await self._foreign_keys(transaction)
@@ -151,7 +155,7 @@ class TableReader:
 
     async def _session(self, transaction: Transaction) -> Session:
         """Return what is known of the session and its server."""
-        (row,) = await transaction.select(self._statements.fill("describe_session", {}))
+        (row,) = await transaction.select(self._statements.describe_session.fill())
         return Session(*row)
 
     def _are_old(self) -> bool:
@@ -160,7 +164,7 @@ class TableReader:
     async def _foreign_keys(self, transaction: Transaction) -> tuple[ForeignKey, ...]:
         """Return the foreign keys of the two tables, and those that refer to them, as far as the account sees them."""
         self._foreign_keys_read = time.monotonic()
-        rows = await transaction.select(self._statements.fill("describe_foreign_keys", names(self.source, self.target)))
+        rows = await transaction.select(self._statements.describe_foreign_keys.fill(names(self.source, self.target)))
         return tuple(
             ForeignKey(schema, table, name, referenced, bool(incoming), frozenset(rules))
             for schema, table, name, referenced, incoming, *rules in rows
@@ -184,11 +188,11 @@ class TableReader:
         skipped: dict[str, str] = {}
         problems: list[Problem] = []
         for name in statement_names:
-            table = self._leads_in_use[name]
-            error = await self._try(transaction, self._statements.fill(name, {"lead_ids": "NULL"}))
+            table = table_of(name)
+            error = await self._try(transaction, self._leads_in_use[name].fill({"lead_ids": "NULL"}))
             if error is not None and error.code in ACCESS_DENIED:
                 # Without a privilege on the whole database, a table that is not there is denied like any other.
-                definition = self._statements.fill("show_create_table", {"table": identifier(table)})
+                definition = self._statements.show_create_table.fill({"table": identifier(table)})
                 seen = await self._failure(transaction.select(definition))
                 if seen is None:
                     message = f"the account may not read {table}, which tells of leads in use"
@@ -203,19 +207,20 @@ class TableReader:
             elif error is not None:
                 raise error
             else:
-                working[name] = self._statements.template(name)
+                working[name] = self._leads_in_use[name].template
         return working, skipped, list(dict.fromkeys(problems))
 
     async def _try_batch(self, transaction: Transaction, pair: TablePair, grants: Grants, on_cluster: bool) -> list[Problem]:
         """Try the statements of a batch, and return what keeps them from working."""
         values = {**pair.values, "lead_ids": "NULL", "table": pair.values["source"]}
-        tried = ["select_leads", "insert_leads", "delete_leads"]
-        tried += [] if self.whole_only else ["update_leads"]
-        tried += ["touch_leads", "restore_leads"] if on_cluster else []
-        tried += ["stage_table"] if self.whole_only and pair.differences else []
+        sql = self._statements
+        tried = [sql.select_leads, sql.insert_leads, sql.delete_leads]
+        tried += [] if self.whole_only else [sql.update_leads]
+        tried += [sql.touch_leads, sql.restore_leads] if on_cluster else []
+        tried += [sql.stage_table] if self.whole_only and pair.differences else []
         problems = []
-        for name in tried:
-            error = await self._try(transaction, self._statements.fill(name, values))
+        for statement in tried:
+            error = await self._try(transaction, statement.fill(values))
             if error is not None:
                 problem = server_problem(error, grants)
                 if problem is None:
@@ -235,7 +240,7 @@ class TableReader:
 
     async def _try(self, transaction: Transaction, statement: str) -> DatabaseError | None:
         """Have the server prepare a statement, which looks at privileges and names, and locks nothing. Return its error."""
-        return await self._failure(transaction.select(self._statements.fill("prepare", {"statement": literal(statement)})))
+        return await self._failure(transaction.select(self._statements.prepare.fill({"statement": literal(statement)})))
 
     async def _failure(self, answer: Awaitable[object]) -> DatabaseError | None:
         """Return the error by which the server refuses, None if it does not. Raises DatabaseError if it does not answer."""

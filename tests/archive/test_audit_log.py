@@ -31,8 +31,9 @@ from service.api.leads import Service, move
 from service.app import create_service
 from service.archive.mover import Mover
 from service.archive.row_changes import Changes
-from service.database.errors import DEADLOCK, DatabaseError
 from service.database.pool import Transaction
+from service.errors import DatabaseError
+from service.mariadb_errors import DEADLOCK
 from service.observability import audit_file
 from service.observability.audit_file import AuditFile
 from service.observability.audit_log import Audit, Outcome
