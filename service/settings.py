@@ -20,7 +20,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from service.access.keys import Keys, KeysFile
+from service.access.keys import Keys
+from service.access.keys_file import KeysFile
 from service.access.office_hours import OfficeHours
 from service.errors import SettingsError
 from service.observability import audit_file

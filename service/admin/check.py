@@ -15,13 +15,13 @@ from cryptography import x509
 from service.access.keys import Keys
 from service.access.office_hours import OfficeHours
 from service.admin.keys_command import state
-from service.app import create_service
-from service.database.pool import READ_ONLY, Transaction
+from service.app import create_context
 from service.database.statements import Statements, identifier, table_of
+from service.database.transaction import READ_ONLY, Transaction
 from service.errors import DatabaseError
 from service.settings import Settings
 from service.tables.definitions import TablePair
-from service.tables.preconditions import server_problem, version_problem
+from service.tables.preconditions.server import server_problem, version_problem
 from service.tables.privileges import DATABASE_PRIVILEGES, needed
 
 TIMEOUT = 10
@@ -60,8 +60,8 @@ async def find(settings: Settings, now: datetime) -> list[Finding]:
 
 async def _database(settings: Settings) -> list[Finding]:
     found: list[Finding] = []
-    service = create_service(settings)
-    database, loaded = service.database, service.statements
+    context = create_context(settings)
+    database, loaded = context.database, context.statements
     try:
         if problem := version_problem(await database.server_version(TIMEOUT)):
             return [Finding("database", problem.message, State.PROBLEM)]
@@ -70,8 +70,8 @@ async def _database(settings: Settings) -> list[Finding]:
             (server,) = await transaction.select(loaded.describe_server.fill())
             found = _server(server)
         async with database.transaction(TIMEOUT) as transaction:
-            state = await service.readiness.look_in(transaction)
-            pair = service.archive_reader.cached
+            state = await context.readiness.look_in(transaction)
+            pair = context.archive_reader.cached
             assert pair is not None
             found += [
                 Finding(", ".join(problem.operations), problem.message, State.PROBLEM, problem.remedy)

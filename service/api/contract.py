@@ -14,9 +14,9 @@ import yaml
 from service import resource_path
 from service.api import strict_json
 from service.errors import InvalidBodyError, InvalidJSONError
+from service.tables.definitions import LARGEST_LEAD_ID
 
 DEFAULT_LIMIT = 500
-LARGEST_LEAD_ID = 4294967295
 
 UNKNOWN_FIELD = ""
 """A name that no field has."""

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from service.errors import AuditError, DatabaseError, InvalidBodyError, NotReadyError, RefusalError, UnknownLeadsError
-from service.tables.preconditions import server_problem
+from service.tables.preconditions.server import server_problem
 
 RETRY_AFTER = 5
 """Seconds after which a request that the database could not process is worth repeating."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from service.archive.lead_ids import LeadIDs
 from service.archive.mover import foreign_leads
-from service.database.pool import READ_ONLY, Database, Transaction
+from service.database.pool import Database
 from service.database.statements import Statements
+from service.database.transaction import READ_ONLY, Transaction
 from service.tables.table_reader import TableReader
 
 

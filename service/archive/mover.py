@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from service.archive.lead_ids import NONE, LeadIDs
 from service.archive.row_changes import Changes
-from service.database.pool import Database, Transaction
+from service.database.pool import Database
 from service.database.statements import Statement, Statements, integers
+from service.database.transaction import Transaction
 from service.errors import DatabaseError, UnknownLeadsError
 from service.tables.definitions import TablePair, names
 from service.tables.table_reader import TableReader

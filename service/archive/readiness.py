@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from service.database.pool import Database, Transaction
+from service.database.pool import Database
 from service.database.statements import Statements, identifier
+from service.database.transaction import Transaction
 from service.errors import DatabaseError, MendableError, NotReadyError, Problem
 from service.observability.audit_log import Audit
 from service.tables.definitions import ARCHIVE, LEADS, TablePair
-from service.tables.preconditions import largest_lead_id, server_problem
+from service.tables.preconditions.server import server_problem
+from service.tables.preconditions.tables import largest_lead_id
 from service.tables.table_reader import TableReader
 
 REFUSAL_AGE = 10.0

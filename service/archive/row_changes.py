@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import structlog
 
 from service.archive.lead_ids import NONE, LeadIDs
-from service.database.pool import Transaction
 from service.database.statements import Statement, Statements, identifier
+from service.database.transaction import Transaction
 from service.errors import DatabaseError
 from service.tables.definitions import Table, TablePair
 

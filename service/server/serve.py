@@ -17,7 +17,7 @@ import uvloop
 from starlette.applications import Starlette
 from uvicorn.config import STARTUP_FAILURE
 
-from service.access.keys import KeysFile
+from service.access.keys_file import KeysFile
 from service.api import metrics_app
 from service.errors import StartError
 from service.observability import metrics

@@ -1,7 +1,7 @@
 """What the two tables really look like, and the lists of columns that follow from it.
 
 Vicidial upgrades alter vicidial_list, but not the archive, and sites add columns of their own: so nothing about columns is
-assumed, all of it is read (service/tables/table_reader.py), and refused where leads could be damaged (service/tables/preconditions.py).
+assumed, all of it is read (table_reader.py), and refused where leads could be damaged (preconditions/).
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from service.tables.same_data import reused, same_data
 
 LEADS = "vicidial_list"
 ARCHIVE = "vicidial_list_archive"
+
+LARGEST_LEAD_ID = 4294967295
+"""The largest lead_id that a caller can name: the largest value of INT UNSIGNED, lead_id's type in Vicidial's schema."""
 
 
 @dataclass(frozen=True)
