@@ -25,6 +25,7 @@ from support.auditor import Line, answer, ask, read
 from support.fixtures import ReadSettings
 from support.process import PATIENCE, SLACK, ServiceProcess
 from support.tables import Tables
+from support.waiting import wait_until
 
 from service.access.keys import Key
 from service.api.context import AppContext
@@ -66,13 +67,6 @@ def context(environment: dict[str, str], settings_from: ReadSettings, path: Path
 def events(*files: Path) -> list[tuple[str, str | None]]:
     """event and outcome of each line."""
     return [(line["event"], line.get("outcome")) for line in read(*files)]
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 BOTH = [("intent", None), ("outcome", "committed")]

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from mariadb import free_port
-from support.client import Client, until
+from support.client import Client
 from support.faults import CLOSING, Wire
 from support.process import ServiceProcess
 from support.tables import Tables
+from support.waiting import wait_until
 
 from lead_archive.operations import UNKNOWN
 
@@ -47,7 +48,7 @@ def test_20_000_leads_with_the_service_killed_and_restarted_half_way(
     file = client.write("leads", f"1-{LEADS}")
 
     with client.start("archive", file, "--json") as running:
-        until(lambda: archived(tables) > LEADS // 3)
+        wait_until(lambda: archived(tables) > LEADS // 3)
         service.stop(signal.SIGKILL)
         assert archived(tables) < LEADS
         running.wait_until_it_says("trying again")
@@ -72,10 +73,10 @@ def test_a_client_that_is_killed_goes_on_with_resume(tables: Tables, service: Se
     before, _ = tables.both()
     file = client.write("leads", "1-3000", 9_999)
     with client.start("archive", file, "--jobs", 2) as running:
-        until(lambda: archived(tables) > 1_000)
+        wait_until(lambda: archived(tables) > 1_000)
         running.send(signal.SIGKILL)
         running.end()
-    until(done_with_what_was_in_flight)
+    wait_until(done_with_what_was_in_flight)
     done = archived(tables)
     assert done < 3_000
 

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.client import COMMAND, Client, Finished, Running, until
+from support.client import COMMAND, Client, Finished, Running
 from support.fake_service import OPENAPI, Reply, fake, moved
 from support.process import PATIENCE
+from support.waiting import wait_until
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 LONG = "3600"
@@ -67,7 +68,7 @@ def test_before_the_connection_is_there(tmp_path: Path, number: signal.Signals) 
             waiting.connect_ex(full.getsockname())
         client = Client(tmp_path, url_of(full))
         with client.start("archive", client.write("leads", 1), *WAITS) as running:
-            until((tmp_path / "leads.archive.journal").exists)
+            wait_until((tmp_path / "leads.archive.journal").exists)
             time.sleep(1)
             stopped(running, number)
 
@@ -96,7 +97,7 @@ def test_while_the_name_of_the_server_is_looked_up(tmp_path: Path) -> None:
             stderr=stderr,
         )
     try:
-        until(lambda: "asking" in errors.read_text())
+        wait_until(lambda: "asking" in errors.read_text())
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == 1
     finally:
@@ -178,7 +179,7 @@ def test_while_standard_input_is_read(tmp_path: Path, number: signal.Signals) ->
     assert process.stdin
     process.stdin.write(b"1\n2\n")
     process.stdin.flush()
-    until(lambda: b"pipe" in os.readlink(f"/proc/{process.pid}/fd/0").encode() and reads(process.pid))
+    wait_until(lambda: b"pipe" in os.readlink(f"/proc/{process.pid}/fd/0").encode() and reads(process.pid))
     # A signal that comes in the moment before the read is only seen after it: whoever presses Ctrl-C presses it again.
     status = None
     for _ in range(int(PATIENCE)):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import random
 import subprocess
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -17,16 +15,21 @@ from typing import Any
 import httpx2
 import pytest
 from support.api import Api
+from support.clients import Batch, Clients
 from support.databases import create_database, migrate
 from support.dialler import Dialler, assert_no_lead_is_lost
-from support.galera import Cluster, gate, wait_for
+from support.galera import PATIENCE, Cluster, gate
 from support.paths import SCRATCH
 from support.process import SLACK, ServiceProcess
 from support.settings import write_keys_file
 from support.tables import Tables
+from support.waiting import wait_until
 
 REQUEST_TIMEOUT = 4
 """Seconds: less than a cluster takes to go on without a node that does not answer."""
+
+CLIENT_TIMEOUT = REQUEST_TIMEOUT + 5 + SLACK
+"""Seconds after which a client gives a request up."""
 
 RETURN_TIMEOUT = 10
 """Seconds within which a service serves again once its node is back."""
@@ -91,7 +94,7 @@ def tables_of(cluster: Cluster) -> list[Tables]:
 def client_of(service: ServiceProcess) -> httpx2.Client:
     # A new connection for each request: an idle one may be closed by the service just when it is used again.
     no_reuse = httpx2.Limits(max_keepalive_connections=0)
-    return httpx2.Client(base_url=service.base_url, timeout=REQUEST_TIMEOUT + 5 + SLACK, limits=no_reuse)
+    return httpx2.Client(base_url=service.base_url, timeout=CLIENT_TIMEOUT, limits=no_reuse)
 
 
 def retries(services: list[ServiceProcess]) -> int:
@@ -100,49 +103,10 @@ def retries(services: list[ServiceProcess]) -> int:
     return sum("Deadlock" in line["error"] for line in lines)
 
 
-class Clients:
-    """Threads that archive overlapping batches through one service. Use as a context manager: from entry to exit."""
-
-    def __init__(self, service: ServiceProcess, threads: int = 3) -> None:
-        self.answers: Counter[int] = Counter()
-        self.deleted = 0
-        self.slowest = 0.0
-        self.problems: list[Exception] = []
-        self._service = service
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(random.Random(seed),)) for seed in range(threads)]
-
-    def __enter__(self) -> Clients:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self, rng: random.Random) -> None:
-        try:
-            with client_of(self._service) as client:
-                while not self._stop.is_set():
-                    first = rng.randrange(len(LEADS[0]) - 40)
-                    self._call(Api(client), [lead for leads in LEADS for lead in rng.sample(leads[first : first + 40], 7)])
-        except Exception as error:  # whatever it was, the test is to show it
-            self.problems.append(error)
-
-    def _call(self, api: Api, lead_ids: list[int]) -> None:
-        started = time.monotonic()
-        response = api.archive_all(lead_ids)
-        seconds = time.monotonic() - started
-        with self._lock:
-            self.slowest = max(self.slowest, seconds)
-            self.answers[response.status_code] += 1
-            self.deleted += response.json().get("delete_count", 0)
-        if response.status_code == 503:
-            assert int(response.headers["Retry-After"]) > 0
-            time.sleep(0.1)
+def draw(rng: random.Random) -> Batch:
+    """Return leads of every dialler. Those of two batches often overlap."""
+    first = rng.randrange(len(LEADS[0]) - 40)
+    return "archive_all", [lead for leads in LEADS for lead in rng.sample(leads[first : first + 40], 7)]
 
 
 # --- What happens to a node --------------------------------------------------------------------------------------------
@@ -173,8 +137,8 @@ def a_node_is_cut_off(cluster: Cluster, apis: list[Api]) -> None:
 
 def one_node_is_missed(cluster: Cluster, missing: Api, other: Api) -> None:
     """Wait until the cluster goes on without the node; the service on it is not ready, and answers that it is not."""
-    wait_for(lambda: cluster.nodes[2].status("wsrep_cluster_size") == "2")
-    wait_for(lambda: other.get("/readyz").status_code == 200, RETURN_TIMEOUT + SLACK)
+    wait_until(lambda: cluster.nodes[2].status("wsrep_cluster_size") == "2", PATIENCE)
+    wait_until(lambda: other.get("/readyz").status_code == 200, RETURN_TIMEOUT + SLACK)
     assert missing.get("/readyz").status_code == 503
     assert missing.archive_all([LEADS[0][0]]).status_code == 503
     assert other.get("/readyz").status_code == 200
@@ -195,7 +159,7 @@ def test_no_lead_is_lost_whatever_happens_to_a_node(
         tables[0].archived(*leads[::3], status="NEW")
     retries_before = retries(services)
     diallers = [Dialler(node, DATABASE, leads, threads=2) for node, leads in zip(cluster.nodes, LEADS, strict=True)]
-    clients = [Clients(service) for service in services]
+    clients = [Clients(service, draw, threads=3, timeout=CLIENT_TIMEOUT, keep_alive=False) for service in services]
     with ExitStack() as stack:
         for dialler in diallers:
             stack.enter_context(dialler)
@@ -204,7 +168,7 @@ def test_no_lead_is_lost_whatever_happens_to_a_node(
         time.sleep(1)
         happens(cluster, apis)
         cluster.wait_until_in_step()
-        wait_for(lambda: all(api.get("/readyz").status_code == 200 for api in apis), RETURN_TIMEOUT + SLACK)
+        wait_until(lambda: all(api.get("/readyz").status_code == 200 for api in apis), RETURN_TIMEOUT + SLACK)
 
     first, *others = tables = tables_of(cluster)
     assert all(other.both() == first.both() for other in others)
@@ -215,13 +179,13 @@ def test_no_lead_is_lost_whatever_happens_to_a_node(
     for running in clients:
         assert running.problems == []
         # 404: a lead that a dialler itself deleted.
-        assert running.answers.keys() <= {200, 404, 503}
-        assert running.answers[200] > 0
+        assert running.answers.keys() <= {"200", "404", "503"}
+        assert running.answers["200"] > 0
         assert running.slowest < REQUEST_TIMEOUT + 1 + SLACK
     # What a batch did whose answer was 503 is counted nowhere.
     deleted = sum(running.deleted for running in clients)
     assert 0 < deleted <= at_most
-    if not any(running.answers[503] for running in clients):
+    if not any(running.answers["503"] for running in clients):
         assert deleted >= at_least
     assert retries(services) > retries_before
 
@@ -240,14 +204,16 @@ def archive_while(cluster: Cluster, apis: list[Api]) -> Iterator[Callable[[int, 
         with ExitStack() as held_back, ThreadPoolExecutor(1) as executor:
             with node.locked("delete"):
                 answer = executor.submit(apis[0].archive_all, [lead_id])
-                wait_for(lambda: node.execute("SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"))
+                wait_until(
+                    lambda: node.execute("SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"), PATIENCE
+                )
                 held_back.enter_context(cluster.held_back(node))
                 if callable(what):
                     what()
                 else:
                     with other.connect(DATABASE) as connection, connection.cursor() as cursor:
                         cursor.execute(what)
-            wait_for(lambda: node.execute("SELECT 1 FROM information_schema.processlist WHERE info = 'COMMIT'"))
+            wait_until(lambda: node.execute("SELECT 1 FROM information_schema.processlist WHERE info = 'COMMIT'"), PATIENCE)
             time.sleep(0.2)  # until it has been sent to the other nodes
             held_back.close()
             response = answer.result()

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import random
 import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,8 +21,8 @@ import httpx2
 import pymysql
 import pytest
 from mariadb import PrivateMariaDB
-from support.api import Api
 from support.auditor import Line, answer, ask, read
+from support.clients import Batch, Clients
 from support.databases import create_database, migrate
 from support.dialler import Dialler, assert_no_lead_is_lost
 from support.paths import SCRATCH
@@ -37,48 +37,61 @@ RETURN_TIMEOUT = 10
 """Seconds within which the service serves again once all that it needs is back."""
 POOL_SIZE = 4
 LEADS = range(1, 1501)
+DATABASE = "chaos"
 PAIRS = [("InnoDB", "InnoDB"), ("InnoDB", "InnoDB"), ("MyISAM", "MyISAM"), ("Aria", "InnoDB"), ("InnoDB", "MyISAM")]
 
 
+@dataclass
 class World:
-    """A database server, a service, and what clients saw of it."""
+    """A database server, a service, and its clients."""
 
-    def __init__(self, server: PrivateMariaDB, tables: Tables, service: ServiceProcess) -> None:
-        self.server = server
-        self.tables = tables
-        self.service = service
-        self.answers: Counter[str] = Counter()
-        self.deleted = 0
-        self.slowest = 0.0
-        self.service_was_killed = False
-        self.problems: list[str] = []
+    server: PrivateMariaDB
+    service: ServiceProcess
+    clients: Clients
 
-    def client(self) -> httpx2.Client:
-        return httpx2.Client(base_url=self.service.base_url, timeout=REQUEST_TIMEOUT + 5 + SLACK)
 
-    def move_at_random(self, seed: int, stop: threading.Event, *moves: str) -> None:
-        """Make moves of the Api by chance. Batches overlap, so that they wait for each other, and repeat what others did."""
-        rng = random.Random(seed)
-        with self.client() as client:
-            api = Api(client)
-            while not stop.is_set():
-                first = rng.randrange(LEADS.start, LEADS.stop - 40)
-                self.call(getattr(api, rng.choice(moves)), rng.sample(range(first, first + 40), 20))
+def archive(rng: random.Random) -> Batch:
+    """Return a batch to archive. Batches overlap, so that they wait for each other, and repeat what others did."""
+    first = rng.randrange(LEADS.start, LEADS.stop - 40)
+    return "archive_all", rng.sample(range(first, first + 40), 20)
 
-    def call(self, move: Callable[[list[int]], httpx2.Response], lead_ids: list[int]) -> None:
-        started = time.monotonic()
-        try:
-            response = move(lead_ids)
-        except httpx2.TransportError as error:
-            self.answers["none"] += 1
-            if not self.service_was_killed:
-                self.problems.append(f"a request got no answer: {error!r}")
-            time.sleep(0.05)
-            return
-        self.slowest = max(self.slowest, time.monotonic() - started)
-        self.answers[str(response.status_code)] += 1
-        if response.status_code == 200:
-            self.deleted += response.json()["delete_count"]
+
+def archive_or_dearchive(rng: random.Random) -> Batch:
+    """Return a batch to archive, or, one time in three, to dearchive."""
+    method, lead_ids = archive(rng)
+    return rng.choice([method, method, "dearchive_all"]), lead_ids
+
+
+@contextmanager
+def running(
+    server: PrivateMariaDB,
+    settings: dict[str, str],
+    dialler: Dialler,
+    draw: Callable[[random.Random], Batch],
+    seed: int,
+) -> Iterator[World]:
+    """Run a service, the dialler, and twice as many clients as the pool has slots."""
+    settings = {
+        "DATABASE_URL": server.url(DATABASE),
+        "OFFICE_HOURS": "none",
+        "REQUEST_TIMEOUT": str(REQUEST_TIMEOUT),
+        "DATABASE_POOL_SIZE": str(POOL_SIZE),
+        **settings,
+    }
+    with ServiceProcess(settings) as service, dialler:
+        clients = Clients(service, draw, threads=2 * POOL_SIZE, timeout=REQUEST_TIMEOUT + 5 + SLACK, seed=seed)
+        with clients:
+            yield World(server, service, clients)
+
+
+def set_up(server: PrivateMariaDB, engines: tuple[str, str]) -> Tables:
+    """Empty both tables, set their engines, and add the leads to vicidial_list."""
+    tables = Tables(server, DATABASE)
+    for table, engine in zip(("vicidial_list", "vicidial_list_archive"), engines, strict=True):
+        tables.execute(f"TRUNCATE {table}")
+        tables.execute(f"ALTER TABLE {table} ENGINE = {engine}")
+    tables.live(*LEADS)
+    return tables
 
 
 def nothing_happens(_: World, rng: random.Random) -> None:
@@ -86,7 +99,7 @@ def nothing_happens(_: World, rng: random.Random) -> None:
 
 
 def kill_the_service(world: World, _: random.Random) -> None:
-    world.service_was_killed = True
+    world.clients.may_lose_answers = True
     world.service.stop(signal.SIGKILL)
     world.service.__enter__()
 
@@ -142,8 +155,8 @@ def server() -> Iterator[PrivateMariaDB]:
     """A server of its own, which writes to disk before it says that it did."""
     options = ("--innodb-buffer-pool-size=128M", "--innodb-log-file-size=32M", "--innodb-flush-log-at-trx-commit=1")
     with TemporaryDirectory(dir=SCRATCH) as folder, PrivateMariaDB(Path(folder), options) as server:
-        create_database(server, "chaos")
-        migrate(server.url("chaos"), "head")
+        create_database(server, DATABASE)
+        migrate(server.url(DATABASE), "head")
         yield server
 
 
@@ -155,63 +168,48 @@ def test_no_lead_is_lost_whatever_breaks(
     disaster = DISASTERS[number % len(DISASTERS)]
     # What a crash of the server itself does to tables without a log is not for this service to promise.
     engines = PAIRS[0] if disaster is kill_the_database else PAIRS[number // len(DISASTERS) % len(PAIRS)]
-    tables = Tables(server, "chaos")
-    for table, engine in zip(("vicidial_list", "vicidial_list_archive"), engines, strict=True):
-        tables.execute(f"TRUNCATE {table}")
-        tables.execute(f"ALTER TABLE {table} ENGINE = {engine}")
-    tables.live(*LEADS)
+    tables = set_up(server, engines)
     tables.archived(*LEADS[::3], status="NEW")
-    environment = {
-        "DATABASE_URL": server.url("chaos"),
-        "API_KEYS_FILE": str(keys_file),
-        "OFFICE_HOURS": "none",
-        "REQUEST_TIMEOUT": str(REQUEST_TIMEOUT),
-        "DATABASE_POOL_SIZE": str(POOL_SIZE),
-    }
-    stop = threading.Event()
-    with ServiceProcess(environment) as service:
-        world = World(server, tables, service)
-        clients = [
-            threading.Thread(target=world.move_at_random, args=(rng.random(), stop, "archive_all"), daemon=True)
-            for _ in range(2 * POOL_SIZE)
-        ]
-        with Dialler(server, "chaos", LEADS, seed=number) as dialler:
-            for client in clients:
-                client.start()
-            time.sleep(rng.uniform(0.1, 1))
-            disaster(world, rng)
-            recovered = seconds_until_all_slots_serve(world)
-            stop.set()
-            for client in clients:
-                client.join()
+    dialler = Dialler(server, DATABASE, LEADS, seed=number)
+    with running(server, {"API_KEYS_FILE": str(keys_file)}, dialler, archive, number) as world:
+        time.sleep(rng.uniform(0.1, 1))
+        disaster(world, rng)
+        recovered = seconds_until_all_slots_serve(world)
 
-    tables = Tables(server, "chaos")
+    tables = Tables(server, DATABASE)
+    clients = world.clients
     at_least, at_most = assert_no_lead_is_lost(tables, dialler)
     tables.close()
-    for name, value in {
-        "disaster": disaster.__name__.replace("_", " "),
-        "engines": "-".join(engines),
-        "answers": dict(sorted(world.answers.items())),
-        "slowest": round(world.slowest, 1),
-        "recovered": round(recovered, 1),
-        "deleted": at_most,
-    }.items():
-        record_property(name, value)
-    assert world.problems == []
+    record(
+        record_property,
+        clients,
+        disaster=disaster.__name__.replace("_", " "),
+        engines="-".join(engines),
+        recovered=round(recovered, 1),
+        deleted=at_most,
+    )
+    assert clients.problems == []
     # 404: a lead that the dialler itself deleted.
-    assert world.answers.keys() <= {"200", "404", "503", "none"}, service.log[-3000:]
-    assert world.slowest < REQUEST_TIMEOUT + 1 + SLACK
-    # What a batch did whose answer was lost or was 503 is counted nowhere.
-    assert world.deleted <= at_most
-    if world.answers.keys() <= {"200", "404"}:
-        assert world.deleted >= at_least
-    assert world.answers["200"] > 0
+    assert clients.answers.keys() <= {"200", "404", "503", "none"}
+    assert clients.slowest < REQUEST_TIMEOUT + 1 + SLACK
+    # What a batch did is counted nowhere if its answer was lost or was 503.
+    assert clients.deleted <= at_most
+    if clients.answers.keys() <= {"200", "404"}:
+        assert clients.deleted >= at_least
+    assert clients.answers["200"] > 0
+
+
+def record(record_property: Callable[[str, object], None], clients: Clients, **properties: object) -> None:
+    """Record what a round did and saw for the table at the end of the run."""
+    seen = {"answers": dict(sorted(clients.answers.items())), "slowest": round(clients.slowest, 1)}
+    for name, value in {**seen, **properties}.items():
+        record_property(name, value)
 
 
 def seconds_until_all_slots_serve(world: World) -> float:
     """Wait until as many requests as the pool has slots are served at the same time."""
     started = time.monotonic()
-    with ThreadPoolExecutor(POOL_SIZE) as executor, world.client() as client:
+    with ThreadPoolExecutor(POOL_SIZE) as executor, world.clients.connect() as client:
         while True:
             try:
                 answers = list(executor.map(lambda _: client.get("/readyz").status_code, range(POOL_SIZE)))
@@ -223,8 +221,6 @@ def seconds_until_all_slots_serve(world: World) -> float:
             time.sleep(0.05)
 
 
-TO_AND_FRO = ("archive_all", "archive_all", "dearchive_all")
-
 AUDITED_DISASTERS = [kill_a_worker, cut_connections, kill_the_parent, kill_a_worker, cut_connections, kill_all_processes]
 
 
@@ -233,61 +229,40 @@ def test_the_audit_tells_where_every_lead_went_whatever_is_killed(
     server: PrivateMariaDB, keys_file: Path, tmp_path: Path, number: int, record_property: Callable[[str, object], None]
 ) -> None:
     rng = random.Random(f"{SEED} audit {number}")
-    tables = Tables(server, "chaos")
-    for table in ("vicidial_list", "vicidial_list_archive"):
-        tables.execute(f"TRUNCATE {table}")
-        tables.execute(f"ALTER TABLE {table} ENGINE = InnoDB")
-    tables.live(*LEADS)
+    set_up(server, ("InnoDB", "InnoDB")).close()
     file = tmp_path / "audit.jsonl"
-    environment = {
-        "DATABASE_URL": server.url("chaos"),
-        "API_KEYS_FILE": str(keys_file),
-        "OFFICE_HOURS": "none",
-        "REQUEST_TIMEOUT": str(REQUEST_TIMEOUT),
-        "DATABASE_POOL_SIZE": str(POOL_SIZE),
-        "WORKERS": "2",
-        "AUDIT_LOG": str(file),
-    }
-    stop = threading.Event()
-    with ServiceProcess(environment) as service, Dialler(server, "chaos", LEADS, seed=number, deletes=False):
-        world = World(server, tables, service)
-        world.service_was_killed = True
-        clients = [
-            threading.Thread(target=world.move_at_random, args=(rng.random(), stop, *TO_AND_FRO), daemon=True)
-            for _ in range(2 * POOL_SIZE)
-        ]
-        for client in clients:
-            client.start()
+    settings = {"API_KEYS_FILE": str(keys_file), "WORKERS": "2", "AUDIT_LOG": str(file)}
+    dialler = Dialler(server, DATABASE, LEADS, seed=number, deletes=False)
+    with running(server, settings, dialler, archive_or_dearchive, number) as world:
+        world.clients.may_lose_answers = True
         for disaster in AUDITED_DISASTERS:
             time.sleep(rng.uniform(0.5, 1.5))
             disaster(world, rng)
         recovered = seconds_until_all_slots_serve(world)
-        stop.set()
-        for client in clients:
-            client.join()
-        assert service.stop() == 0
+    assert world.service.stop() == 0  # the exit status
 
-    tables = Tables(server, "chaos")  # the connection of before was cut, too
+    tables = Tables(server, DATABASE)
     live, archived = (set(ids) & set(LEADS) for ids in tables.ids())
     tables.close()
     lines = read(file)
     answers = {lead_id: answer(lines, lead_id) for lead_id in LEADS}
     moved = Counter(str(line["moved"]) for answer in answers.values() for line in answer)
-    for name, value in {
-        "disaster": "kills, audited",
-        "engines": "InnoDB-InnoDB",
-        "answers": {**world.answers, **{f"moved {name}": count for name, count in moved.items()}},
-        "slowest": round(world.slowest, 1),
-        "recovered": round(recovered, 1),
-        "deleted": world.deleted,
-    }.items():
-        record_property(name, value)
+    record(
+        record_property,
+        world.clients,
+        disaster="kills, audited",
+        engines="InnoDB-InnoDB",
+        answers={**world.clients.answers, **{f"moved {name}": count for name, count in moved.items()}},
+        recovered=round(recovered, 1),
+        deleted=world.clients.deleted,
+    )
+    assert world.clients.problems == []
     for lead_id in LEADS:
         assert (lead_id in live) != (lead_id in archived)
         assert ("archive" if lead_id in archived else "dearchive") in possible(answers[lead_id]), answers[lead_id]
     # Not known: only what was under way at a kill.
     assert 0 < moved["None"] < moved["True"]
-    assert world.answers.keys() <= {"200", "503", "none"}
+    assert world.clients.answers.keys() <= {"200", "503", "none"}
     for lead_id in rng.sample(LEADS, 10):
         assert ask(tmp_path, lead_id) == answers[lead_id]
 

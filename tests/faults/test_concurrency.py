@@ -4,13 +4,11 @@ lost, and the counts are what happened."""
 from __future__ import annotations
 
 import random
-import threading
 import time
-from typing import Any
+from functools import partial
 
-import httpx2
 import pytest
-from support.api import Api
+from support.clients import Batch, Clients
 from support.dialler import Dialler, assert_no_lead_is_lost
 from support.process import ServiceProcess
 from support.tables import Tables
@@ -20,18 +18,11 @@ SECONDS = 3.0
 REQUEST_TIMEOUT = 75
 
 
-def archive_at_random(
-    service: ServiceProcess, seed: int, until: float, answers: list[tuple[int, dict[str, Any]]], dearchives: float
-) -> None:
-    """dearchives: how many of the requests are for the way back."""
-    rng = random.Random(seed)
-    with httpx2.Client(base_url=service.base_url, timeout=2 * REQUEST_TIMEOUT) as client:
-        api = Api(client)
-        while time.monotonic() < until:
-            first = rng.randrange(LEADS.start, LEADS.stop - 60)
-            lead_ids = rng.sample(range(first, first + 60), 40)
-            response = api.dearchive_all(lead_ids[:10]) if rng.random() < dearchives else api.archive_all(lead_ids)
-            answers.append((response.status_code, response.json()))
+def draw(dearchives: float, rng: random.Random) -> Batch:
+    """Return a batch that overlaps with others. dearchives: the share of those to dearchive, from 0 to 1."""
+    first = rng.randrange(LEADS.start, LEADS.stop - 60)
+    lead_ids = rng.sample(range(first, first + 60), 40)
+    return ("dearchive_all", lead_ids[:10]) if rng.random() < dearchives else ("archive_all", lead_ids)
 
 
 @pytest.mark.parametrize(
@@ -48,28 +39,24 @@ def test_a_dialler_and_clients_with_overlapping_batches(
     tables.live(*LEADS)
     if not dearchives:
         tables.archived(*LEADS[::3], status="NEW")  # older copies, as the scripts that lose data leave them
-    answers: list[tuple[int, dict[str, Any]]] = []
     settings = {**environment, "REQUEST_TIMEOUT": str(REQUEST_TIMEOUT)}
     # A lead that the dialler deleted would come back with the data that it had when it was archived, if it was.
     dialler = Dialler(tables.mariadb, tables.database, LEADS, deletes=not dearchives)
     with ServiceProcess(settings) as one, ServiceProcess(settings) as other, dialler:
-        until = time.monotonic() + SECONDS
         clients = [
-            threading.Thread(target=archive_at_random, args=((one, other)[number % 2], number, until, answers, dearchives))
-            for number in range(4)
+            Clients(service, partial(draw, dearchives), threads=2, timeout=2 * REQUEST_TIMEOUT, seed=number)
+            for number, service in enumerate((one, other))
         ]
-        for client in clients:
-            client.start()
-        for client in clients:
-            client.join()
+        with clients[0], clients[1]:
+            time.sleep(SECONDS)
 
     at_least, at_most = assert_no_lead_is_lost(tables, dialler)
 
+    assert [running.problems for running in clients] == [[], []]
     # A lead that the dialler itself deleted can be in neither table: then the whole batch is answered 404.
-    assert {status for status, _ in answers} <= {200, 404}
-    done = [answer for status, answer in answers if status == 200]
-    deleted = sum(answer["delete_count"] for answer in done if "update_count" in answer)
-    back = sum(answer["insert_count"] for answer in done if "update_count" not in answer)
+    assert clients[0].answers.keys() | clients[1].answers.keys() <= {"200", "404"}
+    deleted = sum(running.deleted for running in clients)
+    back = sum(running.brought_back for running in clients)
     assert at_least <= deleted - back <= at_most
     assert deleted > 100
     assert (back > 10) is (dearchives > 0)

@@ -8,8 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +17,7 @@ from click.testing import CliRunner
 from lead_archive.cli import main
 from support.api import KEY
 from support.process import PATIENCE
+from support.waiting import wait_until
 
 IN_USE = "in use: vicidial_hopper.lead_id"
 
@@ -139,17 +138,11 @@ class Running:
         return self._process.poll() is None
 
     def wait_until_it_says(self, words: str) -> None:
-        until(lambda: words in self._errors.read_text(), lambda: f"not said: {words}: {self._errors.read_text()}")
+        wait_until(
+            lambda: words in self._errors.read_text(), message=lambda: f"{words!r} is not in {self._errors.read_text()!r}"
+        )
 
     def end(self) -> Finished:
         """Wait for its end."""
         status = self._process.wait(PATIENCE)
         return Finished(status, self._output.read_text(), self._errors.read_text())
-
-
-def until(true: Callable[[], bool], message: Callable[[], str] = lambda: "it did not happen") -> None:
-    """Wait until something is true. Fails with the message if it does not happen."""
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline, message()
-        time.sleep(0.01)

@@ -7,24 +7,28 @@ token in security_phrase, and a write that finds no row means that the lead was 
 from __future__ import annotations
 
 import random
-import threading
 import time
+from functools import partial
 from typing import Any
 
 import pymysql
 from mariadb import PrivateMariaDB
 
+from support.background import BackgroundThreads
 from support.tables import Tables
 
 GONE = "deleted by the dialler"
 
 
-class Dialler:
+class Dialler(BackgroundThreads):
     """Use as a context manager: it dials from entry to exit. state maps each lead to its last committed token, or GONE."""
 
     def __init__(
         self, server: PrivateMariaDB, database: str, lead_ids: range, threads: int = 3, seed: int = 0, deletes: bool = True
     ) -> None:
+        super().__init__(
+            partial(self._dial, number, threads, random.Random(seed * 1000 + number)) for number in range(threads)
+        )
         self.state: dict[int, str] = dict.fromkeys(lead_ids, "")
         self.unsure: dict[int, set[str]] = {}
         """Leads whose last write was cut off: it was committed or not."""
@@ -34,22 +38,6 @@ class Dialler:
         self._server = server
         self._database = database
         self._next_lead_id = lead_ids.stop
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._dial, args=(number, threads, random.Random(seed * 1000 + number)), daemon=True)
-            for number in range(threads)
-        ]
-
-    def __enter__(self) -> Dialler:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
 
     def _dial(self, number: int, threads: int, rng: random.Random) -> None:
         mine = [lead_id for lead_id in self.state if lead_id % threads == number]

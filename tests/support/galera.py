@@ -6,8 +6,7 @@ import os
 import re
 import secrets
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +15,7 @@ from typing import Any, Self
 from mariadb import PrivateMariaDB, free_port
 
 from support.paths import ROOT
+from support.waiting import wait_until
 
 SST_SCRIPTS = ROOT / ".galera" / "bin"
 """Where scripts/install --cluster puts the script that copies a node's data to another."""
@@ -139,8 +139,8 @@ class Cluster:
 
     def wait_until_in_step(self) -> None:
         """Wait until all three are one cluster, and each has what was committed before that."""
-        wait_for(lambda: all(node.status("wsrep_cluster_size") == "3" for node in self.nodes))
-        wait_for(lambda: all(node.status("wsrep_local_state_comment") == "Synced" for node in self.nodes))
+        wait_until(lambda: all(node.status("wsrep_cluster_size") == "3" for node in self.nodes), PATIENCE)
+        wait_until(lambda: all(node.status("wsrep_local_state_comment") == "Synced" for node in self.nodes), PATIENCE)
         for node in self.nodes:
             node.execute("SELECT 1", init_command="SET SESSION wsrep_sync_wait = 1")
 
@@ -151,10 +151,3 @@ class Cluster:
         with node.locked("held back"):
             other.execute("INSERT INTO held_back.gate VALUES ()")
             yield
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = PATIENCE) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} seconds"
-        time.sleep(0.02)
