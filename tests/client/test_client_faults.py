@@ -34,11 +34,6 @@ def client(service: ServiceProcess, tmp_path: Path) -> Client:
     return Client(tmp_path, service.base_url)
 
 
-def archived(tables: Tables) -> int:
-    ((count,),) = tables.execute("SELECT count(*) FROM vicidial_list_archive")
-    return int(count or b"")
-
-
 def test_20_000_leads_with_the_service_killed_and_restarted_half_way(
     tables: Tables, service: ServiceProcess, client: Client
 ) -> None:
@@ -48,9 +43,9 @@ def test_20_000_leads_with_the_service_killed_and_restarted_half_way(
     file = client.write("leads", f"1-{LEADS}")
 
     with client.start("archive", file, "--json") as running:
-        wait_until(lambda: archived(tables) > LEADS // 3)
+        wait_until(lambda: tables.archived_count() > LEADS // 3)
         service.stop(signal.SIGKILL)
-        assert archived(tables) < LEADS
+        assert tables.archived_count() < LEADS
         running.wait_until_it_says("trying again")
         service.__enter__()
         result = running.end()
@@ -73,11 +68,11 @@ def test_a_client_that_is_killed_goes_on_with_resume(tables: Tables, service: Se
     before, _ = tables.both()
     file = client.write("leads", "1-3000", 9_999)
     with client.start("archive", file, "--jobs", 2) as running:
-        wait_until(lambda: archived(tables) > 1_000)
+        wait_until(lambda: tables.archived_count() > 1_000)
         running.send(signal.SIGKILL)
         running.end()
     wait_until(done_with_what_was_in_flight)
-    done = archived(tables)
+    done = tables.archived_count()
     assert done < 3_000
 
     refused = client.run("archive", file)
@@ -85,7 +80,7 @@ def test_a_client_that_is_killed_goes_on_with_resume(tables: Tables, service: Se
     assert "was not finished" in refused.errors
     assert "--resume" in refused.errors
     assert "--start-over" in refused.errors
-    assert archived(tables) == done
+    assert tables.archived_count() == done
 
     result = client.run("archive", file, "--resume", "--json")
 
@@ -100,51 +95,6 @@ def test_a_client_that_is_killed_goes_on_with_resume(tables: Tables, service: Se
     again = client.run("archive", file, "--resume", "--json")
     assert again.counts() == counts
     assert client.read("leads.archive.left.csv") == ["lead_id,reason", f"9999,{UNKNOWN}"]
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_ctrl_c_finishes_what_is_in_flight(tables: Tables, client: Client, number: signal.Signals) -> None:
-    tables.live(*range(1, 301))
-    before, _ = tables.both()
-    file = client.write("leads", "1-300")
-    dialler = tables.mariadb.connect(tables.database, autocommit=False)
-    with closing(dialler), dialler.cursor() as cursor, client.start("archive", file, "--jobs", 1, "--json") as running:
-        cursor.execute("SELECT * FROM vicidial_list WHERE lead_id = 150 FOR UPDATE")
-        tables.wait_for_a_lock_wait()
-        running.send(number)
-        running.wait_until_it_says("finishing what is in flight")
-        time.sleep(0.5)
-        assert running.is_running()
-        dialler.rollback()
-        result = running.end()
-
-    assert result.status == 1
-    assert result.counts() == {"asked": 300, "moved": 200, "inserted": 200, "not_sent": 100}
-    assert "--resume" in result.errors
-    assert archived(tables) == 200
-
-    assert client.run("archive", file, "--resume", "--json").counts() == {"asked": 300, "moved": 300, "inserted": 300}
-    assert tables.both() == ({}, before)
-
-
-def test_a_second_ctrl_c_stops_at_once(tables: Tables, client: Client) -> None:
-    tables.live(*range(1, 301))
-    before, _ = tables.both()
-    file = client.write("leads", "1-300")
-    dialler = tables.mariadb.connect(tables.database, autocommit=False)
-    with closing(dialler), dialler.cursor() as cursor, client.start("archive", file, "--jobs", 1, "--json") as running:
-        cursor.execute("SELECT * FROM vicidial_list WHERE lead_id = 150 FOR UPDATE")
-        tables.wait_for_a_lock_wait()
-        running.send(signal.SIGINT)
-        running.wait_until_it_says("finishing what is in flight")
-        running.send(signal.SIGINT)
-        result = running.end()
-        assert archived(tables) == 100  # the lock is still held: it did not wait for it
-
-    assert result.status == 1
-    assert result.counts() == {"asked": 300, "moved": 100, "inserted": 100, "not_sent": 200}
-    assert client.run("archive", file, "--resume").status == 0
-    assert tables.both() == ({}, before)
 
 
 def test_after_a_lost_answer_a_batch_is_repeated(tables: Tables, service: ServiceProcess, client: Client) -> None:

@@ -10,15 +10,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.client import COMMAND, Client, Finished, Running
 from support.fake_service import OPENAPI, Reply, fake, moved
-from support.process import PATIENCE
+from support.process import PATIENCE, ServiceProcess
+from support.tables import Row, Tables
 from support.waiting import wait_until
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
@@ -226,3 +228,62 @@ def test_a_server_that_drips_does_not_hold_it_for_ever(tmp_path: Path) -> None:
     assert (result.status, result.counts()) == (3, {"asked": 1, "not_sent": 1})
     assert "no answer within 1 s" in json.loads(result.output)["error"]
     assert "maxItems" in OPENAPI
+
+
+@dataclass
+class LockedBatch:
+    """A client whose batch in flight waits for a lock, until `unlock` is called."""
+
+    client: Client
+    running: Running
+    leads: dict[int, Row]
+    """The rows as they were at first."""
+    unlock: Callable[[], None]
+
+
+@pytest.fixture
+def locked(tables: Tables, environment: dict[str, str], tmp_path: Path) -> Iterator[LockedBatch]:
+    """A client that archives 300 leads in batches of 100, one at a time. The second batch waits for a lock of the dialler."""
+    tables.live(*range(1, 301))
+    leads, _ = tables.both()
+    dialler = tables.mariadb.connect(tables.database, autocommit=False)
+    settings = {**environment, "LEAD_IDS_LIMIT": "100", "REQUEST_TIMEOUT": "10"}
+    with ServiceProcess(settings) as service, closing(dialler), dialler.cursor() as cursor:
+        client = Client(tmp_path, service.base_url)
+        cursor.execute("SELECT * FROM vicidial_list WHERE lead_id = 150 FOR UPDATE")
+        with client.start("archive", client.write("leads", "1-300"), "--jobs", 1, "--json") as running:
+            tables.wait_for_a_lock_wait()
+            yield LockedBatch(client, running, leads, dialler.rollback)
+
+
+@BOTH
+def test_ctrl_c_finishes_what_is_in_flight(tables: Tables, locked: LockedBatch, number: signal.Signals) -> None:
+    locked.running.send(number)
+    locked.running.wait_until_it_says("finishing what is in flight")
+    time.sleep(0.5)
+    assert locked.running.is_running()
+    locked.unlock()
+    result = locked.running.end()
+
+    assert result.status == 1
+    assert result.counts() == {"asked": 300, "moved": 200, "inserted": 200, "not_sent": 100}
+    assert "--resume" in result.errors
+    assert tables.archived_count() == 200
+
+    resumed = locked.client.run("archive", "leads", "--resume", "--json")
+    assert resumed.counts() == {"asked": 300, "moved": 300, "inserted": 300}
+    assert tables.both() == ({}, locked.leads)
+
+
+def test_a_second_ctrl_c_stops_at_once(tables: Tables, locked: LockedBatch) -> None:
+    locked.running.send(signal.SIGINT)
+    locked.running.wait_until_it_says("finishing what is in flight")
+    locked.running.send(signal.SIGINT)
+    result = locked.running.end()
+    assert tables.archived_count() == 100  # the lock is still held: the client did not wait for it
+    locked.unlock()
+
+    assert result.status == 1
+    assert result.counts() == {"asked": 300, "moved": 100, "inserted": 100, "not_sent": 200}
+    assert locked.client.run("archive", "leads", "--resume").status == 0
+    assert tables.both() == ({}, locked.leads)

@@ -100,6 +100,11 @@ class Tables:
         """The rows of vicidial_list and of vicidial_list_archive."""
         return self.rows("vicidial_list"), self.rows("vicidial_list_archive")
 
+    def archived_count(self) -> int:
+        """Return the number of rows in vicidial_list_archive."""
+        ((count,),) = self.execute("SELECT count(*) FROM vicidial_list_archive")
+        return int(count or b"")
+
     def ids(self) -> tuple[list[int], list[int]]:
         """The lead ids in vicidial_list and in vicidial_list_archive."""
         live, archived = self.both()
