@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
+import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -58,3 +61,28 @@ def answer(lines: list[Line], lead_id: int) -> list[Line]:
     fields = ("time", "operation", "key", "request_id", "moved")
     answers = [{field: batch[field] for field in fields} for batch in batches.values()]
     return sorted(answers, key=lambda answer: str(answer["time"]))
+
+
+BOTH = [("intent", None), ("outcome", "committed")]
+"""The events() of a batch that was committed."""
+
+
+def events(*files: Path) -> list[tuple[str, str | None]]:
+    """Return the event and the outcome of each line."""
+    return [(line["event"], line.get("outcome")) for line in read(*files)]
+
+
+class StuckDisk:
+    """A disk that does not answer while `stuck` says so of what is flushed."""
+
+    def __init__(self) -> None:
+        self.stuck: Callable[[int], bool] = lambda _: True
+        self.released = threading.Event()
+        self.waiting = 0
+        self._flush = os.fdatasync
+
+    def flush(self, descriptor: int) -> None:
+        if self.stuck(descriptor):
+            self.waiting += 1
+            assert self.released.wait(PATIENCE)
+        self._flush(descriptor)

@@ -1,0 +1,302 @@
+"""A batch whose intent the audit log does not take is refused, and an outcome that it does not take is in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import os
+import resource
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from structlog.testing import capture_logs
+from support.api import Api
+from support.auditor import BOTH, StuckDisk, answer, events, read
+from support.process import PATIENCE, SLACK, ServiceProcess
+from support.tables import Tables
+from support.waiting import wait_until
+
+from service.observability import audit_file
+from service.observability.audit_file import AuditFile
+from service.observability.audit_log import Audit, Outcome
+from service.observability.metrics import AUDIT_FAILURES
+from service.server.serve import STOP_MARGIN
+
+UNWRITABLE = "the audit log cannot be written: "
+
+
+# --- what cannot be recorded is not done ---------------------------------------------------------------------------------
+
+
+def remove_the_folder(path: Path) -> Callable[[], object]:
+    path.parent.rename(path.parent.with_name("away"))
+    return lambda: path.parent.with_name("away").rename(path.parent)
+
+
+def make_a_fifo(path: Path) -> Callable[[], object]:
+    os.mkfifo(path)
+    return path.unlink
+
+
+def make_a_folder(path: Path) -> Callable[[], object]:
+    path.mkdir()
+    return path.rmdir
+
+
+def lead_to_a_full_device(path: Path) -> Callable[[], object]:
+    path.symlink_to("/dev/full")
+    return path.unlink
+
+
+def lock_the_file(path: Path) -> Callable[[], object]:
+    file = path.open("w")
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file.close
+
+
+@pytest.mark.parametrize(
+    ("obstruct", "reason"),
+    [
+        (remove_the_folder, "No such file or directory"),
+        (make_a_fifo, "it is no regular file"),
+        (make_a_folder, "Is a directory"),
+        (lead_to_a_full_device, "it is no regular file"),
+        (lock_the_file, "somebody else holds its lock (flock)"),
+    ],
+)
+def test_a_batch_whose_intent_cannot_be_written_is_refused(
+    tables: Tables,
+    audited: Api,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    obstruct: Callable[[Path], Callable[[], object]],
+    reason: str,
+) -> None:
+    monkeypatch.setattr(audit_file, "LOCK_TIMEOUT", 0.2)
+    tables.live(1)
+    before, _ = tables.both()
+    failures = AUDIT_FAILURES._value.get()
+    mend = obstruct(path)
+
+    for response in (audited.archive_all([1]), audited.archive_all([1])):
+        assert response.status_code == 503
+        assert response.headers["Retry-After"] == "5"
+        assert response.json()["message"] == (
+            f"{UNWRITABLE}{reason}; nothing was changed, repeat the request when an administrator has mended it"
+        )
+        (problem,) = audited.get("/readyz").json()["problems"]
+        assert problem == {"message": f"{UNWRITABLE}{reason}", "remedy": None, "operations": ["archive", "dearchive"]}
+    assert tables.both() == (before, {})
+    assert AUDIT_FAILURES._value.get() == failures + 4
+    mend()
+
+    assert audited.get("/readyz").status_code == 200
+    assert audited.archive_all([1]).json()["delete_count"] == 1
+    assert tables.both() == ({}, before)
+    assert events(path) == [("writable again", None), *BOTH]
+
+
+def test_a_file_system_that_cannot_lock_is_refused(tables: Tables, audited: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables.live(1)
+    before, _ = tables.both()
+
+    def cannot(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr("fcntl.flock", cannot)
+    response = audited.archive_all([1])
+
+    assert response.status_code == 503
+    assert response.json()["message"].startswith(f"{UNWRITABLE}Operation not supported; nothing was changed")
+    assert tables.both() == (before, {})
+
+
+def test_a_full_disk_refuses_batches_and_leaves_no_half_line(tables: Tables, environment: dict[str, str], path: Path) -> None:
+    tables.live(*range(1, 101))
+    before, _ = tables.both()
+    with (
+        ServiceProcess({**environment, "AUDIT_LOG": str(path)}, stderr=os.open(os.devnull, os.O_WRONLY)) as service,
+        httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client,
+    ):
+        api = Api(client)
+        assert api.archive_all([1]).status_code == 200
+        content = path.read_bytes()
+        _, hard = resource.prlimit(service.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (len(content) + 100, hard))
+        response = api.archive_all(list(range(2, 101)))
+        assert (response.status_code, response.json()["message"].split(";")[0]) == (503, f"{UNWRITABLE}File too large")
+        assert len(tables.rows("vicidial_list")) == 99
+        assert path.read_bytes() == content
+        resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        assert api.archive_all(list(range(2, 101))).json()["delete_count"] == 99
+    assert tables.both() == ({}, before)
+    assert events(path) == [*BOTH, *BOTH]
+
+
+def test_a_disk_that_stands_still_delays_nobody(
+    tables: Tables, audited: Api, path: Path, disk: StuckDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_file, "TIMEOUT", 0.5)
+    submitted = []
+    submit = AuditFile.submit
+
+    def count_intents(file: AuditFile, record: dict[str, Any]) -> Any:
+        submitted.extend([record] * (record["event"] == "intent"))
+        return submit(file, record)
+
+    monkeypatch.setattr(AuditFile, "submit", count_intents)
+    batches = 2 * audit_file.THREADS
+    tables.live(*range(1, batches + 1))
+    before, _ = tables.both()
+    with ThreadPoolExecutor(batches) as executor:
+        for _ in range(2):
+            answers = executor.map(lambda lead_id: audited.archive_all([lead_id]), range(1, batches + 1))
+            for response in answers:
+                assert response.status_code == 503
+                assert response.json()["message"].startswith(f"{UNWRITABLE}{audit_file.STANDS_STILL}; nothing was changed")
+            # Rows that are still locked would make this wait, and fail.
+            tables.execute("SET SESSION innodb_lock_wait_timeout = 1")
+            tables.execute("SELECT * FROM vicidial_list FOR UPDATE")
+            assert audited.get("/livez").status_code == 200
+            assert audited.compare([1]).status_code == 200
+            assert audited.get("/readyz").json()["problems"][0]["message"] == f"{UNWRITABLE}{audit_file.STANDS_STILL}"
+    assert disk.waiting == audit_file.THREADS  # no other thread has waited for the disk
+    assert len(submitted) == batches  # those of the second round were refused without a wait
+    assert tables.both() == (before, {})
+    disk.released.set()
+
+    wait_until(lambda: audited.get("/readyz").status_code == 200)
+    assert audited.archive_all([1]).json()["delete_count"] == 1
+    # What was written after all is not taken for something that was done.
+    for lead_id in before:
+        assert [line["moved"] for line in answer(read(path), lead_id) if line["moved"] is not False] == [True] * (lead_id == 1)
+
+
+def test_an_answer_does_not_wait_for_an_outcome_that_the_disk_does_not_take(
+    tables: Tables, audited: Api, path: Path, disk: StuckDisk
+) -> None:
+    tables.live(1)
+    before, _ = tables.both()
+    disk.stuck = lambda _: events(path)[-1][0] == "outcome"
+
+    assert audited.archive_all([1]).json()["delete_count"] == 1
+
+    assert tables.both() == ({}, before)
+    assert not disk.released.is_set()
+    disk.released.set()
+    wait_until(lambda: events(path) == BOTH)
+
+
+# --- an outcome that is late, or lost ------------------------------------------------------------------------------------
+
+
+def test_an_outcome_that_cannot_be_written_is_in_the_log(tables: Tables, environment: dict[str, str], path: Path) -> None:
+    tables.live(1)
+    before, _ = tables.both()
+    # The intent is written, and then there is no room for the outcome.
+    tables.execute("CREATE TRIGGER t BEFORE DELETE ON vicidial_list FOR EACH ROW SET @slept = SLEEP(2)")
+    with (
+        ServiceProcess({**environment, "AUDIT_LOG": str(path)}) as service,
+        httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client,
+        ThreadPoolExecutor(1) as executor,
+    ):
+        request = executor.submit(Api(client).archive_all, [1])
+        wait_until(lambda: tables.execute("SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"))
+        path.unlink()
+        path.mkdir()
+        assert request.result().json()["delete_count"] == 1
+        wait_until(lambda: "audit line lost" in service.log)
+        (lost,) = [line for line in service.log_lines if line["event"] == "audit line lost"]
+
+    assert (lost["error"], lost["outcome"], lost["deleted_lead_ids"], lost["key"]) == (
+        "Is a directory", "committed", [1], "tests"
+    )  # fmt: skip
+    assert lost["request_id"] == request.result().headers["X-Request-ID"]
+    assert tables.both() == ({}, before)
+
+
+SLOW_DISK = """
+import time
+from service.observability import audit_file
+append = audit_file.append
+def wait(descriptor, line):
+    time.sleep({seconds} * (b'"event":"outcome"' in line))
+    append(descriptor, line)
+audit_file.append = wait
+from service.__main__ import main
+main([])
+"""
+
+
+def on_a_slow_disk(seconds: float) -> tuple[str, ...]:
+    """What Python is to run so that an outcome takes so long."""
+    return "-c", SLOW_DISK.format(seconds=seconds)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_stop_loses_no_outcome_without_a_word(tables: Tables, environment: dict[str, str], path: Path, workers: str) -> None:
+    tables.live(1)
+    before, _ = tables.both()
+    settings = {**environment, "AUDIT_LOG": str(path), "WORKERS": workers, "REQUEST_TIMEOUT": "2"}
+    with ServiceProcess(settings, on_a_slow_disk(2 * PATIENCE)) as service:
+        with httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client:
+            response = Api(client).archive_all([1])
+        assert response.json()["delete_count"] == 1
+        started = time.monotonic()
+        assert service.stop() == 0
+        # REQUEST_TIMEOUT and a second, and STOP_MARGIN.
+        assert time.monotonic() - started < 2 + 1 + STOP_MARGIN + SLACK
+        (lost,) = [line for line in service.log_lines if line["event"] == "audit line lost"]
+        assert not [line for line in service.log_lines if line["event"] == "worker does not stop"]
+        assert not service.anything_left()
+
+    assert (lost["error"], lost["outcome"], lost["deleted_lead_ids"]) == (audit_file.ENDED, "committed", [1])
+    assert lost["request_id"] == response.headers["X-Request-ID"]
+    assert tables.both() == ({}, before)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_stop_waits_for_an_outcome(tables: Tables, environment: dict[str, str], path: Path, workers: str) -> None:
+    tables.live(1)
+    before, _ = tables.both()
+    settings = {**environment, "AUDIT_LOG": str(path), "WORKERS": workers}
+    with ServiceProcess(settings, on_a_slow_disk(1)) as service:
+        with httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client:
+            assert Api(client).archive_all([1]).json()["delete_count"] == 1
+        assert service.stop() == 0
+        assert "audit line lost" not in service.log
+    assert events(path) == BOTH
+    assert tables.both() == ({}, before)
+
+
+def test_lines_after_the_end_are_lost_with_a_word(path: Path) -> None:
+    async def end() -> str | None:
+        file = AuditFile(path)
+        await file.drain(is_more_to_come=lambda: False)
+        return file.submit({}).result()
+
+    assert asyncio.run(end()) == audit_file.ENDED
+
+
+def test_the_end_waits_for_the_outcome_of_a_batch_that_is_cut_off(path: Path) -> None:
+    async def end() -> None:
+        audit = Audit(path)
+        batch = audit.batch("archive", "tests", {**Api.ALL, "lead_ids": [1]})
+        await batch.intend([1])
+        drained = asyncio.create_task(audit.drain())
+        await asyncio.sleep(0.1)
+        assert not drained.done()
+        await batch.conclude(Outcome.NOT_KNOWN, {})
+        await drained
+
+    with capture_logs() as log:
+        asyncio.run(end())
+
+    assert events(path) == [("intent", None), ("outcome", "not known")]
+    assert log == []
