@@ -14,16 +14,16 @@ from typing import Any
 from lead_archive.errors import visible
 
 LARGEST_ANSWER = 32 * 1024 * 1024
-"""Bytes. A hundred times what a comparison of 1,000 leads takes in which every column differs."""
+"""Bytes: a hundred times the size of a comparison of 1,000 leads that differ in every column."""
 
 
 class MalformedError(Exception):
-    """What was answered is none of this API's answers. The message says in what."""
+    """The answer is not one of this API's. The message says what is wrong with it."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What arrived. Header names are lower-case."""
+    """An HTTP answer as it arrived. Header names are in lower case."""
 
     status: int
     phrase: str
@@ -45,7 +45,7 @@ class Answer:
         return value
 
     def message(self) -> str | None:
-        """Return what the API says, None if this is none of its answers."""
+        """Return the API's message, or None if this is not one of its answers."""
         try:
             message = self.object().get("message")
         except MalformedError:
@@ -53,7 +53,7 @@ class Answer:
         return message if isinstance(message, str) and message else None
 
     def said(self) -> str:
-        """Return the answer in a few words: its status, its message, and what helps the operator to find it."""
+        """Return the status, the message and the request id of the answer as one line for the operator."""
         message = self.message() or f"{self.phrase or 'no reason given'}, and nothing that this API says"
         text = f"{self.status} {visible(message)}"
         if self.status == 403 and (seconds := self.retry_after()):
@@ -65,34 +65,34 @@ class Answer:
         return text
 
     def retry_after(self) -> float | None:
-        """Return the seconds that the answer asks to wait, None if it does not say."""
+        """Return the seconds to wait by Retry-After, or None if the answer has none."""
         text = self.headers.get("retry-after", "")
         return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 @dataclass(frozen=True)
 class Moved:
-    """200 of archive or dearchive."""
+    """The 200 answer of archive or dearchive."""
 
     select: int
     insert: int
     update: int
     delete: int
     remaining: list[int]
-    """To be deleted, and still there."""
+    """Leads that were to be deleted, and were not."""
     reused: list[int]
-    """Left alone, since the two tables hold two different leads with this id."""
+    """Leads that were not moved, since the two tables hold two different leads with this id."""
     unmatched: list[int]
-    """Left alone, since they do not meet a condition."""
+    """Leads that were not moved, since they do not meet a condition."""
 
     @property
     def left(self) -> list[int]:
-        """All that were left behind, in ascending order."""
+        """Return all leads that were left behind, in ascending order."""
         return sorted({*self.remaining, *self.reused, *self.unmatched})
 
     @classmethod
     def read(cls, answer: Answer, body: dict[str, Any]) -> Moved:
-        """body: what was asked. Raises MalformedError."""
+        """Read the answer to a request with this body. Raises MalformedError if they do not match."""
         value = answer.object()
         asked = set(body["lead_ids"])
         _text(value, "message")
@@ -122,7 +122,7 @@ class Moved:
 
 @dataclass(frozen=True)
 class Lead:
-    """A lead in an answer of compare."""
+    """One lead in the answer of compare."""
 
     lead_id: int
     in_list: bool

@@ -1,4 +1,4 @@
-"""One command from the file to the summary: read it, take it to the server, and tell what came of it."""
+"""Run one command: read the file, send the leads to the server in batches, and print the summary."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from lead_archive.spool import Spool
 
 
 def run_command(operation: Operation, file: str, *, quiet: bool, as_json: bool, **options: Any) -> Status:
-    """Process a file and print the summary. Return the exit status."""
+    """Process a file, print the summary, and return the exit status."""
     started = time.monotonic()
     print_anything()
     progress = progress_for(operation.title, terminal=sys.stderr.isatty(), quiet=quiet)
@@ -133,13 +133,13 @@ def interruptible() -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """Print to standard error, if anybody reads it."""
+    """Print to standard error. Ignore that nobody reads it."""
     with contextlib.suppress(OSError):
         click.echo(text, err=True)
 
 
 def silence(stream: Any) -> None:
-    """Let a stream that cannot be written forget what it holds, so that the interpreter does not complain at its end."""
+    """Discard what is buffered for a stream that cannot be written: the interpreter would report an error at exit."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

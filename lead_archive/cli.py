@@ -54,7 +54,7 @@ OPTIONS: list[Callable[[Any], Any]] = [
 
 
 def command(name: str, flags: dict[str, str], text: str, *, dry_run: bool) -> None:
-    """Add a command: flags are what can be switched off, and what that does."""
+    """Add a command. flags: the request fields that options can switch off, with the help of each option."""
 
     def run(file: str, **options: Any) -> None:
         asked = {f"{flag}_leads": options.pop(flag) for flag in flags}

@@ -1,4 +1,4 @@
-"""What ends a run, by its exit status."""
+"""Exit statuses, and the exceptions that end a run."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ class Status(enum.IntEnum):
 
 
 class UsageError(Exception):
-    """The input, the settings or the journal cannot be used. The message says how to mend it."""
+    """The input, the settings or the journal cannot be used. The message says how to fix it."""
 
 
 class RefusedError(Exception):
-    """The server refuses or cannot be reached, and to go on makes no sense. The message says what to do."""
+    """The server refuses all requests or cannot be reached. The message says what to do."""
 
 
 class FailedError(Exception):
-    """A batch that the server could not process in all that time, while it processed others. The message says why."""
+    """The server did not process this batch within --retry-for, but processed others. The message says why."""
 
 
 class StoppedError(Exception):
-    """The run is being stopped, and the request was not sent, or not again."""
+    """The user stops the run: the request was not sent, or not repeated."""
 
 
 class UnknownLeadsError(Exception):
@@ -39,6 +39,6 @@ class UnknownLeadsError(Exception):
 
 
 def visible(text: str, limit: int = 300) -> str:
-    """Return text from outside as one line that a terminal can show: no control characters, no lone surrogates."""
+    """Return untrusted text as one printable line, without control characters and lone surrogates."""
     shown = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text[: limit + 1])
     return shown if len(shown) <= limit else shown[:limit] + "…"

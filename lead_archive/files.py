@@ -1,4 +1,4 @@
-"""The files that are written: never one that is read, never one of somebody else, whatever path leads to it."""
+"""Output files. Never overwrite the input or a file that this program did not write, whatever path leads to it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from lead_archive.errors import UsageError
 
 HEADER = ["lead_id", "reason"]
 JOURNAL_SUFFIXES = ("-wal", "-shm", "-journal")
-"""Of the files that SQLite keeps beside a journal."""
+"""Suffixes of the files that SQLite keeps beside a journal."""
 
 Mark = tuple[int | str, ...]
 
 
 def shown(path: Path | str) -> str:
-    """Return a path that can be printed: a name need not be text."""
+    """Return a path as printable text: a file name may be any bytes."""
     return click.format_filename(path)
 
 
 class OutputFiles:
-    """The journal and the file of leads left behind, and what they must not be."""
+    """The paths of the journal and of the file of leads left behind. They must not be the input, or each other."""
 
     def __init__(self, file: Path | None, journal: Path, left: Path, key_file: Path | None) -> None:
         """file: the input, None if it is standard input."""
@@ -92,7 +92,7 @@ class OutputFiles:
         return True
 
     def _publish(self, new: Path) -> None:
-        """Put a file in its place. Nobody else's is overwritten, even if it was made a moment ago."""
+        """Move a file to its final name. Never overwrites a foreign file, even one that was created a moment ago."""
         self._refuse_foreign()
         target = _target(self.left)
         if not target.exists():
@@ -119,25 +119,25 @@ class OutputFiles:
                 )
 
     def _new(self) -> Path:
-        """An empty file of our own in the folder of the leads left behind."""
+        """Create an empty temporary file in the folder of the leads left behind."""
         path = _target(self.left).with_name(f".lead-archive-{secrets.token_hex(8)}")
         path.open("x").close()
         return path
 
 
 def _target(path: Path) -> Path:
-    """Where a path leads in the end: a link stays, and what it leads to is written."""
+    """Return the target of a path: links are kept, and their target is written."""
     return Path(os.path.realpath(path))
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a file is one of those that write_left writes."""
+    """Return whether write_left wrote this file."""
     with path.open("rb") as file:
         return file.readline(100).strip() == ",".join(HEADER).encode()
 
 
 def _refuse_same(ones: dict[str, Path | int], others: dict[str, Path | int]) -> None:
-    """Raises UsageError if one of the ones is one of the others, which have other names."""
+    """Raise UsageError if a file of the first group is also in the second one under another name."""
     marks = {name: _marks(place) for name, place in {**ones, **others}.items()}
     for one, place in ones.items():
         for other, other_place in others.items():
@@ -163,7 +163,7 @@ def _marks(place: Path | int) -> set[Mark]:
 
 
 def print_anything() -> None:
-    """Let standard output take whatever text there is: what its encoding lacks is escaped."""
+    """Make standard output escape the characters that its encoding lacks."""
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure:
         reconfigure(errors="backslashreplace")

@@ -17,10 +17,10 @@ from lead_archive.spool import Range, Spool
 
 LARGEST_LEAD_ID = 4294967295
 LONGEST_LINE = 1024 * 1024
-"""Characters. A longer line is no line of text, and is not read into memory."""
+"""Characters. A longer line is not text; it is not read into memory."""
 DIGITS = tuple("0123456789+-")
 MOST_ERRORS = 10
-"""Errors that are told at once."""
+"""The number of errors that one message lists."""
 
 # Vicidial writes no leading zeros: a number that has them is a phone number or a code of the user's own. Nor is 12.0 an id:
 # a column of decimal numbers holds something else.
@@ -32,7 +32,7 @@ _SEPARATOR_LINE = re.compile(r"sep=([,;\t|^~])", re.IGNORECASE)
 HOW = "write one lead id a line, such as 4711, or a range, such as 1-1000"
 
 Found = Iterator[tuple[int, Range | str]]
-"""The number of a line, and the ids on it, or what is wrong with it."""
+"""The number of a line, and the ids on it, or the error in it."""
 
 
 def read_ids(stream: io.BufferedReader, name: str, column: str, spool: Spool) -> None:
@@ -123,7 +123,7 @@ def _lines(text: io.TextIOWrapper) -> Iterator[str]:
 
 
 def _ranges(text: io.TextIOWrapper, name: str, column: str) -> Found:
-    """The ids of each line or row, with the number of the line that it starts on."""
+    """Yield the ids of each line or row, with the number of its first line."""
     lines = _lines(text)
     delimiters = ",;\t|"
     for number, line in enumerate(lines, 1):
@@ -138,7 +138,7 @@ def _ranges(text: io.TextIOWrapper, name: str, column: str) -> Found:
 
 
 def _list(number: int, line: str, lines: Iterator[str]) -> Found:
-    """One id or range a line, from a line on."""
+    """Read one id or range a line, from this line on."""
     while line:
         text = line.strip()
         if text.strip(",;\"' \t") and not text.startswith("#"):
@@ -147,7 +147,7 @@ def _list(number: int, line: str, lines: Iterator[str]) -> Found:
 
 
 def _table(number: int, line: str, lines: Iterator[str], *, delimiters: str, name: str, column: str) -> Found:
-    """The ids in a column of CSV, from the line with the columns' names on."""
+    """Read the ids in a column of CSV, from the header line on."""
 
     def names(delimiter: str) -> list[str]:
         return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]

@@ -1,4 +1,4 @@
-"""The journal: which batches are done, and which leads they left behind. It outlives whatever happens to the process."""
+"""The journal: which batches are done, and which leads they left behind. It survives a crash of the process."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from typing import Any
 from lead_archive.errors import UsageError
 
 APPLICATION_ID = 0x6C617263
-"""What tells a journal from other SQLite files."""
+"""SQLite's application_id, which identifies a journal."""
 VERSION = 1
-"""Of the schema. Release 0.1 left it at 0."""
+"""The version of the schema (user_version). Release 0.1 left it at 0."""
 
 SCHEMA = f"""
 PRAGMA application_id = {APPLICATION_ID};
@@ -29,9 +29,9 @@ CREATE TABLE left_behind (lead_id INTEGER PRIMARY KEY, batch INTEGER NOT NULL, k
 CREATE INDEX left_behind_batch ON left_behind (batch);
 """
 AGAIN = "kind IN ('unknown', 'failed')"
-"""Which of the leads left behind a run that goes on tries again: what is unknown depends on the key."""
+"""The kinds of leads left behind that a resumed run tries again. Which leads are unknown depends on the key."""
 ROUNDS = 200_000
-"""Of the hash that a key is recognised by, so that it cannot be guessed from a journal."""
+"""Iterations of the hash of the key, so that the key cannot be guessed from a journal."""
 
 
 class Journal:
@@ -47,7 +47,7 @@ class Journal:
     ) -> None:
         self.path = path
         self.other_key = False
-        """Whether the run that goes on began with another key."""
+        """Whether the resumed run began with another key."""
         if resume and not path.exists():
             raise UsageError(f"there is no journal {path}, so there is nothing to go on with: leave out --resume")
         try:
@@ -68,7 +68,7 @@ class Journal:
         self._database.close()
 
     def batch_size(self, size: int) -> int:
-        """The size of all batches of this run: the one given, or that of the run that goes on."""
+        """Return the batch size of this run: the one given, or that of the resumed run."""
         with self._told():
             self._execute("INSERT OR IGNORE INTO run VALUES ('batch_size', ?)", str(size))
             return max(int(self._run()["batch_size"]), 1)
@@ -108,13 +108,13 @@ class Journal:
             )
 
     def done(self) -> int:
-        """How many leads need not be sent again."""
+        """Return how many leads need not be sent again."""
         with self._told():
             again = self._one(f"SELECT count(*) FROM left_behind WHERE {AGAIN}")  # noqa: S608
             return self._one("SELECT coalesce(sum(size), 0) FROM batch") - again
 
     def counts(self) -> Counter[str]:
-        """The counts of all batches, added up. Raises UsageError."""
+        """Return the sums of the counts of all batches. Raises UsageError if the journal cannot be read."""
         total: Counter[str] = Counter()
         with self._told():
             for (counts,) in self._database.execute("SELECT counts FROM batch"):
@@ -122,7 +122,7 @@ class Journal:
         return total
 
     def left_behind(self) -> Generator[tuple[int, str], None, None]:
-        """The leads left behind with their reasons, in ascending order. Raises UsageError."""
+        """Yield the leads left behind with their reasons, in ascending order. Raises UsageError if it cannot be read."""
         with self._told():
             yield from self._database.execute("SELECT lead_id, reason FROM left_behind ORDER BY lead_id")
 
@@ -232,7 +232,7 @@ class Journal:
 
 
 def read_counts(text: str) -> dict[str, int]:
-    """Return the counts of a batch. Raises ValueError if these are none."""
+    """Parse the counts of a batch. Raises ValueError if they are malformed."""
     counts = json.loads(text)
     if not isinstance(counts, dict) or not all(isinstance(count, int) for count in counts.values()):
         raise ValueError("no counts")

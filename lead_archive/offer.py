@@ -1,4 +1,4 @@
-"""What a server offers, as its own openapi.yaml says."""
+"""The operations and limits of a server, read from its openapi.yaml."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from lead_archive.errors import RefusedError
 DEEPEST = 100
 """Levels. The parser is written in C, and a document that is nested without end would end the process."""
 MOST_REFERENCES = 20
-"""References that are followed, one after the other: they may go round in circles."""
+"""The number of references that are followed in a row: they may form a cycle."""
 
 
 class Offer:
-    """An OpenAPI document, or an empty one for a server that has none. All scalars in it are strings."""
+    """An OpenAPI document, empty for a server without one. All its scalars are strings."""
 
     def __init__(self, document: dict[str, Any]) -> None:
         self._document = document
 
     @classmethod
     def read(cls, content: bytes) -> Offer:
-        """Raises RefusedError if this is no OpenAPI document."""
+        """Parse an OpenAPI document. Raises RefusedError if it is not one."""
         try:
             # Events, since a loader would make objects of dates, merge keys and other things that can go wrong.
             document = _node(yaml.parse(content.decode("utf-8"), Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)))
@@ -41,7 +41,7 @@ class Offer:
         return path in self._document.get("paths", {})
 
     def limit(self, path: str) -> int | None:
-        """How many lead ids a request to a path may have, None if the document does not say."""
+        """Return the limit of lead ids in a request to a path, or None if the document has none."""
         place: Any = self._document
         names = ["paths", path, "post", "requestBody", "content", "application/json", "schema", "properties", "lead_ids"]
         names.append("maxItems")
@@ -58,7 +58,7 @@ class Offer:
 
 
 def _node(events: Iterator[yaml.Event]) -> Any:
-    """The first document of a stream of events: dictionaries, lists and strings. Raises ValueError, YAMLError."""
+    """Build the next node of a stream of events from dictionaries, lists and strings. Raises ValueError, YAMLError."""
     anchors: dict[str, Any] = {}
 
     def node(event: Any, depth: int) -> Any:

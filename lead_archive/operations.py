@@ -1,4 +1,4 @@
-"""What the commands do with a batch: what is sent, what the answer means, and why a lead stayed."""
+"""What each command sends for a batch, how it reads the answer, and why a lead was left behind."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ REUSED = (
 )
 UNMATCHED = "unmatched: it does not meet a condition of the service"
 LONGEST_FOR_REASONS = 30.0
-"""Seconds to try to learn why leads stayed, which changes nothing for them."""
+"""Seconds to retry the request for the reasons why leads stayed. It changes nothing for the leads."""
 UNEXPLAINED = "in use, or the data differs, or it changed meanwhile"
 
 
 @dataclass
 class Outcome:
-    """What came of leads: how many of each kind, and each that was left behind with its kind and the reason."""
+    """The result of a batch: the number of leads of each kind, and each lead left behind with its kind and reason."""
 
     counts: Counter[str] = field(default_factory=Counter)
     left: list[tuple[int, str, str]] = field(default_factory=list)
@@ -60,11 +60,11 @@ class Operation:
 
     @property
     def reused(self) -> str:
-        """Why a lead is left alone whose id was given out again."""
+        """Return why a lead whose id was given out again is not moved."""
         return REUSED.format(other=self.target)
 
     def foresee(self, lead: Lead) -> tuple[str, str]:
-        """What would come of a lead, by what compare says of it: the kind, and the reason if it would be left behind."""
+        """Predict the result for a lead from its comparison: the kind, and the reason if it would be left behind."""
         in_source, in_target = lead.in_list, lead.in_archive
         if self.name == "dearchive":
             in_source, in_target = in_target, in_source
@@ -79,7 +79,7 @@ class Operation:
         return "moved", ""
 
     def _hindrance(self, lead: Lead, *, in_target: bool) -> str:
-        """What would keep a lead that is to be deleted; empty if nothing would."""
+        """Return what would prevent the deletion of a lead; empty if nothing would."""
         if self.name == "archive" and lead.in_use:
             return in_use(lead)
         if in_target and not lead.identical and not self.flags.get("update_leads"):
@@ -87,13 +87,13 @@ class Operation:
         return "" if in_target or self.flags["insert_leads"] else f"not in {self.target}"
 
     def why(self, lead: Lead) -> str:
-        """Why a lead stayed that was to be moved, by what compare says of it now."""
+        """Return why a lead that was to be moved stayed, by its comparison now."""
         kind, reason = self.foresee(lead)
         # Everything that this batch could do was done: what would go well now changed a moment ago.
         return reason if kind in {"remained", "reused"} else "changed while it was processed: try again"
 
     def state(self, lead: Lead) -> tuple[str, str]:
-        """What compare says of a lead: the kind, and the reason if the archive does not hold what vicidial_list does."""
+        """Return the kind of a compared lead, and the reason if the archive does not hold the data of vicidial_list."""
         if lead.reused:
             return "reused", self.reused
         match lead.in_list, lead.in_archive:
@@ -108,7 +108,7 @@ class Operation:
 
 
 class Processor:
-    """Takes batches to a server."""
+    """Sends batches to a server."""
 
     def __init__(self, operation: Operation, server: Server, limit: int, *, compares: bool) -> None:
         """limit: lead ids in a request; compares: whether the server can say why a lead stayed."""
@@ -119,7 +119,7 @@ class Processor:
         self._said_why_not = False
 
     async def process(self, lead_ids: list[int]) -> Outcome:
-        """Raises FailedError, RefusedError, StoppedError. Whatever it raises, the same batch again is safe."""
+        """Process a batch. Raises FailedError, RefusedError, StoppedError; it is always safe to repeat the batch."""
         outcome = Outcome()
         step = self._compare if self._operation.path == COMPARE else self._move
         # A run that goes on may find a server whose limit is lower than its batches.
@@ -128,7 +128,7 @@ class Processor:
         return outcome
 
     async def _known(self, lead_ids: list[int], outcome: Outcome, step: Callable[[list[int], Outcome], Any]) -> None:
-        """Take the step with the leads that exist; the others are left behind."""
+        """Process the leads that exist; the others are left behind as unknown."""
         while lead_ids:
             try:
                 await step(lead_ids, outcome)
@@ -157,7 +157,7 @@ class Processor:
             outcome.leave(kind, lead_id, reason)
 
     async def _reasons(self, lead_ids: list[int]) -> dict[int, str]:
-        """Why leads stayed. What has been done counts, so trouble here is none."""
+        """Ask why leads stayed. The batch is done, so an error here does not count."""
         if not lead_ids or not self._compares:
             return {}
         try:

@@ -1,4 +1,4 @@
-"""What the user sees while a run goes on, on standard error: a bar on a terminal, plain lines elsewhere."""
+"""Show the progress of a run on standard error: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ INTERVAL = 10.0
 
 
 class Progress:
-    """Nothing but messages, for --quiet; what the others have in common."""
+    """Show messages only, for --quiet. The base class of the others."""
 
     def __init__(self, title: str) -> None:
         self.title = title
 
     def start(self, total: int, done: int) -> None:
-        """Leads in all, and those that an earlier run has done."""
+        """Set the number of leads, and the number that an earlier run has done."""
 
     def advance(self, leads: int) -> None:
-        """So many more leads are done."""
+        """Count more leads as done."""
 
     def say(self, message: str) -> None:
         with contextlib.suppress(OSError):  # nobody reads it any more; the run goes on
             click.echo(f"{self.title}: {message}", err=True)
 
     def stop(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
 
 
 class LineProgress(Progress):
-    """A line at most every INTERVAL seconds, for logs."""
+    """Print a line at most every INTERVAL seconds, for logs."""
 
     def start(self, total: int, done: int) -> None:
         self._total, self._done = total, done
@@ -57,7 +57,7 @@ class LineProgress(Progress):
 
 
 class BarProgress(Progress):
-    """A progress bar with rate and time left."""
+    """Show a progress bar with the rate and the time left."""
 
     def __init__(self, title: str) -> None:
         super().__init__(title)

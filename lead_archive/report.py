@@ -1,4 +1,4 @@
-"""The end of a run: the summary, for people and for scripts."""
+"""The summary of a run, for people and for scripts."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ ALWAYS = {
     "archive": ["moved", "already", "remained", "unknown", "failed", "not_sent"],
     "dearchive": ["moved", "already", "remained", "unknown", "failed", "not_sent"],
 }
-"""The kinds that are told even if there are none."""
+"""The kinds that are shown even if their count is 0."""
 
 NOT_WELL = {"list_only", "different", "remained", "reused", "unknown", "failed", "not_sent"}
 BESIDES = {"inserted": "inserted into {target}", "updated": "updated in {target}", "in_use": "in use"}
-"""What is counted besides, of leads of any kind."""
+"""Further counts, of leads of any kind."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The numbers of a run, with those of the runs that it goes on with."""
+    """The counts of a run, with those of the runs that it resumes."""
 
     operation: Operation
     asked: int
     counts: Counter[str]
     trouble: RefusedError | UsageError | None = None
-    """Why it could not go on, None if it could."""
+    """Why the run ended early, or None."""
 
     @property
     def kinds(self) -> dict[str, int]:
@@ -56,7 +56,7 @@ class Summary:
 
     @property
     def undone(self) -> int:
-        """Leads that --resume tries."""
+        """Return the number of leads that --resume tries again."""
         return self.kinds["not_sent"] + self.kinds["failed"]
 
     @property
@@ -75,7 +75,7 @@ class Summary:
         return Status.SOME_REMAIN if any(self.kinds.get(kind) for kind in NOT_WELL) else Status.DONE
 
     def table(self) -> str:
-        """For people: a line each, the numbers below each other."""
+        """Return the summary for people: one count a line, aligned to the right."""
         operation = self.operation
         did = f"would be {operation.name}d" if operation.dry_run else f"{operation.name}d"
         words = {"did": did, "source": operation.source, "target": operation.target}
@@ -91,7 +91,7 @@ class Summary:
         return "\n".join(f"{label:<{words_wide}}  {number:>{digits_wide},}" for label, number in rows.items())
 
     def json(self, **more: Any) -> str:
-        """For scripts: one object."""
+        """Return the summary for scripts: one JSON object."""
         return json.dumps(
             {
                 "command": self.operation.name,

@@ -20,7 +20,7 @@ from lead_archive.spool import Spool
 
 @dataclass(frozen=True)
 class Run:
-    """What is to be done, and how. batch_size: lead ids in a request, at most; None leaves it to the server's limit."""
+    """The parameters of a run. batch_size: the most lead ids in a request; None means the server's limit."""
 
     operation: Operation
     spool: Spool
@@ -49,7 +49,7 @@ class Run:
                         raise error
 
     async def _prepare(self, server: Server) -> tuple[Processor, int]:
-        """The processor, and the size of batches."""
+        """Return the processor and the batch size."""
         offer = await server.offer()
         path = self.operation.path
         if offer and not offer.has(path):
@@ -63,7 +63,7 @@ class Run:
         return Processor(self.operation, server, limit, compares=offer.has(COMPARE)), self.journal.batch_size(limit)
 
     async def _work(self, processor: Processor, batches: Iterator[tuple[int, list[int]]], stop: asyncio.Event) -> None:
-        """Take one batch after the other, until none is left or the run is to stop."""
+        """Process one batch after the other, until none is left or the run is to stop."""
         for number, batch in batches:
             try:
                 lead_ids = self.journal.still_to_do(number, batch)

@@ -1,4 +1,4 @@
-"""The service as the client sees it: one request, tried again for as long as that makes sense."""
+"""Send requests to the service, and retry them while a retry can help."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from lead_archive.wire import CertificateError, NoAnswerError, TooLargeError, Wi
 
 COMPARE = "/vicidial/leads/compare"
 FIRST_CONTACT = 15.0
-"""Seconds that the very first request is tried for: longer than a restart takes, and a wrong address is told soon."""
+"""Seconds to retry the first request: longer than a restart takes, and short enough to report a wrong address soon."""
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds between two tries; the pauses double, and are varied at random so that many clients do not come at once."""
 LONGEST_RETRY_AFTER = 300.0
-"""Seconds. What a server asks for beyond that is not waited for."""
+"""Seconds: the longest Retry-After that is obeyed."""
 LONGEST_NAP = 900.0
 """Seconds after which office hours are asked for again: an operator may have changed them, a laptop may have slept."""
 FAILURES_IN_A_ROW = 3
-"""Batches that the server failed at, one after the other, after which it is the server and not the batch."""
+"""The number of failed batches in a row after which the fault is the server's and not the batch's."""
 
 TRY_AGAIN = {429, 500, 502, 503, 504}
 Result = TypeVar("Result", Moved, list[Lead])
 
 
 class Server:
-    """A client of one server, for any number of tasks. say() tells the user what happens; stop ends all pauses."""
+    """A client of one server, shared by all tasks. say() prints a message for the user; stop ends all pauses."""
 
     def __init__(self, settings: Settings, stop: asyncio.Event, say: Callable[[str], None]) -> None:
-        """Raises UsageError if certificates or proxies are set up wrong."""
+        """Set the client up. Raises UsageError if the settings of certificates or proxies are wrong."""
         self._settings = settings
         self._stop = stop
         self.say = say
@@ -56,7 +56,7 @@ class Server:
         await self._wire.close()
 
     async def offer(self) -> Offer:
-        """What the server offers, as its openapi.yaml says. Raises RefusedError, StoppedError."""
+        """Read the server's openapi.yaml. Raises RefusedError, StoppedError."""
         try:
             answer = await self._until_answered("GET", "/openapi.yaml", None, min(FIRST_CONTACT, self._settings.retry_for))
         except FailedError as error:
@@ -68,7 +68,7 @@ class Server:
         return Offer.read(answer.content)
 
     async def move(self, path: str, body: dict[str, Any]) -> Moved:
-        """Archive or dearchive. Raises UnknownLeadsError, FailedError, RefusedError, StoppedError."""
+        """Send a batch to archive or dearchive. Raises UnknownLeadsError, FailedError, RefusedError, StoppedError."""
         return await self._post(path, body, lambda answer: Moved.read(answer, body))
 
     async def compare(self, lead_ids: list[int], retry_for: float = math.inf) -> list[Lead]:
@@ -103,7 +103,7 @@ class Server:
         self._failures = 0
 
     async def _until_answered(self, method: str, path: str, body: Any, retry_for: float) -> Answer:
-        """An answer that another try would not change. Raises FailedError, RefusedError, StoppedError."""
+        """Retry until an answer is final, and return it. Raises FailedError, RefusedError, StoppedError."""
         timeout = min(self._settings.timeout, FIRST_CONTACT) if body is None else self._settings.timeout
         first_failure: float | None = None
         pause = SHORTEST_PAUSE
@@ -124,7 +124,7 @@ class Server:
             else:
                 if answer.status == 403 and self._settings.wait and answer.message() and answer.retry_after():
                     self._note_office_hours(answer)
-                    first_failure = None  # what was before is hours ago then
+                    first_failure = None  # the failures of before are hours old by then
                     continue
                 if answer.status not in TRY_AGAIN:
                     self._note_answer()
@@ -139,7 +139,7 @@ class Server:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _given_up(self, reason: str, retry_for: float, *, answered: bool) -> Exception:
-        """Whether it is the batch or the server that is at fault."""
+        """Return the error for a batch that was given up: FailedError if others succeed, RefusedError if the server fails."""
         if not answered:
             return RefusedError(f"{self._settings.url} cannot be reached, tried for {retry_for:g} s: {reason}")
         self._failures += 1

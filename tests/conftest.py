@@ -27,7 +27,7 @@ from service.app import create_app
 from service.settings import Settings
 
 VERSION = pytest.StashKey[str]()
-"""What the server of the run said of its version."""
+"""The version of the server of this run."""
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +52,7 @@ def keep_version(config: pytest.Config, version: str) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """A process that ran tests has ended."""
+    """Take over the server's version from a worker process that has ended."""
     if version := getattr(node, "workeroutput", {}).get("mariadb"):
         node.config.stash[VERSION] = version
 
@@ -127,7 +127,7 @@ def strict_server(mariadb: PrivateMariaDB) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def readiness_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """/readyz looks anew for each test that asks: an answer that is kept for a second would be of what was before."""
+    """Make /readyz look again at each request: a cached answer would show the state before the test's change."""
     monkeypatch.setattr("service.archive.readiness.MAX_AGE", 0.0)
 
 

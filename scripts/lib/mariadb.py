@@ -61,7 +61,7 @@ class PrivateMariaDB:
         return self.folder / "error.log"
 
     def url(self, database: str) -> str:
-        """DATABASE_URL for this server."""
+        """Return a DATABASE_URL for this server."""
         return f"mysql+asyncmy://{self.user}:{self.password}@127.0.0.1:{self.port}/{database}"
 
     def start(self, *options: str) -> None:
@@ -154,7 +154,7 @@ class PrivateMariaDB:
                 time.sleep(0.05)
 
     def connect(self, database: str | None = None, **options: Any) -> pymysql.connections.Connection[Any]:
-        """A connection of the caller's own, in autocommit, apart from all that the service does."""
+        """Return a new connection in autocommit mode, independent of the service's."""
         settings: dict[str, Any] = {"charset": "utf8mb4", "autocommit": True, "connect_timeout": 5, **options}
         return pymysql.connect(
             host="127.0.0.1",
@@ -191,7 +191,7 @@ class PrivateMariaDB:
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nothing listens on now."""
+    """Return a TCP port on 127.0.0.1 that nothing listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -202,7 +202,7 @@ def _find(program: str) -> str:
     path = f"{_OTHER}/usr/bin:{_OTHER}/usr/sbin" if _OTHER else f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
     found = shutil.which(program, path=path)
     if found is None:
-        # Never another server than the one that was asked for: what it proves would be taken for that one.
+        # Never fall back to another server: its results would be taken for those of the requested one.
         command = "scripts/install --versions" if _OTHER else "scripts/install"
         raise RuntimeError(f"{program} is not in {path}: run {command}")
     return str(Path(found).absolute())

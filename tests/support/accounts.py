@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def as_somebody_else() -> Iterator[None]:
-    """Not as root, who may read everything."""
+    """Run as another account than root, which may read everything."""
     if os.geteuid() != 0:
         yield
         return

@@ -1,4 +1,4 @@
-"""The API as the tests call it. Every answer is held against openapi.yaml, whatever else a test looks at."""
+"""Call the API. Every answer is validated against openapi.yaml, whatever else a test asserts."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Api:
         return self.post(json.dumps(body), "/vicidial/leads/dearchive")
 
     def dearchive_all(self, lead_ids: list[int]) -> httpx2.Response:
-        """Bring leads back, and delete what is archived of them."""
+        """Dearchive leads with both flags: insert them, and delete their archived rows."""
         return self.dearchive({"insert_leads": True, "delete_leads": True, "lead_ids": lead_ids})
 
     def compare(self, lead_ids: list[int]) -> httpx2.Response:
@@ -58,7 +58,7 @@ class Api:
 
 
 def check(method: str, path: str, response: httpx2.Response) -> None:
-    """Hold an answer against the contract. Raises what is wrong with it."""
+    """Validate an answer against the contract. Raises an exception that names the violation."""
     assert response.headers["X-Request-ID"]
     assert response.headers["Cache-Control"] == "no-store"
     assert response.headers["X-Content-Type-Options"] == "nosniff"

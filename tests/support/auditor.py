@@ -1,4 +1,4 @@
-"""What an auditor does with the lines of the audit: reads them, and asks where a lead went, as docs/logs.md says."""
+"""Read the audit log as an auditor does, and ask where a lead went with the command of docs/logs.md."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FOLDER = "/var/log/lead-archive"
 
 
 def read(*files: Path) -> list[Line]:
-    """The lines of some files, oldest file first, without those that were torn."""
+    """Return the lines of these files, oldest file first, without torn lines."""
     lines = []
     for file in files:
         for line in file.read_bytes().splitlines():
@@ -31,7 +31,7 @@ def read(*files: Path) -> list[Line]:
 
 
 def command() -> str:
-    """The documented command that asks for lead 4711."""
+    """Return the documented command that asks for lead 4711."""
     (found,) = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/logs.md").read_text(encoding="utf-8"), re.DOTALL)
     assert FOLDER in found
     assert "4711" in found
@@ -39,7 +39,7 @@ def command() -> str:
 
 
 def ask(folder: Path, lead_id: int) -> list[Line]:
-    """What the documented command prints for a lead and the audit.jsonl* in a folder."""
+    """Return what the documented command prints for a lead and the audit.jsonl* in a folder."""
     script = command().replace(FOLDER, str(folder)).replace("4711", str(lead_id))
     result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert result.stderr == ""
@@ -47,7 +47,7 @@ def ask(folder: Path, lead_id: int) -> list[Line]:
 
 
 def answer(lines: list[Line], lead_id: int) -> list[Line]:
-    """The same, for many leads: ask() starts two programs for each."""
+    """Return the same as ask(), without starting two programs for each lead."""
     batches: dict[str, Line] = {}
     for line in lines:
         named = lead_id in (line.get("leaving_lead_ids") or line.get("deleted_lead_ids") or [])
@@ -73,7 +73,7 @@ def events(*files: Path) -> list[tuple[str, str | None]]:
 
 
 class StuckDisk:
-    """A disk that does not answer while `stuck` says so of what is flushed."""
+    """A disk that does not complete the flush of a descriptor while `stuck` is true for it."""
 
     def __init__(self) -> None:
         self.stuck: Callable[[int], bool] = lambda _: True

@@ -39,11 +39,11 @@ class Browser:
 
     @property
     def complaints(self) -> list[str]:
-        """What came to its console since the last look: errors of scripts, of loading, and of the security policy."""
+        """Return the console messages since the last call: errors of scripts, of loading, and of the security policy."""
         return [entry["message"] for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
 
     def network(self) -> list[tuple[str, dict[str, Any]]]:
-        """What went over the network since the last look: the events of Chromium's Network domain, in order."""
+        """Return the network events since the last call: those of Chromium's Network domain, in order."""
         entries = self.driver.get_log("performance")  # type: ignore[no-untyped-call]
         messages = [json.loads(entry["message"])["message"] for entry in entries]
         return [(message["method"], message["params"]) for message in messages if message["method"].startswith("Network.")]

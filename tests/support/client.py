@@ -1,4 +1,4 @@
-"""The client as a process of its own: started as a user starts it, in a folder of its own."""
+"""Run the client as a child process in a folder of its own, as a user does."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ NOT_FOR_CLIENTS = ("LEAD_ARCHIVE_", "SSL_CERT_", "HTTP_PROXY", "HTTPS_PROXY", "A
 
 
 def clean() -> dict[str, str]:
-    """The environment of the tests without what the client would take from it."""
+    """Return the environment of the tests without the variables that the client reads."""
     return {name: value for name, value in os.environ.items() if not name.upper().startswith(NOT_FOR_CLIENTS)}
 
 
 class Finished:
-    """A client that has ended: its status, and all that it said."""
+    """A client that has ended: its exit status, and its output."""
 
     def __init__(self, status: int, output: str, errors: str) -> None:
         self.status = status
@@ -42,14 +42,14 @@ class Finished:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What --json printed; without what no test can know beforehand."""
+        """Return the JSON summary without its duration, which no test can know."""
         summary: dict[str, Any] = json.loads(self.output)
         assert summary["status"] == self.status
         assert summary.pop("seconds") >= 0
         return summary
 
     def counts(self) -> dict[str, int]:
-        """The numbers in the summary that are not 0."""
+        """Return the counts in the summary that are not 0."""
         return {
             name: value
             for name, value in self.summary.items()
@@ -84,7 +84,7 @@ class Client:
         return Finished(result.returncode, result.stdout.decode(), result.stderr.decode())
 
     def shell(self, script: str) -> subprocess.CompletedProcess[str]:
-        """Run a script of bash in the folder, for what only a shell can do to the command: limits, closed descriptors."""
+        """Run a bash script in the folder, for limits and closed descriptors, which only a shell can set."""
         return subprocess.run(
             ["bash", "-c", script],
             cwd=self.folder,
@@ -96,7 +96,7 @@ class Client:
         )
 
     def invoke(self, *arguments: object, environment: dict[str, str] | None = None) -> Finished:
-        """The same in this process: for tests that have no need of another, and many runs."""
+        """Run the client in this process, which is faster than run()."""
         wanted = {**self.environment, **(environment or {})}
         unwanted = dict.fromkeys(os.environ.keys() - wanted.keys())
         with contextlib.chdir(self.folder):
@@ -109,7 +109,7 @@ class Client:
 
 
 class Running:
-    """A client that is at work; it is killed at the end of the block if it still is."""
+    """A client that runs. The end of the block kills it if it still does."""
 
     def __init__(self, client: Client, *arguments: object) -> None:
         self._output = client.folder / "stdout"
@@ -143,6 +143,6 @@ class Running:
         )
 
     def end(self) -> Finished:
-        """Wait for its end."""
+        """Wait for the client to end, and return its output."""
         status = self._process.wait(PATIENCE)
         return Finished(status, self._output.read_text(), self._errors.read_text())

@@ -19,11 +19,11 @@ MARIADB_OPTIONS = (
 )
 
 BERLIN = "CET-1CEST,M3.5.0,M10.5.0/3"
-"""Where the server's clock is, since clocks change there; said POSIX's way, which needs no time zone files."""
+"""The server's time zone, one with daylight saving time, in the POSIX notation that needs no time zone files."""
 
 
 def alembic(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the alembic command on a database, whatever comes of it."""
+    """Run the alembic command on a database, and return its result even if it fails."""
     return subprocess.run(
         [sys.executable, "-m", "alembic", *arguments],
         cwd=ROOT,
@@ -41,6 +41,6 @@ def migrate(url: str, revision: str, *options: str) -> None:
 
 
 def create_database(mariadb: PrivateMariaDB, name: str) -> None:
-    """An empty database with the charset that Vicidial's installers choose."""
+    """Create an empty database with the charset that Vicidial's installers choose."""
     with mariadb.connect() as connection, connection.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8 COLLATE utf8_unicode_ci")

@@ -1,4 +1,4 @@
-"""A service that answers whatever a test wants: what no real one would, and what later ones will."""
+"""A service that gives the answers that a test wants, such as malformed ones and those of later releases."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Reply:
 
 
 Answer = Callable[[str, dict[str, Any]], Reply | None]
-"""What comes of a path and a body; None closes the connection without an answer."""
+"""Returns the reply to a path and a body; None closes the connection without an answer."""
 
 
 @contextlib.contextmanager
 def fake(answer: Answer, openapi: bytes | str | Reply = OPENAPI) -> Iterator[str]:
-    """The URL of a service whose POSTs are answered so."""
+    """Run a service that answers its POST requests with this function, and yield its URL."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -80,7 +80,7 @@ def fake(answer: Answer, openapi: bytes | str | Reply = OPENAPI) -> Iterator[str
 
 
 def moved(body: dict[str, Any], **fields: Any) -> Reply:
-    """200 for leads that were all in the source and not in the target, with other fields as wanted."""
+    """Return a 200 for leads that were all in the source and not in the target, with these fields replaced."""
     number = len(body["lead_ids"])
     answer = {
         "message": "lead_ids batch was successfully processed",
@@ -94,7 +94,7 @@ def moved(body: dict[str, Any], **fields: Any) -> Reply:
 
 
 def lead(lead_id: int, **fields: Any) -> dict[str, Any]:
-    """A lead that is only in vicidial_list, with other fields as wanted."""
+    """Return a lead that is only in vicidial_list, with these fields replaced."""
     state = {"in_list": True, "in_archive": False, "identical": False, "different_columns": [], "in_use": False}
     return {"lead_id": lead_id, **state, **fields}
 

@@ -1,4 +1,4 @@
-"""What stands between a client and a service: a wire that loses answers, and a service whose office hours end soon."""
+"""Faults between a client and a service: a proxy that loses answers, and a service whose office hours end soon."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Wire:
 
 
 def message(connection: socket.socket) -> bytes:
-    """The next request or answer, as far as its Content-Length says; nothing if the connection was closed."""
+    """Return the next request or answer, by its Content-Length; nothing if the connection was closed."""
     arrived = b""
     while b"\r\n\r\n" not in arrived:
         if not (more := connection.recv(65536)):

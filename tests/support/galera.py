@@ -26,7 +26,7 @@ SST_METHOD = "lead_archive"
 PROVIDER = "/usr/lib/galera/libgalera_smm.so"
 
 PATIENCE = 120
-"""Seconds for whatever the cluster does by itself: far more than on an idle machine."""
+"""Seconds that a test waits for the cluster: far more than an idle machine needs."""
 
 
 class Node(PrivateMariaDB):
@@ -67,7 +67,7 @@ class Node(PrivateMariaDB):
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """The node neither answers nor ends."""
+        """Freeze the node: it neither answers nor ends."""
         os.kill(self.pid, signal.SIGSTOP)
         try:
             yield
@@ -76,7 +76,7 @@ class Node(PrivateMariaDB):
 
     @contextmanager
     def cut_off(self) -> Iterator[None]:
-        """The node hears from no other, and none from it. Clients reach it."""
+        """Cut the node off from the others. Clients still reach it."""
         self.execute("SET GLOBAL wsrep_provider_options = 'gmcast.isolate=1'")
         try:
             yield
@@ -85,7 +85,7 @@ class Node(PrivateMariaDB):
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """The node, and no other, stops at gate(name)."""
+        """Make this node, and no other, wait at gate(name)."""
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute(f"SELECT GET_LOCK('{name}', 0)")
             yield
@@ -101,12 +101,12 @@ class Node(PrivateMariaDB):
 
 
 def gate(name: str) -> str:
-    """The body of a trigger that waits while the server that runs it is locked(name)."""
+    """Return the body of a trigger that waits while the server that runs it is locked(name)."""
     return f"WHILE IS_USED_LOCK('{name}') DO DO SLEEP(0.01); END WHILE"
 
 
 class Cluster:
-    """Three nodes that are in step with each other."""
+    """Three nodes in one cluster, in sync with each other."""
 
     def __init__(self, folder: Path) -> None:
         password = secrets.token_hex(16)
@@ -138,7 +138,7 @@ class Cluster:
             node.kill()
 
     def wait_until_in_step(self) -> None:
-        """Wait until all three are one cluster, and each has what was committed before that."""
+        """Wait until all three nodes are in one cluster, and each has applied every earlier commit."""
         wait_until(lambda: all(node.status("wsrep_cluster_size") == "3" for node in self.nodes), PATIENCE)
         wait_until(lambda: all(node.status("wsrep_local_state_comment") == "Synced" for node in self.nodes), PATIENCE)
         for node in self.nodes:
@@ -146,7 +146,7 @@ class Cluster:
 
     @contextmanager
     def held_back(self, node: Node) -> Iterator[None]:
-        """The node applies nothing that the others commit, from now to the end of the block."""
+        """Keep the node from applying what the others commit until the end of the block."""
         other = next(other for other in self.nodes if other is not node)
         with node.locked("held back"):
             other.execute("INSERT INTO held_back.gate VALUES ()")

@@ -44,7 +44,7 @@ def npm_program(name: str) -> list[str]:
 
 
 def run(*command: str, folder: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, whatever comes of it."""
+    """Run a command to its end, and return its result even if it fails."""
     return subprocess.run(
         command,
         cwd=folder,
@@ -58,7 +58,7 @@ def run(*command: str, folder: Path = ROOT, **environment: str) -> subprocess.Co
 
 
 def documented(program: str) -> list[str]:
-    """The arguments with which the document has a program called."""
+    """Return the arguments of a program in the documented command."""
     (line,) = re.findall(rf"^    (?:npx )?{program} (.*)$", DOCUMENT, re.MULTILINE)
     return shlex.split(line)
 
@@ -108,7 +108,7 @@ class Prism:
 
     @property
     def log(self) -> str:
-        """All that the process has said so far."""
+        """Return everything that the process has written so far."""
         size = os.fstat(self._output.fileno()).st_size
         return os.pread(self._output.fileno(), size, 0).decode()
 

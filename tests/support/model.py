@@ -1,4 +1,4 @@
-"""What a batch should do, on two dicts instead of two tables."""
+"""A model of a batch on two dicts instead of two tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real nginx with the shipped configuration, on a free port, as whoever runs the tests."""
+"""Run nginx with the shipped configuration on a free port, under the account of the tests."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Nginx:
         return f"https://127.0.0.1:{self.port}"
 
     def logged(self, count: int) -> list[dict[str, Any]]:
-        """The lines of the access log, once there are so many: each is written after its answer was sent."""
+        """Wait until the access log has this many lines, and return them: each is written after its answer was sent."""
         deadline = time.monotonic() + PATIENCE
         while len(lines := (self.folder / "access.log").read_text().splitlines()) < count:
             assert time.monotonic() < deadline, f"{len(lines)} lines in the access log, not {count}"
@@ -90,7 +90,7 @@ def render(folder: Path, service_port: int, port: int, changes: Mapping[str, str
 
 
 def check(folder: Path) -> str:
-    """What `nginx -t` says of a rendered configuration."""
+    """Return the output of `nginx -t` for a rendered configuration."""
     command = [program(), "-t", "-p", str(folder), "-c", f"{folder}/nginx.conf"]
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False).stderr
 

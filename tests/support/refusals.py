@@ -41,7 +41,7 @@ class Refusals:
             yield
 
     def check(self) -> None:
-        """Nothing was changed."""
+        """Assert that nothing was changed."""
         assert self.tables.both() == self.before
 
 

@@ -1,4 +1,4 @@
-"""What a service refuses, and how an administrator mends it: by what /readyz says, and by nothing else."""
+"""Fix what a service refuses as an administrator does: with the remedies of /readyz, and with nothing else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Account:
 
     tables: Tables
     name: str
-    """As SQL writes it."""
+    """The account in SQL."""
     url: str
     """DATABASE_URL for it."""
 
@@ -38,7 +38,7 @@ class Account:
 
 @contextmanager
 def account(tables: Tables) -> Iterator[Account]:
-    """An account that may do nothing yet."""
+    """Create an account without privileges."""
     user = f"archive_{tables.database}"
     name = f"'{user}'@'127.0.0.1'"
     tables.execute(f"CREATE USER {name} IDENTIFIED BY 'secret'")
@@ -47,7 +47,7 @@ def account(tables: Tables) -> Iterator[Account]:
 
 
 def problems(api: Api) -> list[dict[str, Any]]:
-    """What /readyz finds wrong, and that the status goes with it."""
+    """Return the problems that /readyz reports, and assert that its status matches."""
     response = api.get("/readyz")
     found: list[dict[str, Any]] = response.json()["problems"]
     assert response.status_code == (503 if found else 200)

@@ -54,14 +54,14 @@ class Replication:
         assert result == 0, self.status()
 
     def status(self) -> dict[str, Any]:
-        """What the replica says of itself."""
+        """Return the replica's status by its field names."""
         with self.replica.connect(cursorclass=pymysql.cursors.DictCursor) as connection, connection.cursor() as cursor:
             cursor.execute("SHOW SLAVE STATUS")
             status: dict[str, Any] = cursor.fetchall()[0]
             return status
 
     def position(self) -> tuple[str, int]:
-        """Where the primary's binary log ends: its file and the byte there."""
+        """Return the end of the primary's binary log: its file and position."""
         file, position, *_ = execute(self.primary, "SHOW MASTER STATUS")[0]
         return file, position
 

@@ -1,4 +1,4 @@
-"""Where a lead can be, and what its archived copy can be like."""
+"""The states of a lead: in which tables it is, and how its archived copy differs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two tables as the tests see them: through a driver and a connection that the service has no part in."""
+"""Read and write the two tables through a driver and a connection that the service does not use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LEAD: dict[str, Any] = {
     "comments": None,
     "owner": "",
 }
-"""A lead like any other; the columns that are not named have the values that the table gives them."""
+"""An ordinary lead. The columns that are not named have the defaults of the table."""
 
 
 IN_USE_TABLES = (
@@ -36,7 +36,7 @@ IN_USE_TABLES = (
     "vicidial_live_agents",
     "vicidial_live_chats",
 )
-"""The tables that tell of leads in use."""
+"""The tables that list leads in use."""
 
 
 class Tables:
@@ -57,23 +57,23 @@ class Tables:
         self._connection.close()
 
     def drop(self) -> None:
-        """Drop the database. Who still has a connection to it, as a test that failed may, loses it."""
+        """Drop the database. Kills the connections to it that a failed test may have left open."""
         for (number,) in self.execute(
             "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
         ):
-            with contextlib.suppress(pymysql.err.MySQLError):  # it has ended by itself
+            with contextlib.suppress(pymysql.err.MySQLError):  # the connection has ended meanwhile
                 self.execute(f"KILL {int(number or b'')}")
         self.execute(f"DROP DATABASE {self.database}")
         self.close()
 
     def execute(self, statement: str) -> list[Row]:
-        """Run a statement as it stands; its rows, every value as bytes or None."""
+        """Run a statement, and return its rows, every value as bytes or None."""
         with self._connection.cursor() as cursor:
             cursor.execute(statement)
             return list(cursor.fetchall())
 
     def insert(self, table: str, *lead_ids: int, **values: Any) -> None:
-        """Insert leads: LEAD, with other values where they are given."""
+        """Insert copies of LEAD with these ids, and with these values replaced."""
         lead = {**LEAD, **values}
         columns = ", ".join("`" + column.replace("`", "``") + "`" for column in lead)
         rows = ", ".join(f"({lead_id}, {', '.join(map(literal, lead.values()))})" for lead_id in lead_ids)
@@ -86,18 +86,18 @@ class Tables:
         self.insert("vicidial_list_archive", *lead_ids, **values)
 
     def wait_for_a_lock_wait(self) -> None:
-        """Wait until somebody waits for a row that another transaction has locked."""
+        """Wait until a transaction waits for a row that another one has locked."""
         deadline = time.monotonic() + PATIENCE
         while not self.execute("SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"):
             assert time.monotonic() < deadline
-            time.sleep(0.15)  # InnoDB renews what it tells only if nobody has asked for a tenth of a second
+            time.sleep(0.15)  # InnoDB refreshes this table only if nobody has read it for 0.1 s
 
     def rows(self, table: str) -> dict[int, Row]:
-        """Every row of a table by its lead_id."""
+        """Return every row of a table by its lead_id."""
         return {int(row[0] or b""): row for row in self.execute(f"SELECT * FROM {table} ORDER BY lead_id")}
 
     def both(self) -> tuple[dict[int, Row], dict[int, Row]]:
-        """The rows of vicidial_list and of vicidial_list_archive."""
+        """Return the rows of vicidial_list and of vicidial_list_archive."""
         return self.rows("vicidial_list"), self.rows("vicidial_list_archive")
 
     def archived_count(self) -> int:
@@ -106,13 +106,13 @@ class Tables:
         return int(count or b"")
 
     def ids(self) -> tuple[list[int], list[int]]:
-        """The lead ids in vicidial_list and in vicidial_list_archive."""
+        """Return the lead ids in vicidial_list and in vicidial_list_archive."""
         live, archived = self.both()
         return list(live), list(archived)
 
 
 def literal(value: Any) -> str:
-    """A value in SQL. Bytes are what they are, in no charset; the number 0 is an enum's empty value."""
+    """Return a value in SQL. Bytes have no charset; the number 0 is the empty value of an enum."""
     if value is None:
         return "NULL"
     if isinstance(value, bytes):

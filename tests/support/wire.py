@@ -39,12 +39,12 @@ class Connection:
         self.socket.close()
 
     def reset(self) -> None:
-        """Close with a reset, as if the client had crashed."""
+        """Close the connection with a reset, as if the client had crashed."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
 
     def rest(self) -> bytes:
-        """All that still arrives until the service closes the connection."""
+        """Return everything that arrives until the service closes the connection."""
         received = b""
         try:
             while more := self._reader.read1(65536):
@@ -58,7 +58,7 @@ class Connection:
         self.socket.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
 
     def answer(self) -> tuple[int, str]:
-        """Status and message of the next answer, which is held against what all answers have in common."""
+        """Return status and message of the next answer, and assert what all answers have in common."""
         response = http.client.HTTPResponse(self._reader)
         response.begin()
         body = json.loads(response.read())

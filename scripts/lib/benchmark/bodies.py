@@ -1,4 +1,4 @@
-"""The slowest request bodies that are known: what it takes to parse and refuse them, or to find that they are valid."""
+"""The slowest known request bodies: the CPU time to parse and refuse or accept them."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ START = b'{"insert_leads":true,"update_leads":true,"delete_leads":true,"lead_ids
 
 
 def ids(value: bytes, count: int = LARGEST_BODY) -> bytes:
-    """A body with lead_ids of one value, as many as asked for, or as fit in."""
+    """Return a body with lead_ids of one value: this many, or as many as fit."""
     count = min(count, (LARGEST_BODY - len(START) - len(b"[]}") + 1) // (len(value) + 1))
     return START + b"[" + b",".join([value] * count) + b"]}"
 
 
 def long(start: bytes, digit: bytes, end: bytes = b"") -> bytes:
-    """A body of one lead id that is as long as it can be."""
+    """Return a body with one lead id that is as long as the limit allows."""
     return ids(start + digit * (LARGEST_BODY - len(ids(start + end))) + end)
 
 
 def fields(*_: int) -> bytes:
-    """An object of as many distinct unknown fields as fit in."""
+    """Return an object with as many distinct unknown fields as fit."""
     count = LARGEST_BODY // 10
     return b"{" + b",".join(b'"%05x":0' % number for number in range(count)) + b"}"
 
@@ -64,7 +64,7 @@ BODIES: dict[str, Callable[[int], bytes]] = {
 
 
 def answer(contract: Contract, body: bytes) -> bytes:
-    """The body of the answer that refuses this one; empty if it is valid."""
+    """Return the body of the answer that refuses this request body; empty if it is valid."""
     try:
         contract.archive_request.parse(body)
     except InvalidBodyError as error:
@@ -74,14 +74,14 @@ def answer(contract: Contract, body: bytes) -> bytes:
 
 
 def cpu_seconds(contract: Contract, body: bytes) -> float:
-    """Of this thread, from the body to the answer."""
+    """Return the CPU seconds of this thread from the body to the answer."""
     started = time.thread_time()
     answer(contract, body)
     return time.thread_time() - started
 
 
 def measure_bodies(rounds: int) -> dict[int, tuple[str, Spread]]:
-    """By limit: which of them is the slowest, and its CPU seconds."""
+    """Return the slowest body for each limit, and its CPU seconds."""
     progress("request bodies")
     slowest = {}
     for limit in LIMITS:

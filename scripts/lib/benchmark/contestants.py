@@ -27,11 +27,11 @@ class Run:
     latencies: list[float] = field(default_factory=list)
     """Seconds from request to answer, for every batch."""
     cpu_seconds: float = 0
-    """The service's own, in all."""
+    """CPU seconds of the service."""
     server_cpu_seconds: float = 0
-    """The database server's, in all."""
+    """CPU seconds of the database server."""
     lost: int = 0
-    """Leads whose last data are in neither table afterwards."""
+    """Leads whose latest data is in neither table afterwards."""
 
     @property
     def rate(self) -> float:
@@ -44,11 +44,11 @@ class Contestant(Protocol):
 
     @property
     def compares(self) -> bool:
-        """Whether it makes sure that the archive holds a lead's data before it deletes the lead."""
+        """Whether it compares the archived row before it deletes a lead."""
         ...
 
     def run(self, state: str, batches: Batches) -> Run:
-        """Archive all leads of vicidial_list: these. Only the work is timed, no start of a program."""
+        """Archive these leads, which are all in vicidial_list. Only the work is timed, not the start of a program."""
         ...
 
 

@@ -6,6 +6,6 @@ import time
 
 
 def cpu_seconds(pid: int) -> float:
-    """In user mode and in the kernel, of all threads so far."""
+    """Return the seconds that all threads of a process have spent in user and kernel mode."""
     # The clock of another process (see CPUCLOCK_SCHED in Linux): what utime + stime count, in nanoseconds.
     return time.clock_gettime(~pid << 3 | 2)

@@ -25,10 +25,10 @@ STATES = ("fresh", "equal", "different")
 """Of leads in vicidial_list: not in the archive; there already, the same; there, as they were before they were called."""
 
 SEEDS = 600
-"""Distinct leads, from which all others are made."""
+"""The number of distinct leads from which all others are made."""
 
 IDLE_ID = 2_000_000_000
-"""From here on: ids of leads that are in use, and that nobody archives."""
+"""The first id of the leads in use, which nobody archives."""
 
 
 SESSION = "SET sql_mode = 'NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00'"
@@ -63,7 +63,7 @@ class Database:
         self._occupy()
 
     def once_more(self) -> Database:
-        """The same database on another connection, for another thread."""
+        """Return the same database over another connection, for another thread."""
         other = copy(self)
         other._connection = self._mariadb.connect(self.name)
         other.run(SESSION)
@@ -106,7 +106,7 @@ class Database:
         self.run(f"ALTER TABLE {table} {', '.join(f'ADD {key}' for key, _ in self._keys)}")
 
     def drop_keys(self, table: str) -> None:
-        """Leave the table its primary key only."""
+        """Drop all keys of the table but the primary one."""
         self.run(f"ALTER TABLE {table} {', '.join(f'DROP KEY {name}' for _, name in self._keys)}")
 
     def make_up(self, table: str, ids: range, like: str = "vicidial_list") -> None:
@@ -161,12 +161,12 @@ class Database:
             time.sleep(0.01)
 
     def status(self, variable: str) -> int:
-        """One of the server's own counters."""
+        """Return a status variable of the server."""
         ((_, value),) = self.run(f"SHOW GLOBAL STATUS LIKE '{variable}'")
         return int(value)
 
     def cpu_seconds(self) -> float:
-        """CPU time of the server so far."""
+        """Return the CPU seconds of the server so far."""
         return cpu_seconds(self._mariadb.pid)
 
     def count(self, table: str) -> int:
@@ -188,7 +188,7 @@ class Database:
 
 
 def migrate(url: str, engine: str) -> None:
-    """Make Vicidial's tables."""
+    """Create Vicidial's tables."""
     subprocess.run(
         [sys.executable, "-m", "alembic", "-x", f"engine={engine}", "upgrade", "head"],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""What the service itself takes: CPU time for a refusal, memory, and time to start."""
+"""The footprint of the service: CPU time of a refusal, memory, and time to start."""
 
 from __future__ import annotations
 

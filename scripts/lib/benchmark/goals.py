@@ -1,4 +1,4 @@
-"""What the service is to reach, and whether it did."""
+"""The performance goals, and whether they are met."""
 
 from __future__ import annotations
 

@@ -25,13 +25,13 @@ class Growth:
         return Spread.of(self.seconds_a_batch[rows])
 
     def ratio(self, rows: int, other_rows: int) -> Spread:
-        """The cost at some rows by that at others, of the same round."""
+        """Return the cost at one number of rows divided by that at another in the same round."""
         pairs = zip(self.seconds_a_batch[rows], self.seconds_a_batch[other_rows], strict=True)
         return Spread.of([seconds / other for seconds, other in pairs])
 
 
 def fill(database: Database, rows: int) -> None:
-    """Make an archive of that many leads. It takes minutes if they are many."""
+    """Make an archive of this many leads. Millions take minutes."""
     progress(f"growth: an archive of {rows:,} leads")
     database.make_up(f"archive_{rows}", range(1, rows + 1), like="vicidial_list_archive")
     database.write_to_disk(f"archive_{rows}")

@@ -24,7 +24,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Load:
-    """What came of a load: seconds from the first request to the last answer."""
+    """The result of a load: seconds from the first request to the last answer."""
 
     seconds: float
     answers: list[Answer]
@@ -68,7 +68,7 @@ class Connection:
 
 
 def post(path: str, body: bytes, key: str) -> bytes:
-    """A whole request, as it goes over the wire."""
+    """Return a POST request as bytes."""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Key={key}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -77,7 +77,7 @@ def post(path: str, body: bytes, key: str) -> bytes:
 
 
 def send(port: int, requests: list[bytes], clients: int) -> Load:
-    """Send all requests, each client the next one that is left as soon as it has an answer."""
+    """Send all requests. Each client takes the next one as soon as it has an answer."""
     left = deque(requests)
     answers: list[Answer] = []
     failures: list[OSError] = []

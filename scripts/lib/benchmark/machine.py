@@ -47,12 +47,12 @@ def refuse_small_machine(buffer_pool: int, folder: Path) -> None:
 
 
 def cores() -> int:
-    """How many the benchmark may use."""
+    """Return how many cores the benchmark may use."""
     return len(os.sched_getaffinity(0))
 
 
 def describe(mariadb: PrivateMariaDB, options: tuple[str, ...]) -> dict[str, str]:
-    """What is worth knowing of the machine and the server, by what it is."""
+    """Return the properties of the machine and the server by their names."""
     cpu = next(
         (line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
         platform.machine(),

@@ -1,4 +1,4 @@
-"""What the benchmark is doing, on standard error."""
+"""Print what the benchmark is doing to standard error."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class Results:
         return Table(["Clients", "Workers", "Leads/s", SPREAD, "By the limit", SPREAD], rows)
 
     def anatomy_table(self) -> Table:
-        """Milliseconds of each statement for a batch."""
+        """Return the milliseconds of each statement for a batch as a table."""
         names = list(self.anatomy["fresh"])
         rows = [
             [name, *(f"{self.anatomy[state][name] * 1_000:.2f}" for state in STATES), self._who_sends(name)] for name in names

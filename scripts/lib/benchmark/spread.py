@@ -1,4 +1,4 @@
-"""Some measurements of the same thing."""
+"""The spread of repeated measurements."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ class Spread:
         return Spread(self.median * factor, self.low * factor, self.high * factor)
 
     def cells(self, digits: int) -> list[str]:
-        """For a table: the median, and from where to where."""
+        """Return the cells of a table: the median, the lowest and the highest."""
         return [f"{self.median:,.{digits}f}", f"{self.low:,.{digits}f} to {self.high:,.{digits}f}"]

@@ -1,4 +1,4 @@
-"""Leads per second: every contestant on the same leads, again and again in turns."""
+"""Leads per second: the contestants take turns on the same leads for several rounds."""
 
 from __future__ import annotations
 

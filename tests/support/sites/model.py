@@ -1,4 +1,4 @@
-"""What may come of a request on a site, and what must: judged by the rows before and after, not by what the service thinks."""
+"""A model of what a request on a site may do and must do, judged by the rows before and after it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Model:
         return False if True in told else (True if told == [False, False] else None)
 
     def unsafe(self, seen: Snapshot, all_privileges: bool) -> list[str]:
-        """Why the service must refuse the site, whatever comes of it today."""
+        """Return why the service must refuse the site."""
         why = [name for name, query in UNSAFE.items() if self.reader.execute(query.replace("<db>", self.reader.database))]
         if not all_privileges and self.reader.execute("SELECT 1 FROM DUAL WHERE @@global.read_only"):
             why.append("the server is read-only for the account")
@@ -104,7 +104,7 @@ class Model:
                 assert row is not None, f"lead {lead_id} appeared in {target}"
 
     def moved(self, before: Snapshot, after: Snapshot, call: Call, answer: dict[str, Any]) -> None:
-        """What a 200 says is what happened, and what could be done was done."""
+        """Assert that a 200 reports what happened, and that everything possible was done."""
         source, target = tables_of(call)
         expected: dict[str, Any] = dict.fromkeys(("select_count", "insert_count", "update_count", "delete_count"), 0)
         remaining, reused, may_be_reused = [], [], []
@@ -198,7 +198,7 @@ class Model:
         return len(self._alike(seen, source, target)) == len(seen.columns[source]) == len(seen.columns[target])
 
     def compared(self, seen: Snapshot, lead_ids: list[int], leads: list[dict[str, Any]]) -> None:
-        """What a comparison says is so."""
+        """Assert that a comparison is true."""
         assert [lead["lead_id"] for lead in leads] == lead_ids
         for lead in leads:
             lead_id = lead["lead_id"]

@@ -1,4 +1,4 @@
-"""What a site is put through: it is served, called, and mended where it is refused."""
+"""Try a site: serve it, call it, and fix it where the service refuses it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Trial:
         self.both_ways = [Call("archive", {**everything, "update_leads": True}), Call("dearchive", everything)]
 
     def run(self) -> str:
-        """What came of it, in a word."""
+        """Run the trial, and return its result in a word."""
         with self.world.served() as api:
             problems = self.world.problems(api)
             unsafe = self.model.unsafe(self.world.reader.read(), self.world.site.grants == ALL)
@@ -125,7 +125,7 @@ class Trial:
         )
 
     def keeps_all(self, before: Snapshot, after: Snapshot, remedy: str) -> None:
-        """A remedy harms no lead."""
+        """Assert that a remedy harms no lead."""
         for table, rows in before.rows.items():
             assert rows.keys() == after.rows[table].keys(), remedy
             for lead_id, row in rows.items():
@@ -152,5 +152,5 @@ def unexpected(operation: str, response: Response, green: bool) -> str:
 
 
 def in_general(message: str) -> str:
-    """A problem without the names that the site gave."""
+    """Return a problem without the names that the site chose."""
     return re.sub(r"(column|table|key) .*|[`'].*[`']|^\S+ is [A-Z].*", "…", message)
