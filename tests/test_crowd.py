@@ -3,6 +3,8 @@ answers through all of it."""
 
 from __future__ import annotations
 
+import asyncio
+import resource
 import socket
 import ssl
 import struct
@@ -12,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import cast
 
 import httpx2
 import pytest
@@ -22,7 +25,8 @@ from process import PATIENCE, ROOT, SLACK, ServiceProcess, clean, with_descripto
 from tables import Tables
 
 from service.connections import EXTRA, HANDSHAKE_TIMEOUT, KEPT_BACK, LEAST
-from service.patience import STALL_TIMEOUT
+from service.middleware import PART
+from service.patience import ANSWER_TIMEOUT, STALL_TIMEOUT, Patience
 from service.protocol import HEAD_TIMEOUT
 from service.server import MOST_ON_METRICS_PORT
 
@@ -164,6 +168,68 @@ def test_clients_that_never_read_are_disconnected_and_do_not_hold_up_a_stop(sett
             started = time.monotonic()
             assert service.stop() == 0
             assert time.monotonic() - started < 2 * STALL_TIMEOUT + SLACK
+
+
+def test_clients_that_never_read_cost_little_memory(settings: dict[str, str]) -> None:
+    """A part of the script, with TLS too, which makes a copy of what it sends."""
+    count = 40
+    with ServiceProcess(settings) as service:
+        size = len(service.get("/docs/swagger-ui-bundle.js")[1])
+        before = resident(service)
+        with connected(service.port, count, SCRIPT, "TLS_CERT_FILE" in settings):
+            time.sleep(STALL_TIMEOUT / 2)
+            assert resident(service) - before < count * size / 4
+
+
+def resident(service: ServiceProcess) -> int:
+    """Bytes of memory that the process has."""
+    return int(Path(f"/proc/{service.pid}/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+class Transport:
+    """What Patience sees of a connection."""
+
+    def __init__(self) -> None:
+        self.socket = socket.socket()
+        self.unsent = 0
+        self.is_aborted = False
+
+    def write(self, data: bytes) -> None:
+        self.unsent += len(data)
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def is_closing(self) -> bool:
+        return self.is_aborted
+
+    def get_extra_info(self, _: str) -> socket.socket:
+        return self.socket
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+@pytest.mark.parametrize(
+    ("taken_each_second", "disconnected_after"),
+    [(30_000, None), (20_000, ANSWER_TIMEOUT + 2), (0, STALL_TIMEOUT + 2)],
+    ids=["slow", "too slow", "deaf"],
+)
+def test_a_client_that_takes_an_answer_part_by_part_has_its_time(
+    taken_each_second: int, disconnected_after: int | None
+) -> None:
+    transport = Transport()
+    patience = Patience(cast(asyncio.Transport, transport))
+    parts = [bytes(PART)] * 24
+    second = 0
+    while second < 100 and not transport.is_aborted:
+        while parts and transport.unsent < PART:
+            patience.write(parts.pop())
+        second += 1
+        patience.check(second, is_answering=bool(parts))
+        transport.unsent = max(0, transport.unsent - taken_each_second)
+    transport.socket.close()
+    assert (second if transport.is_aborted else None) == disconnected_after
 
 
 def is_closed(connection: socket.socket) -> bool:
