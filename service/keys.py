@@ -8,10 +8,10 @@ import hmac
 import math
 import os
 import re
-import stat
-import threading
 import time
 import tomllib
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -20,13 +20,11 @@ from typing import Any, Self
 import structlog
 
 from service.daemon_threads import DaemonThreads
+from service.files import read_existing, read_file
 
 FORM = 'write each key as a [[keys]] table with name = "…" and sha256 = "…", the 64 hex digits of the key\'s SHA-256'
 
 LARGEST_LIST_ID = 2**64 - 1
-
-LARGEST_FILE = 4 * 1024 * 1024
-"""Bytes: some 30,000 keys."""
 
 SETTLE_TIME = 2.0
 """Seconds after which a file that has changed is read once more. A second change within the same tick of the file system's
@@ -73,7 +71,7 @@ class Keys:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read the TOML file. Raises ValueError, which says what is wrong and where, if it is not exactly as it should be."""
-        return cls.parse(_read_existing(path), path)
+        return cls.parse(read_existing(path), path)
 
     @classmethod
     def parse(cls, text: bytes, path: Path) -> Self:
@@ -115,8 +113,9 @@ class KeysFile:
     def __init__(self, path: Path) -> None:
         """Raises ValueError if the file cannot be understood."""
         self._path = path
-        self._lock = threading.RLock()
         self._thread = DaemonThreads(1, "keys")
+        """Whatever looks at the file runs here, one look at a time."""
+        self._refresh: Future[None] | None = None
         self._looking: asyncio.Task[None] | None = None
         """The look of the event loop that began last."""
         self._begun = 0
@@ -124,7 +123,7 @@ class KeysFile:
         self._ended = 0
         """The number of the last look that has ended."""
         self._signature = _signature(path)
-        text = _read_existing(path)
+        text = read_existing(path)
         self._keys = Keys.parse(text, path)
         self._digest = hashlib.sha256(text).digest()
         """SHA-256 of the text that was looked at last."""
@@ -154,45 +153,51 @@ class KeysFile:
     def reload(self) -> None:
         """Read the file, whether it has changed or not, and log what came of it. May be called in any thread.
 
-        It takes tenths of a second for thousands of keys: the event loop should not be the one that calls it.
+        It takes tenths of a second for thousands of keys, and a file system may stand still: the event loop should not be the
+        one that calls it.
         """
-        with self._lock:
-            self._digest = b""
-            self._look()
+        self._in_thread(self._look_anew).result()
 
     def refresh(self) -> None:
-        """Read the file if it has changed. As reload() otherwise."""
-        self._look()
+        """Have the file read if it has changed. Return at once."""
+        if self._refresh is None or self._refresh.done():
+            self._refresh = self._in_thread(self._look_if_due)
+
+    def _in_thread(self, look: Callable[[], None]) -> Future[None]:
+        try:
+            return self._thread.submit(look)
+        except RuntimeError:  # there is no thread, and the system has none left; a pause is better than a revoked key
+            look()
+            done: Future[None] = Future()
+            done.set_result(None)
+            return done
 
     def _is_due(self) -> bool:
         return _signature(self._path) != self._signature or time.monotonic() >= self._due
 
     async def _look_in_thread(self, number: int) -> None:
-        try:
-            future = self._thread.submit(self._look_if_due)
-        except RuntimeError:  # there is no thread left; a pause is better than a revoked key
-            self._look_if_due()
-        else:
-            await asyncio.wrap_future(future)
+        await asyncio.wrap_future(self._in_thread(self._look_if_due))
         self._ended = number
 
     def _look_if_due(self) -> None:
-        with self._lock:
-            if self._is_due():
-                self._look()
+        if self._is_due():
+            self._look()
+
+    def _look_anew(self) -> None:
+        self._digest = b""
+        self._look()
 
     def _look(self) -> None:
         """Read the file. Never raise."""
-        with self._lock:
-            signature = _signature(self._path)  # before it is read: a change meanwhile is seen by the next
-            try:
-                self._read(signature)
-            except (OSError, MemoryError) as error:
-                self._signature, self._digest = NEVER_READ, b""
-                self._tell(f"cannot read {self._path}: {(isinstance(error, OSError) and error.strerror) or 'out of memory'}")
-            except Exception as error:
-                self._signature = signature
-                self._tell(str(error))
+        signature = _signature(self._path)  # before it is read: a change meanwhile is seen by the next
+        try:
+            self._read(signature)
+        except (OSError, MemoryError) as error:
+            self._signature, self._digest = NEVER_READ, b""
+            self._tell(f"cannot read {self._path}: {(isinstance(error, OSError) and error.strerror) or 'out of memory'}")
+        except Exception as error:
+            self._signature = signature
+            self._tell(str(error))
 
     def _read(self, signature: tuple[int, ...] | None) -> None:
         self._due = time.monotonic() + REMINDER_INTERVAL if self._told else math.inf
@@ -203,9 +208,15 @@ class KeysFile:
         elif not self._told:
             self._signature = signature
             return
+        try:
+            keys = Keys.parse(text, self._path)
+        except ValueError:
+            self._digest = digest
+            raise
+        # In this order: a worker that is forked meanwhile must not take the text for read while it has the old keys.
+        self._keys = keys
+        self._signature = signature
         self._digest = digest
-        keys = Keys.parse(text, self._path)
-        self._keys, self._signature = keys, signature
         self._told.clear()
         logger.info("keys reloaded", file=str(self._path), keys=len(keys.entries))
 
@@ -223,29 +234,6 @@ def _signature(path: Path) -> tuple[int, ...] | None:
     except (OSError, MemoryError):
         return None
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _read_existing(path: Path) -> bytes:
-    """Return the content of a file like read_file, but raise ValueError only."""
-    try:
-        return read_file(path)
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from None
-
-
-def read_file(path: Path) -> bytes:
-    """Return the content of a regular file. Raises OSError, and ValueError if it is no regular file or larger than allowed."""
-
-    def opener(name: str, flags: int) -> int:
-        return os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY)  # a FIFO would wait for somebody who writes to it
-
-    with open(path, "rb", opener=opener) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError(f"{path} is not a regular file")
-        content = file.read(LARGEST_FILE + 1)
-    if len(content) > LARGEST_FILE:
-        raise ValueError(f"{path} is larger than {LARGEST_FILE} bytes")
-    return content
 
 
 def parse_toml(text: bytes, path: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import ssl
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
@@ -21,6 +20,8 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service import audit_file
+from service.certificate import Certificate
+from service.files import read_existing
 from service.keys import Keys, KeysFile
 from service.office_hours import OfficeHours
 
@@ -73,10 +74,7 @@ def _time_zone(name: str) -> str:
 
 
 def _readable(path: Path) -> Path:
-    try:
-        path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    read_existing(path)
     return path
 
 
@@ -155,8 +153,8 @@ class Settings(BaseSettings):
             raise ValueError("goes together with TLS_CERT_FILE: set both or neither")
         if certificate and key:
             try:
-                ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password=lambda: "")
-            except (ssl.SSLError, OSError) as error:
+                Certificate(certificate, key)
+            except (OSError, ValueError) as error:
                 raise ValueError(
                     f"TLS_CERT_FILE and it are not a PEM certificate and its key, without a passphrase: {error}"
                 ) from None

@@ -17,7 +17,8 @@ from refusals import Refusals
 from structlog.testing import capture_logs
 from tables import Tables
 
-from service.keys import LARGEST_FILE, Keys
+from service.files import LARGEST_FILE
+from service.keys import Keys
 from service.settings import SettingsError
 
 ARCHIVE = "/vicidial/leads/archive"
