@@ -110,14 +110,30 @@ def test_too_few_descriptors_are_refused_and_just_enough_are_enough(
     assert tables.ids() == ([], [1])
 
 
-def test_a_service_full_of_half_requests_says_so_and_is_alive(tables: Tables, environment: dict[str, str]) -> None:
+@pytest.mark.parametrize("shakes_hands", [False, True])
+def test_idle_connections_make_room_at_once_with_just_enough_descriptors(
+    tables: Tables, settings: dict[str, str], shakes_hands: bool
+) -> None:
     tables.live(1)
+    tls = "TLS_CERT_FILE" in settings and shakes_hands
+    with ServiceProcess(settings, with_descriptors(NEEDED)) as service, connected(service.port, MANY, b"", tls):
+        assert service.get("/livez")[0] == 200
+        assert archives(service, 1)
+        assert "connections not accepted" not in service.log
+    assert tables.ids() == ([], [1])
+
+
+@pytest.mark.parametrize("number", [DESCRIPTORS, NEEDED])
+def test_a_service_full_of_half_requests_says_so_and_is_alive(tables: Tables, settings: dict[str, str], number: int) -> None:
+    tables.live(1)
+    tls = "TLS_CERT_FILE" in settings
     half = f"POST /vicidial/leads/archive HTTP/1.1\r\nAuthorization: Key={KEY}\r\nContent-Type: application/json\r\n"
     half += "Host: x\r\nContent-Length: 100\r\n\r\n{"
-    with ServiceProcess(environment, with_descriptors(DESCRIPTORS)) as service:
-        with connected(service.port, MANY, half.encode()):
+    with ServiceProcess(settings, with_descriptors(number)) as service:
+        with connected(service.port, MANY, half.encode(), tls):
+            time.sleep(1)  # one that it has not read yet is an idle one, which makes room
             assert service.get("/livez")[0] == 200
-            with httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client:
+            with httpx2.Client(base_url=service.base_url, timeout=PATIENCE, verify=False) as client:
                 answer = Api(client).archive_all([1])
                 assert (answer.status_code, answer.json()["message"]) == (
                     503,
