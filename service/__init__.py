@@ -5,7 +5,7 @@ from pathlib import Path
 __version__ = "0.1.0"
 
 
-def shipped(name: str) -> Path:
-    """Where a file or folder that ships with the code is: inside the installed package, or at the top of a checkout."""
+def resource_path(name: str) -> Path:
+    """Return the path of a file or folder that ships with the code: in the installed package, or at the top of a checkout."""
     packaged = Path(__file__).parent / name
     return packaged if packaged.exists() else Path(__file__).parent.parent / name

@@ -19,19 +19,13 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from service import audit_file
-from service.certificate import Certificate
+from service.access.certificate import Certificate
+from service.access.keys import Keys
+from service.access.keys_file import KeysFile
+from service.access.office_hours import OfficeHours
+from service.errors import SettingsError
 from service.files import read_existing
-from service.keys import Keys, KeysFile
-from service.office_hours import OfficeHours
-
-
-class SettingsError(Exception):
-    """Settings are missing or cannot be understood. The message names each one; it never holds a password."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = problems
+from service.observability import audit_file
 
 
 def _database_url(url: SecretStr) -> SecretStr:

@@ -1,46 +1,30 @@
-"""What all tests share: one private MariaDB server for the run, and databases that alembic has migrated."""
+"""Fixtures of all tests: one private MariaDB server for the run, databases on it, services and API clients."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
-from api import KEY, Api
-from generated import generate
 from mariadb import PrivateMariaDB
-from process import ServiceProcess
-from refusals import OFFICE_HOURS, OUTSIDE, Refusals
 from starlette.testclient import TestClient
-from tables import Tables
+from support.api import Api
+from support.databases import BERLIN, MARIADB_OPTIONS, create_database, migrate
+from support.fixtures import NewDatabase, NewService, ReadSettings
+from support.generated import generate
+from support.paths import SCRATCH
+from support.process import ServiceProcess
+from support.refusals import OFFICE_HOURS, OUTSIDE, Refusals
+from support.settings import read_from, write_keys_file
+from support.tables import Tables
 
 from service.app import create_app
-from service.settings import Settings, read_settings
-
-ROOT = Path(__file__).parent.parent
-
-# Small, quick to start, and careless: nothing here has to survive a power cut.
-MARIADB_OPTIONS = (
-    "--innodb-buffer-pool-size=128M",
-    "--innodb-log-file-size=32M",
-    "--innodb-flush-log-at-trx-commit=0",
-    "--skip-log-bin",
-)
-
-BERLIN = "CET-1CEST,M3.5.0,M10.5.0/3"
-"""Where the server's clock is, since clocks change there; said POSIX's way, which needs no time zone files."""
-
-NewDatabase = Callable[..., str]
-"""new_database(engine="InnoDB") -> the name of a new database with Vicidial's tables, all of them empty."""
-
+from service.settings import Settings
 
 VERSION = pytest.StashKey[str]()
 """What the server of the run said of its version."""
@@ -48,34 +32,29 @@ VERSION = pytest.StashKey[str]()
 
 @pytest.fixture(scope="session")
 def mariadb(pytestconfig: pytest.Config) -> Iterator[PrivateMariaDB]:
-    scratch = ROOT / ".test"
-    scratch.mkdir(exist_ok=True)
+    SCRATCH.mkdir(exist_ok=True)
     with (
-        TemporaryDirectory(dir=scratch) as folder,
+        TemporaryDirectory(dir=SCRATCH) as folder,
         PrivateMariaDB(Path(folder), MARIADB_OPTIONS, timezone=BERLIN) as server,
     ):
         with server.connect() as connection, connection.cursor() as cursor:
             cursor.execute("SELECT VERSION()")
-            pytestconfig.stash[VERSION] = cursor.fetchall()[0][0]
+            keep_version(pytestconfig, cursor.fetchall()[0][0])
         yield server
 
 
-def alembic(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the alembic command on a database, whatever comes of it."""
-    return subprocess.run(
-        [sys.executable, "-m", "alembic", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": url},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def keep_version(config: pytest.Config, version: str) -> None:
+    """Keep the server's version for the summary, which another process prints where several run the tests."""
+    config.stash[VERSION] = version
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["mariadb"] = version
 
 
-def migrate(url: str, revision: str, *options: str) -> None:
-    """Upgrade a database to a revision; options are alembic's own, such as "-x", "engine=MyISAM"."""
-    result = alembic(url, *options, "upgrade", revision)
-    assert result.returncode == 0, result.stdout + result.stderr
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A process that ran tests has ended."""
+    if version := getattr(node, "workeroutput", {}).get("mariadb"):
+        node.config.stash[VERSION] = version
 
 
 @pytest.fixture(scope="session")
@@ -101,15 +80,6 @@ def new_database(mariadb: PrivateMariaDB) -> NewDatabase:
     return new
 
 
-def create_database(mariadb: PrivateMariaDB, name: str) -> None:
-    """An empty database with the charset that Vicidial's installers choose."""
-    with mariadb.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8 COLLATE utf8_unicode_ci")
-
-
-NewService = Callable[..., contextlib.AbstractContextManager[tuple[ServiceProcess, Tables]]]
-
-
 @pytest.fixture(scope="session")
 def new_service(mariadb: PrivateMariaDB, new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> NewService:
     """new_service(SETTING="value", ...) -> a service as a process of its own, with its tables, until the end of the block: for
@@ -130,9 +100,8 @@ def new_service(mariadb: PrivateMariaDB, new_database: NewDatabase, tmp_path_fac
 @pytest.fixture(scope="session")
 def generated() -> Iterator[Path]:
     """A folder with the examples, the clients generated for them, and a way to node_modules."""
-    scratch = ROOT / ".test"
-    scratch.mkdir(exist_ok=True)
-    with TemporaryDirectory(dir=scratch) as folder:
+    SCRATCH.mkdir(exist_ok=True)
+    with TemporaryDirectory(dir=SCRATCH) as folder:
         generate(Path(folder))
         yield Path(folder)
 
@@ -159,7 +128,7 @@ def strict_server(mariadb: PrivateMariaDB) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def readiness_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """/readyz looks anew for each test that asks: an answer that is kept for a second would be of what was before."""
-    monkeypatch.setattr("service.readiness.MAX_AGE", 0.0)
+    monkeypatch.setattr("service.archive.readiness.MAX_AGE", 0.0)
 
 
 @pytest.fixture
@@ -167,21 +136,10 @@ def keys_file(tmp_path: Path) -> Path:
     return write_keys_file(tmp_path)
 
 
-def write_keys_file(folder: Path) -> Path:
-    """An API_KEYS_FILE with one key, KEY, named "tests"."""
-    path = folder / "keys.toml"
-    path.touch(mode=0o600)
-    path.write_text(f'[[keys]]\nname = "tests"\nsha256 = "{hashlib.sha256(KEY.encode()).hexdigest()}"\n')
-    return path
-
-
 @pytest.fixture
 def environment(tables: Tables, keys_file: Path) -> dict[str, str]:
     """The settings that have no default."""
     return {"DATABASE_URL": tables.url, "API_KEYS_FILE": str(keys_file), "OFFICE_HOURS": "none"}
-
-
-ReadSettings = Callable[[dict[str, str]], Settings]
 
 
 @pytest.fixture
@@ -192,14 +150,6 @@ def settings_from(monkeypatch: pytest.MonkeyPatch) -> ReadSettings:
         return read_from(monkeypatch, environment)
 
     return read
-
-
-def read_from(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> Settings:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    return read_settings()
 
 
 @pytest.fixture

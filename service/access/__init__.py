@@ -1,0 +1,1 @@
+"""Who may call, and when: API keys and office hours."""

@@ -1,0 +1,1 @@
+"""The commands for administrators: check, grants, sql and keys."""

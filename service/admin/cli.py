@@ -1,0 +1,64 @@
+"""Commands for the administrator: `python -m service check` and `python -m service grants`."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from datetime import UTC, datetime
+
+import click
+from databases import DatabaseURL
+from rich import box
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from service.admin.check import Finding, State, find
+from service.database.statements import Statements, table_of
+from service.errors import SettingsError, StatementError
+from service.settings import read_settings
+from service.tables.privileges import statements
+
+UNBOUNDED = 1_000_000
+"""Characters: more than any finding has."""
+
+
+@click.command()
+def check() -> None:
+    """Look at settings, database, tables, privileges, office hours, keys and certificate. Status 1 if something is wrong."""
+    try:
+        found = asyncio.run(find(read_settings(), datetime.now(UTC)))
+    except SettingsError as error:
+        found = [Finding("settings", problem, State.PROBLEM) for problem in error.problems]
+    except StatementError as error:
+        found = [Finding("statements", str(error), State.PROBLEM)]
+    table = Table("", "What", Column("Found", overflow="fold"), box=box.SIMPLE_HEAD)
+    styles = {State.OK: "green", State.NOTE: "yellow", State.PROBLEM: "bold red"}
+    for finding in found:
+        table.add_row(Text(finding.state.value, styles[finding.state]), finding.what, Text(finding.found))
+    # In a file or a pipe there is no edge to fold lines at: each finding is a line, to be searched for.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else UNBOUNDED)
+    console.print(table)
+    if remedies := dict.fromkeys(finding.remedy for finding in found if finding.remedy):
+        click.echo("To mend it:")
+        for remedy in remedies:
+            click.echo(remedy if remedy.startswith("chmod ") else f"{remedy};")
+    sys.exit(int(any(finding.state is State.PROBLEM for finding in found)))
+
+
+@click.command()
+@click.argument("account", metavar="'USER'@'HOST'")
+def grants(account: str) -> None:
+    """Print the smallest set of privileges for a database account, for an administrator of the database to run."""
+    if not re.fullmatch(r"'[^'\\]+'@'[^'\\]+'", account):
+        raise click.UsageError("write the account as SQL does: \"'archive'@'127.0.0.1'\"")
+    try:
+        url = read_settings().DATABASE_URL.get_secret_value()
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo("note: leave out tables that your version of Vicidial does not have, as mariadb --force does", err=True)
+    for statement in statements(
+        DatabaseURL(url).database, account, dict.fromkeys(map(table_of, Statements.load().leads_in_use))
+    ):
+        click.echo(f"{statement};")

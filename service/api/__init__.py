@@ -1,0 +1,1 @@
+"""HTTP: the endpoints, what is checked of a request, and the answers. The only room that knows Starlette."""

@@ -1,0 +1,60 @@
+"""Answers other than success: every one is JSON in the contract's shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from service.errors import AuditError, DatabaseError, InvalidBodyError, NotReadyError, RefusalError, UnknownLeadsError
+from service.tables.preconditions.server import server_problem
+
+RETRY_AFTER = 5
+"""Seconds after which a request that the database could not process is worth repeating."""
+
+
+def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"message": message}, status, headers)
+
+
+async def on_refusal(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RefusalError)
+    return JSONResponse(error.body, error.status, error.headers)
+
+
+async def on_http_exception(_: Request, error: Exception) -> JSONResponse:
+    """What Starlette's router refuses: unknown paths and methods."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return error_response(404, "there is nothing at this path; /openapi.yaml lists the paths")
+    if error.status_code == 405 and error.headers:
+        allowed = error.headers["Allow"]
+        return error_response(405, f"method not allowed; the methods of this path are {allowed}", error.headers)
+    return error_response(error.status_code, error.detail, error.headers)
+
+
+def refusal_for(error: Exception) -> RefusalError:
+    """What a caller is told of an error in the rules, the database or the tables."""
+    match error:
+        case InvalidBodyError():
+            return RefusalError(400, str(error), lead_errors=len(error.lead_ids), lead_ids=error.lead_ids)
+        case UnknownLeadsError():
+            return RefusalError(404, str(error), lead_errors=len(error.lead_ids), lead_ids=error.lead_ids)
+        case NotReadyError():
+            message = f"leads cannot be moved safely until an administrator mends this: {error}; no lead was deleted"
+        case DatabaseError(outcome_known=True) if problem := server_problem(error):
+            message = f"leads cannot be moved until an administrator mends this: {problem.message}; nothing was changed"
+        case AuditError():
+            message = f"{error}; nothing was changed, repeat the request when an administrator has mended it"
+        case DatabaseError(outcome_known=True):
+            message = "the database could not process the batch; nothing was changed, repeat the request"
+        case DatabaseError():
+            message = (
+                "the database did not confirm the batch, which may have been processed; no lead is lost, "
+                "repeat the request to learn"
+            )
+        case _:
+            raise error
+    return RefusalError(503, message, {"Retry-After": str(RETRY_AFTER)})

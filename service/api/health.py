@@ -1,0 +1,58 @@
+"""What load balancers, monitoring and integrators ask of the service. No key is needed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.endpoints import HTTPEndpoint
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from service.api.context import AppContext
+from service.api.error_responses import RETRY_AFTER
+from service.observability.metrics import registry
+
+READINESS_TIMEOUT = 5
+"""Seconds. A database that takes longer to describe two tables is not ready."""
+
+
+class Livez(HTTPEndpoint):
+    """GET /livez: the process answers."""
+
+    async def get(self, _: Request) -> Response:
+        return JSONResponse({"message": "alive"})
+
+
+class Readyz(HTTPEndpoint):
+    """GET /readyz: the database answers and leads can be moved both ways, or what is wrong."""
+
+    async def get(self, request: Request) -> Response:
+        context: AppContext = request.app.state.context
+        state = await context.readiness.state(READINESS_TIMEOUT)
+        body = {
+            "message": "not ready" if state.obstacles else "ready",
+            "problems": [asdict(problem) for problem in state.obstacles],
+            "notes": [asdict(note) for note in state.notes],
+            "skipped_tables": state.skipped_tables,
+        }
+        return JSONResponse(body, 503, {"Retry-After": str(RETRY_AFTER)}) if state.obstacles else JSONResponse(body)
+
+
+class Metrics(HTTPEndpoint):
+    """GET /metrics: what Prometheus asks for, unless it has a port of its own."""
+
+    async def get(self, request: Request) -> Response:
+        context: AppContext = request.app.state.context
+        if not context.metrics_here:
+            raise HTTPException(404)
+        return Response(generate_latest(registry(context.forbidden)), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+class OpenAPI(HTTPEndpoint):
+    """GET /openapi.yaml: the contract, with the limit in force."""
+
+    async def get(self, request: Request) -> Response:
+        context: AppContext = request.app.state.context
+        return Response(context.contract.text, media_type="application/yaml")

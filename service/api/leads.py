@@ -1,0 +1,124 @@
+"""The endpoints for leads: HTTP to and from the rules of moving and comparing them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import Any
+
+import structlog
+from starlette.endpoints import HTTPEndpoint
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from service.access.keys import Key
+from service.api.context import AppContext
+from service.api.error_responses import refusal_for
+from service.api.request_checks import authenticate, read_body, refuse_other_media_types, refuse_within_office_hours
+from service.archive.mover import Batch, Mover
+from service.errors import AuditError, DatabaseError, InvalidBodyError, NotReadyError, UnknownLeadsError
+from service.observability.audit_log import Outcome
+from service.observability.metrics import count_moved
+
+logger = structlog.get_logger()
+
+
+class LeadsEndpoint(HTTPEndpoint):
+    """POST of some lead ids. The checks stand in the order of the contract."""
+
+    async def post(self, request: Request) -> Response:
+        context: AppContext = request.app.state.context
+        deadline = asyncio.get_running_loop().time() + context.request_timeout
+        key = authenticate(request, await context.keys.current(context.request_timeout), context.now())
+        self.refuse(context)
+        refuse_other_media_types(request)
+        try:
+            body = await read_body(request, context.request_timeout)
+            return JSONResponse(await self.answer(context, body, deadline, key))
+        except (InvalidBodyError, UnknownLeadsError) as error:
+            raise refusal_for(error) from error
+        except DatabaseError as error:
+            context.readiness.expire(error)
+            logger.warning("database error", error=str(error), code=error.code, outcome_known=error.outcome_known)
+            raise refusal_for(error) from error
+        except AuditError as error:
+            context.readiness.expire()
+            logger.error("audit line lost", error=str(error))
+            raise refusal_for(error) from error
+        except NotReadyError as error:
+            context.readiness.expire()
+            logger.error("tables do not fit", problems=[asdict(problem) for problem in error.problems])
+            raise refusal_for(error) from error
+
+    def refuse(self, context: AppContext) -> None:
+        """Raises RefusalError where this is not allowed now."""
+
+    async def answer(self, context: AppContext, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
+        """The body of the answer. deadline: by the clock of the event loop."""
+        raise NotImplementedError
+
+
+class ArchiveLeads(LeadsEndpoint):
+    """POST /vicidial/leads/archive."""
+
+    def refuse(self, context: AppContext) -> None:
+        refuse_within_office_hours(context.office_hours, context.now())
+
+    async def answer(self, context: AppContext, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
+        fields = context.contract.archive_request.parse(body)
+        return await move(context, context.archive, "archive", key=key, fields=fields, deadline=deadline)
+
+
+class DearchiveLeads(LeadsEndpoint):
+    """POST /vicidial/leads/dearchive."""
+
+    def refuse(self, context: AppContext) -> None:
+        refuse_within_office_hours(context.dearchive_office_hours, context.now())
+
+    async def answer(self, context: AppContext, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
+        fields = context.contract.dearchive_request.parse(body)
+        result = await move(context, context.dearchive, "dearchive", key=key, fields=fields, deadline=deadline)
+        del result["update_count"]  # the way back updates nothing
+        return result
+
+
+class CompareLeads(LeadsEndpoint):
+    """POST /vicidial/leads/compare."""
+
+    async def answer(self, context: AppContext, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
+        lead_ids = context.contract.compare_request.parse(body)["lead_ids"]
+        leads = await context.comparer.compare(lead_ids, key.list_ids, remaining(deadline))
+        return {"message": "leads were compared", "leads": [asdict(lead) for lead in leads]}
+
+
+async def move(
+    context: AppContext, mover: Mover, operation: str, *, key: Key, fields: dict[str, Any], deadline: float
+) -> dict[str, Any]:
+    """Process a batch, with the two lines of the audit around it, and return the body of the answer.
+
+    Raises what Mover.process() raises, and AuditError.
+    """
+    batch = context.audit.batch(operation, key.name, fields)
+    outcome = Outcome.NOT_KNOWN
+    facts: dict[str, Any] = {}
+    try:
+        result = await mover.process(Batch(**fields, list_ids=key.list_ids), remaining(deadline), batch.intend)
+        outcome, facts = Outcome.COMMITTED, asdict(result)
+        context.readiness.is_served()
+        count_moved(operation, facts)
+    except DatabaseError as error:
+        outcome = Outcome.ROLLED_BACK if error.outcome_known else Outcome.NOT_KNOWN
+        raise
+    except (UnknownLeadsError, AuditError):
+        outcome = Outcome.ROLLED_BACK  # raised before anything is changed, and an attempt before was taken back
+        raise
+    finally:
+        # Anything else, a cancellation or NotReadyError between two commits, leaves it open what has been done.
+        await batch.conclude(outcome, facts)
+    del facts["deleted_lead_ids"]  # for the audit
+    return {"message": "lead_ids batch was successfully processed", **facts}
+
+
+def remaining(deadline: float) -> float:
+    """Seconds until then, by the clock of the event loop."""
+    return deadline - asyncio.get_running_loop().time()

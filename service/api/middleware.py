@@ -1,0 +1,126 @@
+"""What holds for every request and answer: the request's id, the common headers, the log line, and no error that escapes."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+import uuid
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.error_responses import RETRY_AFTER, error_response
+from service.observability.metrics import count_request
+
+IS_LOST = "lead_archive.is_lost"
+"""The ASGI extension that tells whether the client went away before its answer was complete, or was given another one: its
+"ask" is a function, its "status" what to count."""
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+METHODS = frozenset({"GET", "HEAD", "POST"})
+"""Those that some path of the contract has."""
+
+PART = 64 * 1024
+"""Bytes of an answer that are written at a time. The server waits before each part until the client has taken most of those
+before: with TLS, whatever is written is copied, so that an answer in one piece costs its whole size for each client that does
+not read."""
+
+CUT_OFF = "the service was stopped, and may have processed the batch; no lead is lost, repeat the request to learn"
+
+logger = structlog.get_logger()
+
+
+def common_headers(request_id: str) -> dict[str, str]:
+    """What every answer has."""
+    return {"X-Request-ID": request_id, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+async def send_in_parts(send: Send, message: Message) -> None:
+    """Send a message, with no more than PART of a body at a time."""
+    body: bytes = message.get("body", b"")
+    for end in range(PART, len(body), PART):
+        await send({**message, "body": body[end - PART : end], "more_body": True})
+    rest = len(body) % PART or min(len(body), PART)
+    await send(message if rest == len(body) else {**message, "body": body[-rest:]})
+
+
+class RequestMiddleware:
+    """Plain ASGI middleware, outermost."""
+
+    def __init__(self, app: ASGIApp, routes: frozenset[str], is_counted: bool = True) -> None:
+        """routes: the paths that there are. is_counted: whether requests are logged and counted."""
+        self._app = app
+        self._routes = routes
+        self._is_counted = is_counted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        headers = Headers(scope=scope)
+        sent_id = headers.get("x-request-id", "")
+        request_id = sent_id if REQUEST_ID.fullmatch(sent_id) else uuid.uuid4().hex
+        body_is_due = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+        status = 0
+
+        async def receive_and_watch() -> Message:
+            nonlocal body_is_due
+            message = await receive()
+            if message["type"] == "http.request" and not message.get("more_body", False):
+                body_is_due = False
+            return message
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                answer = MutableHeaders(scope=message)
+                answer.update(common_headers(request_id))
+                if body_is_due:
+                    # Answered before the body was read. The server would go on reading it, however long it is.
+                    answer["Connection"] = "close"
+            await send_in_parts(send, message)
+
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            await self._app(scope, receive_and_watch, send_with_headers)
+        except ClientDisconnect:
+            logger.info("client disconnected")
+        except asyncio.CancelledError:
+            # The server stops, and this took longer than it waits.
+            if not status:
+                response = error_response(503, CUT_OFF, {"Retry-After": str(RETRY_AFTER)})
+                await response(scope, receive, send_with_headers)
+            raise
+        except Exception:
+            logger.exception("internal error")
+            if status:
+                raise  # too late for another answer: let the server cut the connection
+            response = error_response(500, "internal error; no lead is lost, and the request can be repeated")
+            await response(scope, receive, send_with_headers)
+        finally:
+            seconds = time.perf_counter() - started
+            extension = scope.get("extensions", {}).get(IS_LOST)
+            if extension and extension["ask"]():
+                status = extension["status"]
+            if self._is_counted:
+                self._count(scope, status, seconds)
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        # What callers make up does not become a label.
+        route = scope["path"] if scope["path"] in self._routes else "other"
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        count_request(method, route, status, seconds)
+        logger.info(
+            "request",
+            method=scope["method"],
+            path=scope["raw_path"].decode("ascii", "backslashreplace"),  # not decoded: what is in it is anybody's choice
+            status=status,
+            milliseconds=round(seconds * 1000, 1),
+        )

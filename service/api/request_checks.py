@@ -1,0 +1,67 @@
+"""What is checked of every request about leads before its body is looked at, in the order of the contract."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from datetime import UTC, datetime
+
+import structlog
+from starlette.requests import Request
+
+from service.access.keys import Key, Keys
+from service.access.office_hours import OfficeHours
+from service.errors import RefusalError
+
+LARGEST_BODY = 1024 * 1024
+"""Bytes. A batch of 10,000 ids, the largest limit there is, takes an eighth of it on one line."""
+
+
+def authenticate(request: Request, keys: Keys, now: datetime) -> Key:
+    """The key that the request carries. Raises RefusalError (401)."""
+    values = [value for name, value in request.scope["headers"] if name == b"authorization"]
+    key = None
+    if len(values) == 1 and values[0].startswith(b"Key="):
+        key = keys.find(values[0].removeprefix(b"Key="), now.astimezone(UTC).date())
+    if key is None:
+        raise RefusalError(401, "unable to validate api user", {"WWW-Authenticate": "Key"})
+    structlog.contextvars.bind_contextvars(key=key.name)
+    return key
+
+
+def refuse_within_office_hours(office_hours: OfficeHours, now: datetime) -> None:
+    """Raises RefusalError (403) with Retry-After, the seconds until the office hours end."""
+    if end := office_hours.end(now):
+        seconds = math.ceil((end - now).total_seconds())
+        message = "api cannot be executed during office hours time condition"
+        raise RefusalError(403, message, {"Retry-After": str(seconds)})
+
+
+def refuse_other_media_types(request: Request) -> None:
+    """Raises RefusalError (415) for anything but JSON in UTF-8, uncompressed."""
+    media_type, *parameters = request.headers.get("content-type", "").lower().split(";")
+    given = ["".join(parameter.split()).replace('"', "") for parameter in parameters]
+    if media_type.strip() != "application/json" or any(
+        parameter.startswith("charset=") and parameter not in {"charset=utf-8", "charset=utf8"} for parameter in given
+    ):
+        raise RefusalError(415, "Content-Type must be application/json, in UTF-8")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise RefusalError(415, "Content-Encoding is not supported; send the body as it is")
+
+
+async def read_body(request: Request, timeout: float) -> bytes:
+    """The body, read no further than LARGEST_BODY. timeout in seconds. Raises RefusalError (408 and 413)."""
+    too_large = RefusalError(413, f"request body cannot exceed {LARGEST_BODY} bytes")
+    # The server has checked that it is a number; a longer one than this would be too large in any case.
+    if int(request.headers.get("content-length", "0")[:20]) > LARGEST_BODY:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(timeout):
+            async for chunk in request.stream():
+                if len(body) + len(chunk) > LARGEST_BODY:
+                    raise too_large
+                body += chunk
+    except TimeoutError:
+        raise RefusalError(408, f"request body did not arrive within {timeout:g} seconds") from None
+    return bytes(body)

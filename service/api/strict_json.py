@@ -1,0 +1,180 @@
+"""JSON of callers: strictly parsed, without numbers losing digits, and in a time that grows with its length only."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
+from itertools import islice
+from typing import Any, NoReturn
+
+from service.errors import InvalidJSONError
+
+FAR = 2**53
+"""An integer beyond every range in the contract. Larger ones are taken for it: arithmetic on them takes long."""
+
+LONGEST_SHOWN = 100
+"""Characters of a value that an answer repeats."""
+
+MOST_SHOWN = 10_000
+"""Characters of all arrays and objects that an answer repeats."""
+
+MOST_BRACKETS = 10_000
+"""Opening ones, wherever they stand. A schema needs few; a megabyte of arrays takes a tenth of a second to parse."""
+
+MANY_DIGITS = b"0" * 16
+"""An integer of fewer digits is less than FAR."""
+ALL_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+
+PAIRED = re.compile(
+    r"[^\\]*+(?:\\(?:[^u]|u(?!d[89a-f])|ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2})[^\\]*+)*+",
+    re.IGNORECASE,
+)
+"""JSON whose surrogates are in pairs. Possessive: it never goes back, whatever the text."""
+
+
+def parse(raw: bytes) -> Any:
+    """Parse JSON, and nothing that only resembles it.
+
+    A number that has a fraction, an exponent or many digits stays as it was sent, in bytes: a float would lose digits and take
+    1.0000000000000000001 for 1, and to make an int of a million digits takes hours. Nothing else in JSON becomes bytes.
+
+    Refused beyond the grammar: a field given twice (which one counts would be a guess), lone surrogates, which no UTF-8 text
+    can hold, more than MOST_BRACKETS, and nesting that is too deep for Python. Raises InvalidJSONError.
+    """
+    if raw.count(b"[") + raw.count(b"{") > MOST_BRACKETS:
+        raise InvalidJSONError(f"too complex: it has more than {MOST_BRACKETS} brackets")
+    try:
+        text = raw.decode("utf-8")
+        value = json.loads(
+            text,
+            object_pairs_hook=_no_field_twice,
+            parse_constant=_no_constant,
+            parse_float=str.encode,
+            # Whatever is called for each of 500 ids takes longer than all the rest.
+            parse_int=str.encode if MANY_DIGITS in raw.translate(ALL_ZEROS) else None,
+        )
+    except UnicodeDecodeError as error:
+        reason = f"it is not UTF-8 at byte {error.start}"
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except ValueError as error:
+        reason = str(error)
+    else:
+        if "\\u" not in text or PAIRED.fullmatch(text):
+            return value
+        reason = "it holds a lone surrogate"
+    raise InvalidJSONError(f"not valid JSON: {reason}")
+
+
+def integer(value: Any) -> int | None:
+    """Return the integer that a parsed value is, at most FAR and at least -FAR; None if it is none. 1.0 and 10e-1 are 1."""
+    if type(value) is int:  # and not a boolean
+        return value
+    if not isinstance(value, bytes):
+        return None
+    exact = _exact(value.decode())
+    if exact != exact.to_integral_value():
+        return None
+    # Compared before an int is made: that of 1e999999 has a million digits.
+    return FAR if exact > FAR else -FAR if exact < -FAR else int(exact)
+
+
+def bounded(value: Any, depth: int = 3, items: int = 1_001) -> Any:
+    """Return what a validator sees in the place of a parsed value: quick to look at, and the value itself if that is.
+
+    Numbers lie within FAR, with a fraction of one half if they have any; strings have up to 1,000 characters, arrays and
+    objects up to so many items, and below depth none. To a schema that allows less than that it makes no difference.
+    """
+    if isinstance(value, bytes) or type(value) is int:
+        whole = integer(value)
+        return 0.5 if whole is None else whole
+    if isinstance(value, str):
+        return value[:1_000]
+    if isinstance(value, list):
+        return [bounded(item, depth - 1, items) for item in value[: items if depth else 0]]
+    if isinstance(value, dict):
+        return {name[:1_000]: bounded(item, depth - 1, items) for name, item in islice(value.items(), items if depth else 0)}
+    return value
+
+
+def shown(values: Iterable[Any]) -> list[Any]:
+    """Return parsed values as an answer repeats them: as they were sent, as far as JSON that Python writes can.
+
+    What is longer than LONGEST_SHOWN is cut, and ends in "…"; such arrays and objects, and those beyond MOST_SHOWN, are
+    "[…]" and "{…}". A number whose digits a double does not hold is a string.
+    """
+    room = MOST_SHOWN
+    result = []
+    for value in values:
+        if isinstance(value, (list, dict)):
+            length = _length(value) if room > 0 and len(value) < LONGEST_SHOWN else MOST_SHOWN
+            room -= min(length, LONGEST_SHOWN)
+            result.append(_shown(value) if length <= LONGEST_SHOWN else "[…]" if isinstance(value, list) else "{…}")
+        else:
+            result.append(_shown(value))
+    return result
+
+
+def shortened(text: str, length: int = LONGEST_SHOWN) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _length(value: Any) -> int:
+    """Return how many characters of JSON it is."""
+    try:
+        return len(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=bytes.decode))
+    except RecursionError:
+        return MOST_SHOWN
+
+
+def _shown(value: Any) -> Any:
+    """Return a scalar, or what is no longer than LONGEST_SHOWN, as an answer repeats it."""
+    if isinstance(value, bytes):
+        return _shown_number(value.decode())
+    if isinstance(value, str):
+        return shortened(value)
+    if isinstance(value, list):
+        return [_shown(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _shown(item) for name, item in value.items()}
+    return value
+
+
+def _exact(number: str) -> Decimal:
+    """Return the number with all its digits; of an exponent with more than 18 of them only that it is far away."""
+    try:
+        return Decimal(number)
+    except InvalidOperation:
+        mantissa, _, exponent = number.lower().partition("e")
+        value = Decimal(mantissa)
+        if value.is_zero():
+            return value
+        return Decimal("0.5" if exponent.startswith("-") else "1e18").copy_sign(value)
+
+
+def _shown_number(number: str) -> int | float | str:
+    """Return the number itself if Python writes it with every digit that it was sent with, else as a string."""
+    if len(number) > LONGEST_SHOWN:
+        return shortened(number)
+    if number.lstrip("-").isdigit():
+        return int(number)
+    value = float(number)
+    return value if math.isfinite(value) and Decimal(repr(value)) == _exact(number) else number
+
+
+def _no_field_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise ValueError(f"the field {json.dumps(name[:50])} is given twice")
+            seen.add(name)
+    return fields
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"it holds {name}")

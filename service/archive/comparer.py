@@ -1,0 +1,86 @@
+"""A look before the leap: what archiving would find, lead by lead, without doing it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from service.archive.lead_ids import LeadIDs
+from service.archive.mover import foreign_leads
+from service.database.pool import Database
+from service.database.statements import Statements
+from service.database.transaction import READ_ONLY, Transaction
+from service.tables.table_reader import TableReader
+
+
+@dataclass(frozen=True)
+class Lead:
+    """Where a lead is, and why it would stay in vicidial_list."""
+
+    lead_id: int
+    in_list: bool
+    in_archive: bool
+    identical: bool
+    """Whether both tables hold it, with the same data in every column."""
+    different_columns: list[str]
+    """Names of the columns whose data differ, as vicidial_list has them; empty unless both tables hold the lead."""
+    in_use: bool
+    used_by: list[str]
+    """What uses it, as `table.column`."""
+    reused: bool
+    """Whether the rows are two leads: the lead_id of the archived one was given to another."""
+
+
+class Comparer:
+    """Compares the leads of two tables. Reads only, and locks no rows."""
+
+    def __init__(self, database: Database, statements: Statements, tables: TableReader) -> None:
+        self._database = database
+        self._statements = statements
+        self._tables = tables
+
+    async def compare(self, lead_ids: list[int], list_ids: frozenset[int] | None, seconds: float) -> list[Lead]:
+        """A Lead for each id, in the order of the ids; ids that are in neither table are no error.
+
+        list_ids: the lists whose leads the caller may see, all of them if None; any other lead is told to be in neither table.
+        seconds: for all of it. Raises NotReadyError where leads cannot be compared, DatabaseError for what the database
+        refuses.
+        """
+        return await self._database.attempt(
+            lambda transaction: self._compare(transaction, lead_ids, list_ids),
+            seconds,
+            self._tables.invalidate_on,
+            begin=READ_ONLY,
+        )
+
+    async def _compare(self, transaction: Transaction, lead_ids: list[int], list_ids: frozenset[int] | None) -> list[Lead]:
+        pair = await self._tables.read(transaction, to_write=False)
+        asked = LeadIDs(lead_ids)
+        foreign = await foreign_leads(transaction, self._statements, asked, list_ids)
+        values = {**pair.values, "lead_ids": asked.sql}
+        in_use_query = pair.in_use_query(asked.sql)
+        rows, *in_use = await transaction.select_each(
+            self._statements.compare_leads.fill(values), *([in_use_query] if in_use_query else [])
+        )
+        used_by: dict[int, list[str]] = defaultdict(list)
+        for lead_id, name in sorted(set(in_use[0])) if in_use else ():
+            used_by[int(lead_id)].append(name)
+        columns = [column.name for column, _ in pair.columns]
+        found = {}
+        for number_of_lead, in_list, in_archive, numbers, reused in rows:
+            in_both = bool(in_list and in_archive)
+            different = [columns[int(number)] for number in numbers.split(",") if number] if in_both else []
+            lead_id = int(number_of_lead)  # of two types, such as BIGINT and INT UNSIGNED, a UNION makes DECIMAL
+            found[lead_id] = Lead(
+                lead_id,
+                in_list=bool(in_list),
+                in_archive=bool(in_archive),
+                identical=in_both and not different,
+                different_columns=different,
+                in_use=bool(in_list and used_by[lead_id]),
+                used_by=used_by[lead_id] if in_list else [],
+                reused=bool(reused),
+            )
+        for lead_id in foreign:
+            found.pop(lead_id, None)
+        return [found.get(lead_id) or Lead(lead_id, False, False, False, [], False, [], False) for lead_id in lead_ids]

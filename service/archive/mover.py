@@ -1,0 +1,252 @@
+"""The rules of archiving, and of the way back: what happens to a batch of leads, in which order, and when it is left alone.
+
+No lead is ever lost: a lead leaves its table only in a statement that itself looks whether the other table holds the same
+data in every column (sql/delete_leads.sql). All else here is order and bookkeeping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from service.archive.lead_ids import NONE, LeadIDs
+from service.archive.row_changes import Changes
+from service.database.pool import Database
+from service.database.statements import Statement, Statements, integers
+from service.database.transaction import Transaction
+from service.errors import DatabaseError, UnknownLeadsError
+from service.tables.definitions import TablePair, names
+from service.tables.table_reader import TableReader
+
+BeforeChange = Callable[[Sequence[int]], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a caller asks for. lead_ids holds at least one id and none twice."""
+
+    lead_ids: list[int]
+    insert_leads: bool
+    delete_leads: bool
+    update_leads: bool = False
+    list_ids: frozenset[int] | None = None
+    """The lists whose leads the caller may see, all of them if None: any other lead is unknown to it."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was done: counts of leads, and the leads that were left alone."""
+
+    select_count: int
+    insert_count: int
+    update_count: int
+    delete_count: int
+    remaining_lead_ids: list[int]
+    """Those that were to be deleted and are still there."""
+    reused_lead_ids: list[int]
+    """Those whose lead_id belongs to another lead in the target."""
+    deleted_lead_ids: list[int]
+    """Those that have left the source."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look at both tables showed."""
+
+    leads: LeadIDs
+    """In the source."""
+    copies: LeadIDs
+    """In the target."""
+    reused: LeadIDs
+    """In both, and two leads: the lead_id of the first was given to the second."""
+    in_use: LeadIDs
+    on_cluster: bool
+    pair: TablePair
+
+
+class Mover:
+    """Moves leads from a source table to a target table: into the archive, or back."""
+
+    def __init__(self, database: Database, statements: Statements, tables: TableReader) -> None:
+        self._database = database
+        self._statements = statements
+        self._tables = tables
+        self._changes = Changes(statements)
+
+    async def process(self, batch: Batch, seconds: float, before_change: BeforeChange) -> Result:
+        """Process a batch in one transaction; retry all of it on transient errors, such as deadlocks.
+
+        seconds: for all attempts together. before_change: awaited before each attempt changes anything, with the leads that
+        it is to delete; what it raises ends the batch. Raises UnknownLeadsError for ids that are in neither table,
+        NotReadyError where leads cannot be moved safely, DatabaseError for what the database refuses. Whichever it is, no lead
+        is lost and the batch can be repeated.
+        """
+        return await self._database.attempt(
+            lambda transaction: self._move(transaction, batch, before_change), seconds, self._tables.invalidate_on
+        )
+
+    async def _move(self, transaction: Transaction, batch: Batch, before_change: BeforeChange) -> Result:
+        """Insert, update, delete, always in this order. The caller commits."""
+        asked = LeadIDs(batch.lead_ids)
+        # Before anything is locked: a caller neither locks nor waits for a lead that it may not see.
+        foreign = await foreign_leads(transaction, self._statements, asked, batch.list_ids)
+        if foreign:
+            raise UnknownLeadsError(batch.lead_ids, foreign, await self._unknown(transaction, asked.difference(foreign)))
+        seen = await self._look(transaction, asked)
+        missing = asked.difference(seen.leads, seen.copies)
+        if unknown := await self._unknown(transaction, missing):
+            raise UnknownLeadsError(batch.lead_ids, unknown)
+        if missing:
+            raise DatabaseError("leads were moved between the looks at the two tables", retry=True)
+        # And once more: a lead that is locked now may have been given to another list meanwhile.
+        if foreign := await foreign_leads(transaction, self._statements, asked, batch.list_ids):
+            raise UnknownLeadsError(batch.lead_ids, foreign)
+
+        # A lead in use that is to be deleted is left alone as a whole: a copy of it would be stale when it is no longer in
+        # use.
+        sql = self._statements
+        left_alone = (seen.reused, seen.in_use) if batch.delete_leads else (seen.reused,)
+        steps = await self._steps(transaction, seen, seen.leads.difference(*left_alone), batch)
+        await before_change(list(steps[sql.delete_leads]))
+        if seen.on_cluster and steps[sql.delete_leads]:
+            steps[sql.delete_leads] = await self._claim(transaction, seen.pair, steps[sql.delete_leads])
+        if seen.pair.one_transaction:
+            counts = await self._changes.run(transaction, seen.pair, steps)
+        else:
+            counts = await self._change_one_by_one(transaction, asked, seen.pair, steps)
+        remaining = NONE
+        if batch.delete_leads and counts[sql.delete_leads] < len(seen.leads):
+            remaining = await self._changes.find(transaction, seen.pair.source.name, seen.leads)
+        return Result(
+            select_count=len(seen.leads),
+            insert_count=counts[sql.insert_leads],
+            update_count=counts[sql.update_leads],
+            delete_count=counts[sql.delete_leads],
+            remaining_lead_ids=list(remaining),
+            reused_lead_ids=list(seen.reused),
+            deleted_lead_ids=list(steps[sql.delete_leads].difference(remaining)),
+        )
+
+    async def script(self, transaction: Transaction, lead_ids: list[int]) -> str:
+        """Return what process() sends for these leads, all flags being true, as a script that can be read or run."""
+        self._tables.invalidate()
+        pair = await self._tables.read(transaction)
+        in_use_query = pair.in_use_query(integers(lead_ids))
+        uses = dict(await transaction.select(in_use_query)) if in_use_query else {}
+        header = "".join(f"-- {lead_id} is in use ({uses[lead_id]}): left alone.\n" for lead_id in sorted(uses))
+        moved = [lead_id for lead_id in lead_ids if lead_id not in uses]
+        if not moved:
+            return header
+        values = {**pair.values, "lead_ids": integers(moved)}
+        sql = self._statements
+        order = [sql.select_leads, sql.look_at_copies, sql.insert_leads, sql.update_leads, sql.delete_leads, sql.select_leads]
+        between = "" if pair.one_transaction else "COMMIT;\n\nSTART TRANSACTION;\n\n"
+        statements = between.join(f"{statement.fill(values)};\n\n" for statement in order)
+        checks = sql.set_foreign_key_checks.fill(values)
+        return f"{header}{checks};\n\nSTART TRANSACTION;\n\n{statements}COMMIT;\n"
+
+    async def _look(self, transaction: Transaction, asked: LeadIDs) -> Seen:
+        """Look at both tables, which nobody can alter from here on.
+
+        The leads in the source are locked, unless only one of the tables can roll back: a statement that holds a table as a
+        whole may wait for a row, and if the row's holder waited for the table, MariaDB would not see the deadlock. The dialler
+        would stand still with both.
+        """
+        known = self._tables.cached
+        if known is None or known.problems:
+            known = await self._tables.read(transaction)
+        values = {
+            **known.values,
+            "table": known.values["source"],
+            "lead_ids": asked.sql,
+            "least_packet": str(self._tables.least_packet),
+        }
+        in_use_query = known.in_use_query(asked.sql)
+        sql = self._statements
+        leads, ((copies, reused),), (session,), *answers = await transaction.select_each(
+            (sql.select_leads if known.one_transaction else sql.find_leads).fill(values),
+            sql.look_at_copies.fill(values),
+            sql.look_at_session.fill(values),
+            *self._tables.definition_queries,
+            *([in_use_query] if in_use_query else []),
+        )
+        definitions, in_use = answers[:2], answers[2:]
+        on_cluster, session_fits = session
+        if not session_fits:
+            self._tables.invalidate()  # reading it all anew says what is wrong
+        pair = await self._tables.refresh_from(transaction, definitions)
+        if pair is not known and pair != known:
+            # A table was altered since the last batch: what was asked went by what it was like before.
+            await transaction.commit()
+            return await self._look(transaction, asked)
+        return Seen(
+            leads=asked.selected(leads),
+            copies=asked.listed(copies),
+            reused=asked.listed(reused) if pair.keep_reused else NONE,
+            in_use=LeadIDs({int(lead_id) for lead_id, _ in in_use[0]}) if in_use else NONE,
+            on_cluster=bool(on_cluster),
+            pair=pair,
+        )
+
+    async def _unknown(self, transaction: Transaction, leads: LeadIDs) -> LeadIDs:
+        """Return those of the leads that are in neither table."""
+        if not leads:
+            return NONE
+        values = {**names(self._tables.source, self._tables.target), "lead_ids": leads.sql}
+        rows = await transaction.select(self._statements.find_in_either_table.fill(values))
+        return leads.difference(leads.selected(rows))
+
+    async def _steps(self, transaction: Transaction, seen: Seen, leads: LeadIDs, batch: Batch) -> dict[Statement, LeadIDs]:
+        """Return the statements of a batch, in their order, each with its leads."""
+        sql = self._statements
+        new = leads.difference(seen.copies) if batch.insert_leads else NONE
+        if new and self._tables.whole_only and seen.pair.differences:
+            new = await self._whole(transaction, seen.pair, new)
+        # A lead that was not in the target before is copied by the insert, if at all: there is nothing to refresh.
+        old = leads.intersection(seen.copies) if batch.update_leads else NONE
+        if old and not seen.pair.target.transactional:
+            old = await self._changes.select(transaction, sql.select_different_leads, seen.pair, old)
+        return {sql.insert_leads: new, sql.update_leads: old, sql.delete_leads: leads if batch.delete_leads else NONE}
+
+    async def _change_one_by_one(
+        self, transaction: Transaction, asked: LeadIDs, pair: TablePair, steps: Mapping[Statement, LeadIDs]
+    ) -> dict[Statement, int]:
+        """Run each statement in a transaction of its own: the copies must last before the other table deletes for good."""
+        counts = dict.fromkeys(steps, 0)
+        for number, statement in enumerate(statement for statement in steps if steps[statement]):
+            if number:  # the commit has let others in
+                pair = (await self._look(transaction, asked)).pair
+            counts |= await self._changes.run(transaction, pair, {statement: steps[statement]})
+            await transaction.commit()
+        return counts
+
+    async def _claim(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
+        """On a cluster, make sure that no other node changes older copies that the delete relies on.
+
+        Return the leads without those whose copy cannot be written, such as those that a trigger refuses.
+        """
+        sql = self._statements
+        equal = await self._changes.select(transaction, sql.select_equal_leads, pair, lead_ids)
+        refused: set[int] = set()
+        await self._changes.run(transaction, pair, {sql.touch_leads: equal, sql.restore_leads: equal}, refused)
+        return lead_ids.difference(LeadIDs(refused))
+
+    async def _whole(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
+        """Return those of the leads that the target can hold whole."""
+        values = {**pair.values, "lead_ids": lead_ids.sql}
+        await transaction.execute(self._statements.stage_table.fill(values))
+        await transaction.execute(self._statements.stage_leads.fill(values))
+        whole = await self._changes.select(transaction, self._statements.select_whole_leads, pair, lead_ids)
+        await transaction.execute(self._statements.drop_staged.fill(values))
+        return whole
+
+
+async def foreign_leads(
+    transaction: Transaction, statements: Statements, lead_ids: LeadIDs, list_ids: frozenset[int] | None
+) -> LeadIDs:
+    """Return those of the leads that are in none of the lists whose leads the caller may see; list_ids is None: it may see
+    all."""
+    if list_ids is None:
+        return NONE
+    values = {"lead_ids": lead_ids.sql, "list_ids": integers(sorted(list_ids))}
+    return lead_ids.selected(await transaction.select(statements.foreign_leads.fill(values)))

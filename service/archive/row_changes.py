@@ -1,0 +1,87 @@
+"""Runs the statements that change rows, and finds out for which leads they did when a row makes them fail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import structlog
+
+from service.archive.lead_ids import NONE, LeadIDs
+from service.database.statements import Statement, Statements, identifier
+from service.database.transaction import Transaction
+from service.errors import DatabaseError
+from service.tables.definitions import Table, TablePair
+
+logger = structlog.get_logger()
+
+
+class Changes:
+    """Runs statements, each for its leads."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+
+    async def run(
+        self, transaction: Transaction, pair: TablePair, steps: Mapping[Statement, LeadIDs], left_alone: set[int] | None = None
+    ) -> dict[Statement, int]:
+        """Run the statements, each for its leads, one after the other in one round trip. Return how many rows each has
+        changed.
+
+        A statement that fails for a row is run for each half of its leads, and so on: a single lead that it fails for stays as
+        it is, and is added to left_alone.
+        """
+        counts = dict.fromkeys(steps, 0)
+        todo = [(statement, leads) for statement, leads in steps.items() if leads]
+        while todo:
+            done = 0
+            sent = todo[: len(steps)]  # many leads that fail one by one make a long list
+            transaction.send_first(self._statements.set_foreign_key_checks.fill(pair.values))
+            if not all(self._written(pair, statement).transactional for statement, _ in sent):
+                transaction.changes_may_persist = True
+            try:
+                async for count in transaction.execute_each(
+                    *(statement.fill({**pair.values, "lead_ids": leads.sql}) for statement, leads in sent)
+                ):
+                    counts[sent[done][0]] += count
+                    done += 1
+                todo = todo[done:]
+            except DatabaseError as error:
+                if not error.may_be_of_a_row(pair.table_names):
+                    raise
+                statement, leads = todo[done]
+                finished = await self._finished(transaction, pair, statement, leads)
+                counts[statement] += len(finished)
+                parts = [part for part in leads.difference(finished).halves() if part]
+                if len(parts) == 1:
+                    (lead_id,) = parts.pop()
+                    logger.warning("lead left alone", lead_id=lead_id, statement=statement.name, code=error.code)
+                    if left_alone is not None:
+                        left_alone.add(lead_id)
+                todo = [*((statement, part) for part in parts), *todo[done + 1 :]]
+        return counts
+
+    def _written(self, pair: TablePair, statement: Statement) -> Table:
+        """Return the table that a statement changes."""
+        return pair.source if statement == self._statements.delete_leads else pair.target
+
+    async def _finished(self, transaction: Transaction, pair: TablePair, statement: Statement, leads: LeadIDs) -> LeadIDs:
+        """Return the leads that a statement has changed before it failed: none where the engine takes them back."""
+        sql = self._statements
+        if self._written(pair, statement).transactional:
+            return NONE
+        if statement == sql.update_leads:
+            return leads.difference(await self.select(transaction, sql.select_different_leads, pair, leads))
+        copied = await self.find(transaction, pair.target.name, leads)
+        if statement == sql.insert_leads:
+            return copied
+        return copied.difference(await self.find(transaction, pair.source.name, leads))
+
+    async def find(self, transaction: Transaction, table: str, lead_ids: LeadIDs) -> LeadIDs:
+        """Return those of the leads that are in a table."""
+        values = {"table": identifier(table), "lead_ids": lead_ids.sql}
+        return lead_ids.selected(await transaction.select(self._statements.find_leads.fill(values)))
+
+    async def select(self, transaction: Transaction, statement: Statement, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
+        """Return those of the leads that a statement selects."""
+        values = {**pair.values, "lead_ids": lead_ids.sql}
+        return lead_ids.selected(await transaction.select(statement.fill(values)))

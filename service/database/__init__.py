@@ -1,0 +1,1 @@
+"""Connections, transactions, MariaDB's errors, and the SQL statements of sql/."""

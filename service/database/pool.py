@@ -1,0 +1,217 @@
+"""Connections and transactions: the pool of the databases library, with transactions that this module owns.
+
+databases.transaction() is not used: when the connection dies or the task is cancelled within it, its rollback raises
+before the connection is given back, and the pool has one slot less for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import asyncmy
+import databases
+import stamina
+import structlog
+from asyncmy.errors import MySQLError
+from stamina.instrumentation import RetryDetails, set_on_retry_hooks
+
+from service.database.statements import Statements
+from service.database.transaction import READ_WRITE, Transaction, database_error
+from service.errors import DatabaseError, MendableError
+from service.mariadb_errors import ACCESS_DENIED, UNUSABLE_SESSION
+from service.observability import metrics
+
+CONNECT_TIMEOUT = 5
+"""Seconds to wait for a connection to be accepted. The pool connects one at a time, so this bounds what one can hold up. What
+the server says then, its greeting included, is waited for as long as the transaction may take."""
+
+POOL_RECYCLE = 60
+"""Seconds that an idle connection is kept: below any wait_timeout that a server is likely to have."""
+
+ROLLBACK_TIMEOUT = 2
+"""Seconds to wait for a rollback before the connection is closed instead, which rolls back too."""
+
+ATTEMPTS = 10
+"""How often a transaction is tried, at most, when it and others get in each other's way."""
+
+T = TypeVar("T")
+
+logger = structlog.get_logger()
+
+
+def _on_retry(details: RetryDetails) -> None:
+    error = details.caused_by
+    assert isinstance(error, DatabaseError)
+    metrics.RETRIES.labels(error.code or 0).inc()
+    logger.warning("transaction retried", error=str(error), code=error.code or 0, retry=details.retry_num)
+
+
+# In place of the library's own, which logs and counts whatever it is called with.
+set_on_retry_hooks([_on_retry])
+
+
+class Database:
+    """A pool of connections, each set up by sql/session.sql. Connects when it is first used, never before."""
+
+    def __init__(self, url: str, statements: Statements, pool_size: int, timeout: float, *, counted: bool = True) -> None:
+        """timeout: seconds after which the server is to give up a statement; a wait for a lock gets a third of it.
+        counted: whether the metrics count its connections."""
+        self._counted = counted
+        self.session = statements.session.fill(
+            {"lock_wait_timeout": str(max(1, int(timeout / 3))), "max_statement_time": str(timeout)},
+        )
+        self._new_session_queries = [statements.current_database.fill(), statements.show_temporary_tables.fill()]
+        self._used: set[int] = set()
+        """The sessions that have been used before, by the server's numbers for them."""
+        self._pool = databases.Database(
+            url,
+            min_size=0,
+            max_size=pool_size,
+            pool_recycle=POOL_RECYCLE,
+            connect_timeout=CONNECT_TIMEOUT,
+            init_command=self.session,
+            charset="utf8mb4",
+        )
+
+    async def connect(self) -> None:
+        await self._pool.connect()
+
+    async def disconnect(self) -> None:
+        await self._pool.disconnect()
+
+    async def server_version(self, timeout: float) -> str:
+        """Return the server's VERSION(), on a connection that is not set up: an older server does not know all variables.
+
+        timeout: seconds. Raises DatabaseError.
+        """
+        url = self._pool.url
+        try:
+            async with asyncio.timeout(timeout):
+                connection = await asyncmy.connect(
+                    host=url.hostname,
+                    port=url.port or 3306,
+                    user=url.username or "",
+                    password=url.password or "",
+                    db=url.database,
+                    connect_timeout=CONNECT_TIMEOUT,
+                )
+                try:
+                    async with connection.cursor() as cursor:
+                        await cursor.execute("SELECT VERSION()")
+                        return str((await cursor.fetchone())[0])
+                finally:
+                    connection.close()
+        except TimeoutError as error:
+            raise DatabaseError(f"no answer within {timeout:.0f} seconds") from error
+        except (MySQLError, OSError) as error:
+            raise database_error(error, outcome_known=True) from error
+
+    async def attempt(
+        self,
+        work: Callable[[Transaction], Awaitable[T]],
+        seconds: float,
+        on_error: Callable[[DatabaseError], None],
+        begin: str = READ_WRITE,
+    ) -> T:
+        """Do some work in a transaction; retry the whole transaction on transient errors, such as deadlocks.
+
+        seconds: for all attempts together. on_error: told of each error of the database. Raises what the work raises, and
+        DatabaseError.
+        """
+        deadline = asyncio.get_running_loop().time() + seconds
+        attempts = stamina.retry_context(
+            on=lambda error: isinstance(error, DatabaseError) and error.outcome_known and error.is_transient,
+            attempts=ATTEMPTS,
+            timeout=seconds,
+            wait_initial=0.01,
+            wait_max=0.5,
+            wait_jitter=0.05,
+        )
+        async for attempt in attempts:
+            with attempt:
+                try:
+                    async with self.transaction(deadline - asyncio.get_running_loop().time(), begin) as transaction:
+                        return await self._in_a_current_session(transaction, work)
+                except DatabaseError as error:
+                    on_error(error)
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _in_a_current_session(self, transaction: Transaction, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Do some work; if an administrator must mend something first, only believe it of a session that has just begun.
+
+        A session keeps the server's variables and the privileges on databases that were in force when it began.
+        """
+        thread_id = transaction.connection.thread_id()
+        is_new = thread_id not in self._used
+        self._used.add(thread_id)
+        try:
+            if is_new:
+                await self._look_at_new_session(transaction)
+            return await work(transaction)
+        except (MendableError, DatabaseError) as error:
+            if isinstance(error, DatabaseError) and error.code not in {*ACCESS_DENIED, UNUSABLE_SESSION}:
+                raise
+            self._used.discard(thread_id)
+            transaction.connection.close()
+            if is_new or transaction.changes_may_persist:
+                raise
+            raise DatabaseError("this session began before something was mended", retry=True) from error
+
+    async def _look_at_new_session(self, transaction: Transaction) -> None:
+        """Raise DatabaseError if the server's init_connect chose another database, or made tables that hide those of the
+        site."""
+        ((database,),), ((_, temporary_tables),) = await transaction.select_each(*self._new_session_queries)
+        if str(database).casefold() != self._pool.url.database.casefold() or int(temporary_tables):
+            raise DatabaseError("init_connect chose a database, or made temporary tables", UNUSABLE_SESSION)
+
+    @asynccontextmanager
+    async def transaction(self, timeout: float, begin: str = READ_WRITE) -> AsyncIterator[Transaction]:
+        """A transaction that is committed at the end of the block and rolled back if the block raises.
+
+        timeout: seconds for all of it, the wait for a free connection included. begin: READ_WRITE or READ_ONLY.
+        Raises DatabaseError for whatever the database, the way to it or the timeout did.
+        """
+        transaction: Transaction | None = None
+        try:
+            async with asyncio.timeout(timeout), self._wait_for_connection() as pooled:
+                connection: Any = pooled.raw_connection
+                transaction = Transaction(connection, self.session, begin)
+                try:
+                    yield transaction
+                    await transaction.commit()
+                except Exception:
+                    await _roll_back(connection)
+                    raise
+                except BaseException:
+                    # Cancelled in the middle of an answer: what the connection would say next belongs to nobody.
+                    connection.close()
+                    raise
+        except TimeoutError as error:
+            raise DatabaseError(f"no answer within {timeout:.0f} seconds", None, _unchanged(transaction)) from error
+        except (MySQLError, OSError) as error:
+            raise database_error(error, _unchanged(transaction)) from error
+
+    @asynccontextmanager
+    async def _wait_for_connection(self) -> AsyncIterator[Any]:
+        with metrics.Waiting(self._counted) as waiting:
+            async with self._pool.connection() as pooled:
+                waiting.got_it()
+                yield pooled
+
+
+def _unchanged(transaction: Transaction | None) -> bool:
+    return transaction is None or not transaction.changes_may_persist
+
+
+async def _roll_back(connection: Any) -> None:
+    try:
+        async with asyncio.timeout(ROLLBACK_TIMEOUT):
+            await connection.rollback()
+    except BaseException as error:
+        connection.close()
+        if not isinstance(error, Exception):
+            raise

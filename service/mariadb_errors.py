@@ -1,0 +1,57 @@
+"""MariaDB's error numbers, and what they mean here: whether to try again, and whether one row can be the reason."""
+
+from __future__ import annotations
+
+NO_SUCH_COLUMN = 1054
+NO_SUCH_TABLE = 1146
+NO_SUCH_KEY = 1176
+DEADLOCK = 1213
+UNUSABLE_SESSION = -1
+"""Not a number of MariaDB's: what the server's init_connect has done to the session."""
+
+TRANSIENT_ERRORS = {
+    1020: "record has changed since last read",
+    NO_SUCH_COLUMN: "unknown column: it was there when the tables were read",
+    NO_SUCH_KEY: "unknown key: it was there when the tables were read",
+    1205: "lock wait timeout",
+    DEADLOCK: "deadlock, or a certification conflict in a cluster",
+    1412: "table definition has changed",
+    1927: "connection was killed",
+    2006: "server has gone away",
+    2013: "lost connection to server",
+}
+"""Error numbers after which the same transaction may succeed at once."""
+
+STATEMENT_ERRORS = frozenset(
+    {
+        *(TRANSIENT_ERRORS.keys() - {NO_SUCH_COLUMN}),
+        1021,  # disk full
+        1026,  # error writing a file
+        1030,  # error of the storage engine
+        1037,  # out of memory
+        1038,  # out of sort memory
+        1041,  # out of memory
+        1044,  # access denied to the database
+        1047,  # a cluster's node that is not ready
+        1053,  # the server shuts down
+        1064,  # syntax
+        1114,  # table full
+        1142,  # access denied to a table
+        1143,  # access denied to a column
+        1153,  # a packet larger than max_allowed_packet
+        1194,  # table marked as crashed
+        1195,  # table crashed, and its repair failed
+        1197,  # the binary log's cache is too small
+        1206,  # the lock table is full
+        1290,  # the server is read only
+        1317,  # interrupted
+        1792,  # the transaction is read only
+        1836,  # the engine is read only
+        1969,  # max_statement_time
+    }
+)
+"""Error numbers that have nothing to do with a row: each lead of the statement would meet them."""
+
+
+ACCESS_DENIED = {1044, 1142, 1143, 1227, 1370}
+"""Error numbers of what the account may not do: in a database, with a table, with a column, on the server, with a routine."""

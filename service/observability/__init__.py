@@ -1,0 +1,1 @@
+"""What operators see: the log, the audit log and the metrics."""

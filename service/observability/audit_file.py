@@ -1,0 +1,217 @@
+"""AUDIT_LOG: a file of lines that several processes append to. A line counts as written once it is on disk.
+
+The file may be renamed (logrotate), cut off or removed meanwhile, its disk may be full or stand still, and a process may be
+killed in the middle of a line: a line that was confirmed is whole, and on a line of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from service.daemon_threads import DaemonThreads
+from service.errors import AuditError
+from service.observability import metrics
+
+TIMEOUT = 2.0
+"""Seconds that a line may take. Rows are locked while a batch waits for it, and the dialler may wait for them."""
+
+LOCK_TIMEOUT = 1.0
+"""Seconds that a line waits for whoever else writes: less, so that the error names it."""
+
+THREADS = 4
+"""Lines that this process writes at a time. They wait for the disk together: the kernel makes one flush of several."""
+
+DRAIN_TIMEOUT = 2.0
+"""Seconds that the end of a process waits for its last lines, of those that server.STOP_MARGIN leaves a worker."""
+
+ATTEMPTS = 10
+"""How often a line is written when each time the file was renamed, removed or cut off meanwhile."""
+
+ENDED = "the service has ended before its disk took the line, which may be written all the same"
+
+STANDS_STILL = f"its disk has not taken a line for {TIMEOUT:.0f} seconds"
+
+
+class AuditFile:
+    """Appends lines in threads of its own: neither the event loop nor the threads of others wait for the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._threads = DaemonThreads(THREADS, "audit")
+        self._pending: set[Future[str | None]] = set()
+        self._has_ended = False
+        self._begun: dict[int, float] = {}
+        """For each line that a thread is writing: since when."""
+        self._folder_on_disk: tuple[int, int] | None = None
+        self.problem: str | None = None
+        """Why the last line was not written, None if it was."""
+
+    def submit(self, record: dict[str, Any]) -> Future[str | None]:
+        """Have a line written, whoever is cancelled meanwhile. The result: why it was not, None if it is on disk."""
+        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        if self._has_ended:
+            return self._lost(ENDED)
+        try:
+            future = self._threads.submit(lambda: self._write(line))
+        except RuntimeError as error:  # the system has no thread left
+            return self._lost(str(error))
+        self._pending.add(future)
+        future.add_done_callback(self._pending.discard)
+        return future
+
+    async def drain(self, is_more_to_come: Callable[[], bool], timeout: float = DRAIN_TIMEOUT) -> None:
+        """Wait until all lines are on disk, for timeout seconds at most. Those that are not by then, and any later, are lost.
+
+        Their futures say so. is_more_to_come: tells whether somebody is about to submit another one.
+        """
+        deadline = time.monotonic() + timeout
+        while (self._pending or is_more_to_come()) and time.monotonic() < deadline:  # noqa: ASYNC110  # threads end it
+            await asyncio.sleep(0.01)
+        self._has_ended = True
+        for future in list(self._pending):
+            with contextlib.suppress(InvalidStateError):  # it is on disk at this moment
+                if not future.cancel():  # a thread is writing it
+                    future.set_result(self._failed(ENDED))
+
+    async def append(self, record: dict[str, Any]) -> None:
+        """Return when the line is on disk. Raises AuditError, after TIMEOUT seconds at the latest."""
+        if self._stands_still():
+            raise AuditError(self._failed(STANDS_STILL))
+        future = self.submit(record)
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                reason = await asyncio.wrap_future(future)
+        except TimeoutError:
+            # Cancelled: it waited for a thread, and is not going to be written.
+            raise AuditError(self._failed(STANDS_STILL), may_be_written=not future.cancelled()) from None
+        if reason:
+            raise AuditError(reason)
+
+    async def check(self, record: dict[str, Any]) -> str | None:
+        """Return why lines cannot be written, None if they can. Writes this one only if the last one failed."""
+        if self.problem:
+            with contextlib.suppress(AuditError):
+                await self.append(record)
+        return self.problem
+
+    def _stands_still(self) -> bool:
+        begun = list(self._begun.values())
+        return len(begun) == THREADS and time.monotonic() - max(begun) > TIMEOUT
+
+    def _lost(self, reason: str) -> Future[str | None]:
+        future: Future[str | None] = Future()
+        future.set_result(self._failed(reason))
+        return future
+
+    def _failed(self, reason: str) -> str:
+        metrics.AUDIT_FAILURES.inc()
+        self.problem = reason
+        return reason
+
+    def _write(self, line: bytes) -> str | None:
+        number = id(line)
+        self._begun[number] = time.monotonic()
+        try:
+            for _ in range(ATTEMPTS):
+                if self._write_once(line):
+                    self.problem = None
+                    return None
+            return self._failed("it is renamed, removed or cut off all the time")
+        except OSError as error:
+            return self._failed(error.strerror or str(error))
+        finally:
+            del self._begun[number]
+
+    def _write_once(self, line: bytes) -> bool:
+        """Return whether the line is in the file that has the name now: if not, it may be gone with the one that had it."""
+        with opened(self._path, os.O_CREAT) as descriptor:  # anew: it may have been renamed or removed
+            lock(descriptor)
+            append(descriptor, line)
+            end = os.fstat(descriptor).st_size
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # the others need not wait for this one's disk
+            os.fdatasync(descriptor)
+            self._sync_folder(descriptor)
+            try:
+                now = os.stat(self._path)
+            except FileNotFoundError:
+                return False
+            return os.path.samestat(now, os.fstat(descriptor)) and now.st_size >= end
+
+    def _sync_folder(self, descriptor: int) -> None:
+        """Have the file's entry in its folder on disk: without it, a new file is gone after a crash, whatever is in it."""
+        entry = os.fstat(descriptor).st_ino, os.stat(self._path.parent).st_mtime_ns
+        if entry != self._folder_on_disk:
+            folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+            self._folder_on_disk = entry
+
+
+def look(path: Path) -> None:
+    """Return if lines can be appended to the file, or a file could be made there. Writes nothing. Raises OSError."""
+    try:
+        with opened(path) as descriptor, contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not every network file system can
+    except FileNotFoundError:
+        os.stat(path.parent)
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
+
+
+@contextmanager
+def opened(path: Path, flags: int = 0) -> Iterator[int]:
+    """Yield a file, open for appending. Raises OSError."""
+    # O_NONBLOCK: nobody waits for the other end of a FIFO.
+    flags |= os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def lock(descriptor: int) -> None:
+    """Lock an open file against other writers. Raises OSError, after LOCK_TIMEOUT seconds at the latest."""
+    deadline = time.monotonic() + LOCK_TIMEOUT
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise OSError(errno.EWOULDBLOCK, "somebody else holds its lock (flock)") from None
+            time.sleep(0.001)
+        else:
+            return
+
+
+def append(descriptor: int, line: bytes) -> None:
+    """Append a line to a locked file, all of it or nothing. Raises OSError."""
+    size = os.fstat(descriptor).st_size
+    if size and os.pread(descriptor, 1, size - 1) != b"\n":
+        line = b"\n" + line  # whoever wrote last was killed in the middle of a line, or the machine was
+    try:
+        while line:
+            line = line[os.write(descriptor, line) :]
+    except OSError:
+        # Where even this is refused (chattr +a), the next line begins anew. Never make the file longer: somebody may have
+        # cut it off.
+        if os.fstat(descriptor).st_size > size:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, size)
+        raise

@@ -1,0 +1,176 @@
+"""Write log lines in a thread of their own: whoever logs does not wait for the reader of the log, nor fail without one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from multiprocessing import util
+from typing import NamedTuple
+
+from service.observability.metrics import LOG_LINES_LOST
+
+QUEUE_SIZE = 8 * 1024 * 1024
+"""Characters of lines that may wait for their reader: some 30,000 requests."""
+
+PIPE_BUF = select.PIPE_BUF
+"""Bytes that get into a pipe in one piece, whoever else writes to it (pipe(7)): all workers write to the same one."""
+
+PAUSE = 0.005
+"""Seconds between two writes when no line waits: a busy service then wakes the thread for several lines at a time."""
+
+DRAIN_TIMEOUT = 2.0
+"""Seconds that the end of a process waits for its last lines to be written."""
+
+NOT_READ = "the log is not read fast enough"
+
+
+class Loss(NamedTuple):
+    """Lines that were not written."""
+
+    lines: int
+    since: datetime
+    """When the first of them was lost."""
+    error: str
+    """Why the last of them was lost."""
+
+
+class LogWriter:
+    """A bounded queue of lines, and a daemon thread that writes them to a file descriptor in their order.
+
+    A line that does not fit or cannot be written is counted in log_lines_lost_total. Where lines are missing, a line tells how
+    many, as soon as writing works again. The thread starts with the first line, in a forked process with the first line there.
+    """
+
+    def __init__(self, render: Callable[[Loss], str], size: int = QUEUE_SIZE) -> None:
+        """render: return the line that tells of a loss. size: of the queue, in characters."""
+        self.descriptor = 2
+        self.encoding = "utf-8"
+        self._render = render
+        self._limit = size
+        self._reset()
+        # What waits in the parent is the parent's to write, and its thread does not exist in the child.
+        os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        self._lock = threading.RLock()  # reentrant, since a signal handler may log while its thread is in here
+        self._filled = threading.Condition(self._lock)
+        self._emptied = threading.Condition(self._lock)
+        self._lines: deque[str] = deque()
+        self._size = 0
+        self._overflows = False
+        """Whether a line did not fit. No other is taken until the queue is empty, so that the missing lines lie together."""
+        self._is_writing = False
+        self._loss: Loss | None = None
+        self._line_is_torn = False
+        self._thread: threading.Thread | None = None
+
+    def write(self, line: str) -> None:
+        """Queue a line, without its end. Never wait for the descriptor, never raise."""
+        try:
+            with self._lock:
+                if self._overflows or self._size + len(line) > self._limit:
+                    self._overflows = True
+                    self.lose(1, NOT_READ)
+                else:
+                    self._lines.append(line)
+                    self._size += len(line)
+                if self._thread is None:
+                    self._start()
+                elif not self._is_writing:
+                    self._filled.notify()
+        except Exception as error:
+            self.lose(1, str(error))
+
+    def lose(self, lines: int, error: str) -> None:
+        """Count lines that are not going to be written. Never raise."""
+        if lines:
+            with contextlib.suppress(Exception):
+                self._remember(Loss(lines, datetime.now(UTC), error))
+                LOG_LINES_LOST.inc(lines)
+
+    def drain(self, timeout: float = DRAIN_TIMEOUT) -> None:
+        """Wait until all lines are written, but no longer than timeout, in seconds."""
+        with self._lock:
+            self._emptied.wait_for(lambda: self._thread is None or not (self._is_writing or self._has_work()), timeout)
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        with contextlib.suppress(RuntimeError):  # the system has no thread left: the next line tries again
+            thread.start()
+            self._thread = thread
+            # Not atexit, which a forked process of multiprocessing does not run.
+            util.Finalize(None, self.drain, exitpriority=-1)
+
+    def _run(self) -> None:
+        while True:
+            lines: list[str] = []
+            try:
+                with self._lock:
+                    self._is_writing = False
+                    if not self._has_work():
+                        self._emptied.notify_all()
+                        self._filled.wait_for(self._has_work)
+                    self._is_writing = True
+                    loss = self._take(lines)
+                unwritten, error = self._put([self._render(loss)]) if loss else (0, "")
+                if loss and unwritten:
+                    self._remember(loss._replace(error=error))
+                    self.lose(len(lines), error)
+                elif lines:
+                    self.lose(*self._put(lines))
+                if not self._lines:
+                    time.sleep(PAUSE)
+            except Exception as defect:  # or want of memory: the thread has to outlive it
+                self.lose(len(lines), str(defect))
+                time.sleep(0.1)
+
+    def _has_work(self) -> bool:
+        return bool(self._lines) or self._overflows
+
+    def _take(self, lines: list[str]) -> Loss | None:
+        """Move to lines as many as get into a pipe in one piece, at least one if any wait. Return what is missing before."""
+        size = 0
+        while self._lines and (not lines or size + len(self._lines[0]) < PIPE_BUF):
+            lines.append(self._lines.popleft())
+            self._size -= len(lines[-1])
+            size += len(lines[-1]) + 1
+        if self._overflows and lines:
+            return None  # what is missing comes after all that wait
+        self._overflows = False
+        loss, self._loss = self._loss, None
+        return loss
+
+    def _put(self, lines: list[str]) -> tuple[int, str]:
+        """Write lines, however long it takes. Return how many could not be written, and why."""
+        data = memoryview("".join(f"{line}\n" for line in lines).encode(self.encoding, "backslashreplace"))
+        try:
+            if self._line_is_torn:
+                self._write_some(memoryview(b"\n"))
+                self._line_is_torn = False
+            while data:
+                written = self._write_some(data)
+                self._line_is_torn = data[written - 1] != ord("\n")
+                data = data[written:]
+        except OSError as error:
+            return bytes(data).count(b"\n"), error.strerror or str(error)
+        return 0, ""
+
+    def _write_some(self, data: memoryview) -> int:
+        while True:
+            try:
+                return os.write(self.descriptor, data)
+            except BlockingIOError:  # somebody who shares it has set O_NONBLOCK
+                poll = select.poll()
+                poll.register(self.descriptor, select.POLLOUT)
+                poll.poll()
+
+    def _remember(self, loss: Loss) -> None:
+        with self._lock:
+            before = self._loss
+            self._loss = Loss(before.lines + loss.lines, min(before.since, loss.since), loss.error) if before else loss

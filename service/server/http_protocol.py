@@ -1,0 +1,303 @@
+"""HTTP/1.1 on a connection, on top of uvicorn's protocol.
+
+What is added: malformed HTTP is answered in the API's format, each answer belongs to its own request, every wait for the
+client is bounded, and a connection is closed in a way that lets the last answer arrive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn._types import ASGI3Application
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from service.api.middleware import IS_LOST
+from service.api.request_checks import LARGEST_BODY
+from service.server.connections import Connections
+from service.server.rejected_requests import refusal
+from service.server.request_parser import RequestParser
+from service.server.slow_readers import Patience
+
+HEAD_TIMEOUT = 5
+"""Seconds for a request's head, its first line and headers, to arrive: as long as an idle connection is kept."""
+
+LARGEST_HEAD = 64 * 1024
+"""Bytes of a head that arrive after its first part. httptools keeps whatever is sent."""
+
+LINGER_TIMEOUT = 5
+"""Seconds for which what a client still sends is read and discarded after the last answer. To close at once would reset
+the connection, and the reset can destroy an answer that is still under way (RFC 9112, 9.6)."""
+
+LARGEST_REST = 2 * LARGEST_BODY
+"""Bytes that are discarded: the largest body with the overhead of its chunks."""
+
+MOST_PIPELINED = 16
+"""Requests that may wait on a connection for the answer to the one before them."""
+
+STOPPING = "the service is stopping; nothing was changed, repeat the request"
+FULL = "too many connections; nothing was changed, repeat the request"
+
+
+class Outlet:
+    """The transport as a request sees it: to close it is left to the protocol."""
+
+    def __init__(self, protocol: Protocol, transport: asyncio.Transport) -> None:
+        self.write = protocol.write
+        self.is_closing = transport.is_closing
+        self.close = protocol.finish
+
+
+class Protocol(HttpToolsProtocol):
+    """A connection. The middleware does not see the answers that are made here: they belong to no whole request."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        crowd: Connections | None = None,
+        is_extra: bool = False,
+    ) -> None:
+        """is_extra: the connection is beyond the limit, and only what crowd.always names is answered on it."""
+        super().__init__(config, server_state, app_state, _loop)
+        self.parser = RequestParser(self)
+        self._crowd = crowd or Connections(most=2**31)
+        self._is_extra = is_extra
+        self._timer: asyncio.TimerHandle | None = None
+        """Runs while a head is due, and while the connection lingers."""
+        self._begun = False
+        """Whether a part of the next request's head has arrived."""
+        self._size = 0
+        """Bytes that arrived since the last step: more of a head, or of a body's trailers. Once deaf, the bytes discarded."""
+        self._steps = 0
+        """How often a head began or ended, or a part of a body arrived."""
+        self._running: RequestResponseCycle | None = None
+        """The request that is being answered."""
+        self._parsed: RequestResponseCycle | None = None
+        """The request whose body is arriving. It may still wait for its turn."""
+        self.is_deaf = False
+        """Whether whatever arrives from here on is discarded."""
+        self._is_finished = False
+        """Whether the last answer was written."""
+
+    # The connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
+        super().connection_made(transport)
+        self._patience = Patience(transport)
+        self.write = self._patience.write
+        self._outlet: Any = Outlet(self, transport)
+        self._crowd.is_here(self, transport.abort, self._is_extra)
+        self._expect_head()
+        self._crowd.is_idle(self, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        self._crowd.is_gone(self)
+        for cycle in (self._running, *(cycle for cycle, _ in self.pipeline)):
+            if cycle and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
+        self.pipeline.clear()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Finish the request that is being answered, and close. Called by the server when it stops."""
+        if self._is_finished:
+            self._linger(1)
+        elif self._running:
+            self._running.keep_alive = False
+            if self.pipeline or self._parsed is not self._running:
+                self.is_deaf = True
+                self.pipeline.clear()
+        elif self._begun:
+            self._refuse(503, STOPPING)
+        else:
+            self.transport.close()
+
+    def check(self, now: float) -> None:
+        """Disconnect a client that does not take its answer in time. now: the event loop's time, in seconds."""
+        self._patience.check(now, bool(self._running and self._running.response_started))
+
+    # What arrives
+
+    def data_received(self, data: bytes) -> None:
+        if self.is_deaf:
+            self._size += len(data)
+            if self._size > LARGEST_REST:
+                if self._is_finished:
+                    self.transport.close()
+                else:
+                    self.flow.pause_reading()
+            return
+        steps = self._steps
+        super().data_received(data)
+        if steps == self._steps and (self._begun or self._parsed) and not self.is_deaf:
+            self._size += len(data)
+            if self._size > LARGEST_HEAD:
+                self._refuse(400, f"request line and headers cannot exceed {LARGEST_HEAD} bytes")
+
+    def on_message_begin(self) -> None:
+        if self.is_deaf:
+            return
+        super().on_message_begin()
+        self._begun = True
+        self._step()
+        if not self._running:
+            self._crowd.is_busy(self)
+            self._expect_head()
+
+    def on_url(self, url: bytes) -> None:
+        if not self.is_deaf:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # What comes once the head is complete is a trailer, which is not to be merged into the headers (RFC 9110, 6.5.1).
+        if self._begun and not self.is_deaf:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self.is_deaf:
+            return
+        if len(self.pipeline) >= MOST_PIPELINED:
+            # Answer those that wait, and close: the client sees that the others were not looked at.
+            self.is_deaf = True
+            self._close_after_those_that_wait()
+            return
+        *others, last = self._codings()
+        if others and last == b"chunked":  # the parser takes it; what does not end so, it refuses itself
+            self._refuse(400, "Transfer-Encoding must be chunked, and nothing else")
+            return
+        if self._is_extra and self.url.partition(b"?")[0] not in self._crowd.always:
+            self._refuse(503, FULL)
+            return
+        self._stop_timer()
+        super().on_headers_complete()
+        self._begun = False
+        self._step()
+        cycle = self._parsed = self.cycle
+        cycle.transport = self._outlet
+        cycle.keep_alive = cycle.keep_alive and not self._is_extra
+        self.scope["extensions"] = {IS_LOST: {"ask": lambda: cycle.disconnected, "status": 0}}
+
+    def _codings(self) -> list[bytes]:
+        """Return the transfer codings of the body, one empty if there is none. chunked is the only one that is decoded."""
+        values = b",".join(value for name, value in self.headers if name == b"transfer-encoding")
+        return [coding.strip().lower() for coding in values.split(b",")]
+
+    def on_body(self, body: bytes) -> None:
+        if not self.is_deaf:
+            super().on_body(body)
+            self._step()
+
+    def on_message_complete(self) -> None:
+        if not self.is_deaf:
+            super().on_message_complete()
+            self._parsed = None
+
+    def _step(self) -> None:
+        self._steps += 1
+        self._size = 0
+
+    def send_400_response(self, msg: str) -> None:
+        """Called by uvicorn when the parser gives up."""
+        del msg
+        self._refuse(400, "not a request that HTTP/1.1 allows")
+
+    # What is answered
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        self._running = None
+        if self._is_finished:
+            self.server_state.total_requests += 1
+            return
+        super().on_response_complete()  # starts the next request that waits
+        if self._running:
+            return
+        # In place of uvicorn's timer, which an empty line before the next head would stop for good.
+        self._unset_keepalive_if_required()
+        self._expect_head()
+        if not self._begun:
+            self._crowd.is_idle(self, self.transport.abort)
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer what was being parsed, and close. Nothing that comes after it is parsed.
+
+        If requests before it are not answered yet, they are all that is answered: a client takes whatever it reads next for
+        the answer to what it sent first, or will send next.
+        """
+        if self.is_deaf or self.transport.is_closing():
+            return
+        self.is_deaf = True
+        self._size = 0
+        self._stop_timer()
+        cycle = self._parsed
+        if cycle and cycle is self._running and not cycle.response_started:
+            cycle.disconnected = True  # it never gets all of its body, and this is its answer
+            cycle.message_event.set()
+            cycle.scope["extensions"][IS_LOST]["status"] = status
+            self._running = None
+        elif cycle and cycle is not self._running:
+            self.pipeline.popleft()
+        if self._running:
+            self._close_after_those_that_wait()
+        else:
+            self._answer(status, message)
+
+    def _close_after_those_that_wait(self) -> None:
+        assert self._running
+        last = self.pipeline[0][0] if self.pipeline else self._running
+        last.keep_alive = False
+
+    def _answer(self, status: int, message: str) -> None:
+        self.write(refusal(status, message))
+        self.finish()
+
+    def finish(self) -> None:
+        """Close after the answer that was just written."""
+        if self._is_finished or self.transport.is_closing():
+            return
+        self._is_finished = True
+        self._stop_timer()
+        self._unset_keepalive_if_required()
+        if not self.is_deaf and not self._parsed and not self._begun:  # there is nothing under way that could cause a reset
+            self.transport.close()
+            return
+        self.is_deaf = True
+        self._size = 0
+        self.pipeline.clear()
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._linger(LINGER_TIMEOUT)
+        self._crowd.is_idle(self, self.transport.abort)
+
+    def _linger(self, seconds: float) -> None:
+        self._stop_timer()
+        self._timer = self.loop.call_later(seconds, self.transport.close)
+
+    # The wait for a head
+
+    def _expect_head(self) -> None:
+        self._stop_timer()
+        self._size = 0
+        self._timer = self.loop.call_later(HEAD_TIMEOUT, self._head_is_late)
+
+    def _stop_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    def _head_is_late(self) -> None:
+        if self._begun:
+            self._refuse(408, f"request line and headers did not arrive within {HEAD_TIMEOUT} seconds")
+        else:
+            self.transport.close()

@@ -1,0 +1,237 @@
+"""Serving: uvicorn, started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+from typing import Literal
+
+import uvicorn
+import uvloop
+from starlette.applications import Starlette
+from uvicorn.config import STARTUP_FAILURE
+
+from service.access.certificate import Certificate
+from service.access.keys_file import KeysFile
+from service.api import metrics_app
+from service.errors import StartError
+from service.observability import metrics
+from service.observability.metrics_folder import MetricsFolder
+from service.server.connections import BACKLOG, EXTRA, Connections, Door, most_connections
+from service.server.http_protocol import Protocol
+from service.server.reload import Reloads
+from service.server.supervisor import SIGNALS, SignsOfLife, Supervisor
+from service.settings import Settings
+
+MOST_ON_METRICS_PORT = 32
+"""Connections. Prometheus needs one."""
+
+STOP_MARGIN = 4
+"""Seconds that a worker may take to stop beyond those for the requests in flight."""
+
+
+class Server(uvicorn.Server):
+    """Serve one application on one listening socket. Signals are left to whoever runs it."""
+
+    def __init__(
+        self,
+        app: Starlette,
+        listener: socket.socket,
+        crowd: Connections,
+        *,
+        certificate: Certificate | None = None,
+        stop_timeout: int = 1,
+        tick: Callable[[], None] = lambda: None,
+        lifespan: Literal["on", "off"] = "on",
+    ) -> None:
+        """stop_timeout: seconds for requests in flight when the server stops. tick: called about every second."""
+        config = uvicorn.Config(
+            app,
+            loop="none",
+            http=Protocol,
+            ws="none",
+            lifespan=lifespan,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=stop_timeout,
+        )
+        super().__init__(config)
+        self._listener = listener
+        self._crowd = crowd
+        self._certificate = certificate
+        self._tick = tick
+        self._door: Door | None = None
+
+    def stop(self) -> None:
+        """Accept no more connections from this moment on, and finish what was begun."""
+        self.should_exit = True
+        if self._door:
+            self._door.close()
+
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
+        return contextlib.nullcontext()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        del sockets
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(STARTUP_FAILURE)
+        protocol = functools.partial(
+            Protocol, self.config, self.server_state, self.lifespan.state, asyncio.get_running_loop(), self._crowd
+        )
+        self._door = Door(self._listener, self._crowd, protocol, self._tls)
+        self.servers = [self._door]  # type: ignore[list-item]
+        self.started = True
+
+    def _tls(self) -> ssl.SSLContext | None:
+        return self._certificate.context if self._certificate else None
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:
+            self._tick()
+        return await super().on_tick(counter)
+
+
+async def check_clients(*servers: Server) -> None:
+    """Have every connection checked once a second, until the end: of a server that stops, too."""
+    loop = asyncio.get_running_loop()
+    while True:
+        for server in servers:
+            for connection in list(server.server_state.connections):
+                assert isinstance(connection, Protocol)
+                connection.check(loop.time())
+        await asyncio.sleep(1)
+
+
+def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[[], dict[str, bool]]) -> int:
+    """Serve until SIGTERM or SIGINT, which let the requests in flight finish, and return the status to end with.
+
+    keys: are read anew on SIGHUP, and whenever they change. forbids: by operation, whether office hours forbid it now, for
+    the metrics. Raises StartError.
+    """
+    certificate = _certificate(settings)
+    try:
+        most = most_connections(settings.DATABASE_POOL_SIZE + (MOST_ON_METRICS_PORT + EXTRA if settings.METRICS_PORT else 0))
+    except ValueError as error:
+        raise StartError(str(error)) from error
+    listener = listen(settings.HOST, settings.PORT)
+    metrics_listener = listen(settings.HOST, settings.METRICS_PORT) if settings.METRICS_PORT else None
+
+    def reloads() -> Callable[[], None]:
+        """Return what reads the files anew, in threads of the process that it is called in."""
+        # Each in its own: one file system may stand still while the other does not.
+        each = [Reloads(keys.reload), *([Reloads(certificate.reload)] if certificate else [])]
+
+        def ask() -> None:
+            for reload in each:
+                reload.ask()
+
+        return ask
+
+    def work(parent: int | None = None, signs: SignsOfLife | None = None) -> None:
+        crowd = Connections(most, frozenset({b"/livez"}))
+
+        def tick() -> None:
+            if signs:
+                signs.give()
+            metrics.log_failure()
+
+        servers = [Server(app, listener, crowd, certificate=certificate, stop_timeout=settings.REQUEST_TIMEOUT + 1, tick=tick)]
+        if metrics_listener:
+            crowd = Connections(MOST_ON_METRICS_PORT, frozenset({metrics_app.PATH.encode()}))
+            servers.append(Server(metrics_app.create_metrics_app(forbids), metrics_listener, crowd, lifespan="off"))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(servers, reloads(), parent))
+
+    if settings.WORKERS == 1:
+        work()
+        return 0
+    folder: MetricsFolder | None = None
+
+    def work_and_leave(parent: int, signs: SignsOfLife) -> None:
+        try:
+            work(parent, signs)
+        finally:
+            assert folder
+            folder.leave()
+
+    listeners = [listener, *([metrics_listener] if metrics_listener else [])]
+    supervisor = Supervisor(
+        settings.WORKERS,
+        work_and_leave,
+        reload=reloads(),
+        refresh=keys.refresh,
+        listeners=listeners,
+        stop_timeout=settings.REQUEST_TIMEOUT + 1 + STOP_MARGIN,
+    )
+    supervisor.catch_signals()  # before there is a folder to be deleted
+    try:
+        folder = MetricsFolder()
+    except OSError as error:
+        raise StartError(f"TMPDIR: cannot make a folder for the figures of the workers: {error}") from error
+    try:
+        metrics.keep_in_files(folder.path)
+        metrics.log_failure()
+        return supervisor.run()
+    finally:
+        folder.leave()
+
+
+def _certificate(settings: Settings) -> Certificate | None:
+    """Return the certificate to serve with, None without TLS. Raises StartError."""
+    if not settings.TLS_CERT_FILE or not settings.TLS_KEY_FILE:
+        return None
+    try:
+        return Certificate(settings.TLS_CERT_FILE, settings.TLS_KEY_FILE)
+    except (OSError, ValueError) as error:  # it was good when the settings were read
+        raise StartError(f"TLS_CERT_FILE: cannot be used any more: {error}") from error
+
+
+async def _run(servers: list[Server], reload: Callable[[], None], parent: int | None) -> None:
+    """Serve until SIGTERM, SIGINT, or the end of the process that started this one.
+
+    The last server, of metrics, stops last. parent: a file descriptor that can be read when that process is gone.
+    """
+    loop = asyncio.get_running_loop()
+    api, *others = servers
+
+    def stop() -> None:
+        for server in servers:
+            server.stop()
+        if parent is not None:
+            loop.remove_reader(parent)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    if parent is not None:
+        loop.add_reader(parent, stop)
+    checks = asyncio.create_task(check_clients(*servers))
+    beside = [asyncio.create_task(server.serve()) for server in others]
+    await api.serve()
+    for server in others:
+        server.stop()
+    await asyncio.gather(*beside)
+    checks.cancel()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on host and port. Raises StartError."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+        return listener
+    except OSError as error:
+        raise StartError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error

@@ -1,0 +1,74 @@
+"""A column, and its definition in SQL: what a statement that mends the other table says of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from service.database.statements import identifier
+
+TEXT = re.compile(r"('(?:[^']|'')*')")
+"""A quoted text within a definition: a default, a comment, or a member of an enum or a set. Nothing in it is a keyword."""
+
+TYPE = re.compile(r" \w+(?:\((?:'(?:[^']|'')*'|[^')])*\))?")
+"""The type at the beginning of a definition's attributes. An enum's members may hold brackets of their own."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column as information_schema tells it, and its line in SHOW CREATE TABLE."""
+
+    name: str
+    data_type: str
+    column_type: str
+    charset: str | None
+    collation: str | None
+    expression: str | None
+    """Of a generated column; ROW START or ROW END in a system-versioned table."""
+    auto_increment: bool
+    privileges: frozenset[str]
+    """What the account may do with it: select, insert, update."""
+    definition: str
+
+    @property
+    def generated(self) -> bool:
+        return self.expression is not None
+
+    @property
+    def members(self) -> list[str]:
+        """Return the members of an enum or a set, quoted as in SQL."""
+        return TEXT.findall(self.column_type) if self.data_type in {"enum", "set"} else []
+
+    @property
+    def attributes(self) -> str:
+        """Return the definition for another table, without the name: with its charset, which would be that table's default,
+        and no AUTO_INCREMENT."""
+        attributes = self.definition.removeprefix(identifier(self.name))
+        if self.auto_increment:
+            attributes = outside_texts(attributes, lambda part: part.replace(" AUTO_INCREMENT", ""))
+        typed = TYPE.match(attributes)
+        assert typed is not None, self.definition
+        if self.charset is None:
+            return attributes
+        charset = f" CHARACTER SET {self.charset} COLLATE {self.collation}"
+        rest = outside_texts(attributes[typed.end() :], lambda part: re.sub(r" (CHARACTER SET|COLLATE) \w+", "", part))
+        return attributes[: typed.end()] + charset + rest
+
+    @property
+    def full_definition(self) -> str:
+        """Return the definition for another table."""
+        return identifier(self.name) + self.attributes
+
+    def with_type(self, column_type: str) -> str:
+        """Return the definition for its own table, with another type: all else stays, such as AUTO_INCREMENT or a default."""
+        attributes = self.definition.removeprefix(identifier(self.name))
+        typed = TYPE.match(attributes)
+        assert typed is not None, self.definition
+        rest = re.sub(r"^( unsigned| zerofill| CHARACTER SET \w+| COLLATE \w+)+", "", attributes[typed.end() :])
+        return f"{identifier(self.name)} {column_type}{rest}"
+
+
+def outside_texts(definition: str, change: Callable[[str], str]) -> str:
+    """Return a definition in which what is no quoted text was changed."""
+    return "".join(part if number % 2 else change(part) for number, part in enumerate(TEXT.split(definition)))

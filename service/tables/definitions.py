@@ -1,0 +1,207 @@
+"""What the two tables really look like, and the lists of columns that follow from it.
+
+Vicidial upgrades alter vicidial_list, but not the archive, and sites add columns of their own: so nothing about columns is
+assumed, all of it is read (table_reader.py), and refused where leads could be damaged (preconditions/).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from textwrap import indent
+
+from service.database.statements import identifier, table_of
+from service.errors import Problem
+from service.tables.columns import Column, outside_texts
+from service.tables.same_data import reused, same_data
+
+LEADS = "vicidial_list"
+ARCHIVE = "vicidial_list_archive"
+
+LARGEST_LEAD_ID = 4294967295
+"""The largest lead_id that a caller can name: the largest value of INT UNSIGNED, lead_id's type in Vicidial's schema."""
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """A foreign key that refers to one of the two tables, or from one of them to any table."""
+
+    schema: str
+    table: str
+    name: str
+    referenced_table: str
+    incoming: bool
+    """Whether it refers to one of the two tables."""
+    rules: frozenset[str]
+    """What it does when the row that it refers to is deleted or changed: RESTRICT, NO ACTION, CASCADE, SET NULL, SET
+    DEFAULT."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, with its columns by name, in their order."""
+
+    name: str
+    engine: str | None
+    is_view: bool
+    transactional: bool
+    columns: Mapping[str, Column]
+    hidden_columns: tuple[str, ...]
+    """Columns that the account may not see."""
+    unique_columns: Mapping[str, str]
+    """Columns that are each a unique key by itself, with the key's name: the primary key's, if it is that."""
+    has_primary_key: bool
+    is_versioned: bool = False
+    """Whether the table keeps its rows' history by itself."""
+    on_one_node: bool = False
+    """Whether this is a node of a cluster, and other nodes do not have the table's rows."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all columns in lower case."""
+        return frozenset(name.lower() for name in (*self.columns, *self.hidden_columns))
+
+    def alter(self, change: str, *, converts: bool = False) -> str:
+        """Return an ALTER TABLE. converts: whether values are converted: then one that does not fit makes it fail, and
+        stays."""
+        variables = ["sql_mode = 'STRICT_ALL_TABLES'"] if converts else []
+        # MariaDB refuses to change a table with history unless it is told to keep that.
+        variables += ["system_versioning_alter_history = KEEP"] if self.is_versioned else []
+        safely = f"SET STATEMENT {', '.join(variables)} FOR " if variables else ""
+        return f"{safely}ALTER TABLE {identifier(self.name)} {change}"
+
+    def counterpart(self, column: Column) -> Column | None:
+        """Return the column that corresponds to one of another table: to MariaDB, the case of a column's name means
+        nothing."""
+        if column.name in self.columns:
+            return self.columns[column.name]
+        alike = [own for name, own in self.columns.items() if folded(name) == folded(column.name)]
+        return alike[0] if len(alike) == 1 else None
+
+
+@dataclass(frozen=True)
+class TablePair:
+    """A source, a target, and how a lead gets from one to the other."""
+
+    source: Table
+    target: Table
+    leads_in_use: Mapping[str, str]
+    """The statements that find leads of the source in use, by the table and the column that tell it:
+    `vicidial_hopper.lead_id`."""
+    skipped_tables: tuple[str, ...] = ()
+    """Tables that could tell whether a lead is in use, and that this database does not have."""
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    """Those that the account can see."""
+    keep_reused: bool = True
+    """Whether leads are left alone whose lead_id belongs to another lead in the target."""
+    problems_to_read: tuple[Problem, ...] = ()
+    """Why leads cannot even be compared."""
+    problems: tuple[Problem, ...] = ()
+    """Why leads cannot be moved, those included; empty if they can."""
+
+    @property
+    def table_names(self) -> tuple[str, ...]:
+        """The tables that the statements name."""
+        return (self.source.name, self.target.name, *map(table_of, self.leads_in_use))
+
+    @cached_property
+    def columns(self) -> tuple[tuple[Column, Column], ...]:
+        """The columns of the source, each with its counterpart in the target."""
+        pairs = ((column, self.target.counterpart(column)) for column in self.source.columns.values())
+        return tuple((column, copy) for column, copy in pairs if copy)
+
+    @cached_property
+    def missing(self) -> tuple[Column, ...]:
+        """The columns of the source that the target lacks."""
+        matched = {column.name for column, _ in self.columns}
+        # The number that a table of its own gives its rows is no data of a lead.
+        return tuple(
+            column for name, column in self.source.columns.items() if name not in matched and not column.auto_increment
+        )
+
+    @cached_property
+    def differences(self) -> tuple[tuple[Column, Column], ...]:
+        """The columns that are made otherwise in the target, so that a value may not fit."""
+        return tuple(
+            (column, copy)
+            for column, copy in self.columns
+            if (column.attributes, column.collation) != (copy.attributes, copy.collation)
+        )
+
+    def in_use_query(self, lead_ids: str) -> str | None:
+        """Return the SELECT of the leads in use and what uses each, as `table.column`; None if nothing can tell."""
+        return (
+            "\nUNION ALL\n".join(
+                f"SELECT in_use.{name.split('.')[1]} + 0, '{name}'\n"
+                f"FROM (\n{indent(statement.format(lead_ids=lead_ids), '    ')}\n) AS in_use"
+                for name, statement in self.leads_in_use.items()
+            )
+            or None
+        )
+
+    @property
+    def one_transaction(self) -> bool:
+        """Whether copy and delete may share a transaction: not if only one of the tables can roll back."""
+        return self.source.transactional == self.target.transactional
+
+    @cached_property
+    def values(self) -> Mapping[str, str]:
+        """What the statements in sql/ are filled in with, lead_ids apart."""
+        copied = [(identifier(column.name), identifier(copy.name)) for column, copy in self.columns if not copy.generated]
+        conditions = [same_data(column, copy) for column, copy in self.columns]
+        reused_condition = reused({column.name.lower(): (column, copy) for column, copy in self.columns})
+        return {
+            **names(self.source.name, self.target.name),
+            "source_key": identifier(self.source.unique_columns["lead_id"]),
+            "target_key": identifier(self.target.unique_columns["lead_id"]),
+            "source_columns": ", ".join(column for column, _ in copied),
+            "target_columns": ", ".join(copy for _, copy in copied),
+            "assignments": ",\n    ".join(
+                f"target.{copy} = source.{column}" for column, copy in copied if column.lower() != "`lead_id`"
+            ),
+            "same_data": "\n    AND ".join(conditions),
+            "differences": "CONCAT_WS(',',\n    "
+            + ",\n    ".join(f"IF({condition}, NULL, {number})" for number, condition in enumerate(conditions))
+            + "\n    )",
+            "reused": reused_condition,
+            "not_reused": f"({reused_condition}) IS NOT TRUE" if self.keep_reused else "TRUE",
+            "not_in_use": "\n    AND ".join(
+                f"NOT EXISTS (\n{indent(statement.format(lead_ids='source.lead_id'), ' ' * 8)}\n    )"
+                for statement in self.leads_in_use.values()
+            )
+            or "TRUE",
+            "staged_definition": self._staged_definition,
+            "staged_engine": self.target.engine or "",
+            "foreign_key_checks": str(int(bool(self.foreign_keys))),
+        }
+
+    @property
+    def _staged_definition(self) -> str:
+        """The columns of a table that holds what the target would hold of a lead.
+
+        CREATE TABLE ... LIKE would copy too much: MariaDB makes no temporary table with partitions, a FULLTEXT index or system
+        versioning.
+        """
+        definitions = [column.full_definition for column in self.target.columns.values()]
+        columns = [
+            outside_texts(definition, lambda part: re.sub(r" WITH(OUT)? SYSTEM VERSIONING\b", "", part))
+            for definition in definitions
+        ]
+        return ",\n    ".join([*columns, "PRIMARY KEY (`lead_id`)"])
+
+
+def folded(name: str) -> str:
+    """Return a name in lower case as MariaDB has it: each character becomes one character."""
+    return "".join(character.lower()[0] for character in name)
+
+
+def names(source: str, target: str, *others: str) -> dict[str, str]:
+    """Return the values that are known before the tables are read."""
+    return {
+        "source": identifier(source),
+        "target": identifier(target),
+        "staged": identifier(f"{target}_staged"),
+        "table_names": ", ".join(f"'{name}'" for name in (source, target, *others)),
+    }

@@ -1,0 +1,175 @@
+"""The definitions of the two tables: engines, columns and lead_id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from service.database.statements import identifier
+from service.errors import Problem
+from service.tables.columns import Column
+from service.tables.definitions import ARCHIVE, LARGEST_LEAD_ID, LEADS, Table, TablePair
+from service.tables.privileges import Grants
+from service.tables.same_data import INTEGERS, is_comparable
+
+ENGINES = frozenset({"InnoDB", "MyISAM", "Aria"})
+"""Each keeps its rows on disk, and in one place: MEMORY forgets them at a restart, MERGE may show a table's own rows as a
+copy."""
+
+VICIDIAL_COLUMNS = {
+    "lead_id": "`lead_id` int(9) unsigned NOT NULL",
+    "entry_date": "`entry_date` datetime DEFAULT NULL",
+    "modify_date": "`modify_date` timestamp NOT NULL DEFAULT current_timestamp() ON UPDATE current_timestamp()",
+    "list_id": "`list_id` bigint(14) unsigned NOT NULL DEFAULT 0",
+    "phone_number": "`phone_number` varchar(18) NOT NULL",
+}
+"""The columns that the statements name, as Vicidial's schema defines them."""
+
+
+def table_problems(pair: TablePair, grants: Grants) -> Iterator[Problem]:
+    """Find why leads cannot be moved from one table to the other, as far as the definitions tell. grants: of the account."""
+    for table in (pair.source, pair.target):
+        yield from _engine_problems(table)
+    if any(table.engine is None for table in (pair.source, pair.target)):
+        return  # nothing more is known of it
+    hidden = [table for table in (pair.source, pair.target) if table.hidden_columns]
+    for table in hidden:
+        yield Problem(
+            f"the account may not see the column {', '.join(table.hidden_columns)} of {table.name}: grant SELECT on the whole "
+            "table",
+            grants.statement("SELECT", table.name),
+        )
+    if hidden:
+        return  # what there is of them is not known either
+    for table in (pair.source, pair.target):
+        yield from _column_problems(table, pair.target if table is pair.source else pair.source)
+    yield from _lead_id_problems(pair.source, pair.target)
+    for column in pair.missing:
+        if column.name.lower() not in VICIDIAL_COLUMNS:
+            yield _lacking(pair.target, pair.source, column)
+    for column, copy in pair.columns:
+        if not is_comparable(column, copy):
+            yield Problem(*_incomparable(pair, column, copy))
+
+
+def _lacking(table: Table, other: Table, column: Column) -> Problem:
+    """Return the problem that a table lacks a column of the other, and the statement that adds it in the same place.
+
+    Vicidial's own lead_dearchive copies columns by their position.
+    """
+    names = list(other.columns) if other.name == LEADS else _mended_order(other, table)
+    # Those that the table has, or gets by the same remedy before this one.
+    numbering = {name for name, each in other.columns.items() if each.auto_increment and not _is_lead_id(each)}
+    before = [name for name in names[: names.index(column.name)] if name not in numbering]
+    place = f"AFTER {identifier(before[-1])}" if before else "FIRST"
+    return Problem(
+        f"{table.name} lacks the column {column.name}",
+        table.alter(f"ADD COLUMN {column.full_definition} {place}"),
+    )
+
+
+def _mended_order(archive: Table, leads: Table) -> list[str]:
+    """Return the names of the archive's columns as they will stand when it has got those of vicidial_list that it lacks."""
+    names = list(archive.columns)
+    place = 0
+    for column in leads.columns.values():
+        copy = archive.counterpart(column)
+        if copy is None and not (column.auto_increment and not _is_lead_id(column)):
+            names.insert(place, column.name)
+            place += 1
+        elif copy is not None:
+            place = names.index(copy.name) + 1
+    return names
+
+
+def _engine_problems(table: Table) -> Iterator[Problem]:
+    alter = table.alter("ENGINE = InnoDB")
+    if table.is_view:
+        yield Problem(f"{table.name} is no table that keeps rows, but a view")
+    elif table.engine is None:
+        yield Problem(f"{table.name} cannot be opened; CHECK TABLE says why", f"REPAIR TABLE {identifier(table.name)}")
+    elif table.engine not in ENGINES:
+        yield Problem(
+            f"{table.name} is {table.engine}: leads are moved between tables of {', '.join(sorted(ENGINES))} only", alter
+        )
+    elif table.on_one_node:
+        yield Problem(f"{table.name} is {table.engine}: its rows are on this node of the cluster only", alter)
+
+
+def _column_problems(table: Table, other: Table) -> Iterator[Problem]:
+    columns = {column.name.lower(): column for column in other.columns.values()}
+    present = {name.lower() for name in table.columns}
+    for name, definition in VICIDIAL_COLUMNS.items():
+        if name not in present and name in columns:
+            yield _lacking(table, other, columns[name])
+        elif name not in present:
+            yield Problem(f"{table.name} lacks Vicidial's column {name}", table.alter(f"ADD COLUMN {definition}"))
+    for column in table.columns.values():
+        if column.expression in {"ROW START", "ROW END"}:
+            yield Problem(
+                f"the column {column.name} of {table.name} tells when its row was written, which no copy can have: use system "
+                "versioning without columns of its own"
+            )
+    if "lead_id" in table.names and "lead_id" not in table.unique_columns:
+        kind = "UNIQUE KEY" if table.has_primary_key else "PRIMARY KEY"
+        yield Problem(
+            f"lead_id is no unique key of {table.name}: a lead could be in it twice",
+            table.alter(f"ADD {kind} (`lead_id`)", converts=True),
+        )
+
+
+def _lead_id_problems(source: Table, target: Table) -> Iterator[Problem]:
+    """A lead_id that does not fit is stored as the largest that does: another person's."""
+    tables = {table.name: table for table in (source, target)}
+    columns = {name: column for name, table in tables.items() for column in table.columns.values() if _is_lead_id(column)}
+    if len(columns) < len(tables):
+        return  # one is missing, which is a problem of its own
+    ranges = {name: _range(column) for name, column in columns.items()}
+    for name, column in columns.items():
+        if ranges[name] is None:
+            yield Problem(
+                f"lead_id of {name} is {column.column_type}, no integer",
+                tables[name].alter(f"MODIFY COLUMN {column.with_type('int(10) unsigned')}", converts=True),
+            )
+    known = {name: bounds for name, bounds in ranges.items() if bounds is not None}
+    if len(known) < len(ranges) or len(set(known.values())) == 1:
+        return
+    narrow, wide = sorted(known, key=lambda name: known[name][1])
+    yield Problem(
+        f"lead_id is {columns[narrow].column_type} in {narrow} and {columns[wide].column_type} in {wide}: "
+        "a lead_id that does not fit would become another",
+        tables[narrow].alter(f"MODIFY COLUMN {columns[narrow].with_type(columns[wide].column_type)}", converts=True),
+    )
+
+
+def _is_lead_id(column: Column) -> bool:
+    return column.name.lower() == "lead_id"
+
+
+def largest_lead_id(column: Column) -> int:
+    """Return the largest lead_id that a column can hold, of those that can be asked for."""
+    bounds = _range(column)
+    return bounds[1] if bounds else LARGEST_LEAD_ID
+
+
+def _range(column: Column) -> tuple[int, int] | None:
+    """Return the smallest and the largest lead_id that a column can hold, of those that can be asked for; None if it holds no
+    integers only."""
+    if column.data_type not in INTEGERS or column.generated:
+        return None
+    bits = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}[column.data_type]
+    unsigned = "unsigned" in column.column_type or "zerofill" in column.column_type
+    return 0, min(2**bits if unsigned else 2 ** (bits - 1), LARGEST_LEAD_ID + 1) - 1
+
+
+def _incomparable(pair: TablePair, column: Column, copy: Column) -> tuple[str, str | None]:
+    """Return what is wrong with two columns that cannot be compared, and the statement that mends it, if there is one."""
+    if column.data_type == copy.data_type and column.charset == copy.charset:
+        return f"{column.name} is {column.data_type.upper()}, a type that this service does not know", None
+    # Whichever way leads go, it is the archive that should be like the list.
+    live, archived = (column, copy) if pair.source.name == LEADS else (copy, column)
+    types = [f"{each.data_type.upper()}{f' of {each.charset}' if each.charset else ''}" for each in (live, archived)]
+    message = f"{live.name} is {types[0]} in {LEADS} and {types[1]} in {ARCHIVE}"
+    if not ({live.data_type, archived.data_type} <= {"timestamp", "datetime"} or (live.charset and archived.charset)):
+        return message, None  # MariaDB would change the archived values without a word
+    archive = pair.target if pair.source.name == LEADS else pair.source
+    return message, archive.alter(f"MODIFY COLUMN {identifier(archived.name)}{live.attributes}", converts=True)

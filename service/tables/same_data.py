@@ -1,0 +1,116 @@
+"""The conditions under which a column holds the same data in both tables: byte for byte, NULL equal to NULL only.
+
+Only what is known to be compared right is compared. MariaDB's functions that return a text return NULL for one that is longer
+than max_allowed_packet, and NULL is equal to NULL: two long texts would be the same whatever they hold. So texts of one
+charset are compared by a collation, which is no function, and whatever has to be converted must be short
+(service/tables/preconditions.py refuses it otherwise).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from service.database.statements import identifier
+
+INTEGERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint"})
+EXACT_NUMBERS = INTEGERS | {"decimal"}
+NUMBERS = EXACT_NUMBERS | {"float", "double"}
+TIMES = frozenset({"date", "datetime", "time", "year"})
+SHORT_TEXTS = frozenset({"char", "varchar", "tinytext", "text", "enum", "set"})
+LONG_TEXTS = frozenset({"mediumtext", "longtext"})
+SHORT_BYTES = frozenset({"binary", "varbinary", "tinyblob", "blob"})
+LONG_BYTES = frozenset({"mediumblob", "longblob"})
+GEOMETRIES = frozenset(
+    {"geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geometrycollection"}
+)
+# A TIMESTAMP is an instant, a DATETIME what a clock on a wall shows: a copy of one in the other would mean another time.
+ONLY_WITH_THEMSELVES = GEOMETRIES | {"timestamp", "bit", "inet4", "inet6", "uuid", "vector"} | LONG_TEXTS | LONG_BYTES
+WITH_EACH_OTHER = NUMBERS | TIMES | SHORT_TEXTS | SHORT_BYTES
+TEXTS = SHORT_TEXTS | LONG_TEXTS
+BYTES = SHORT_BYTES | LONG_BYTES
+
+PRINTED_TOO = frozenset({"float", "double", "year"})
+"""Types of which two values may be equal and yet print differently: 0 and -0, or 1970 in a YEAR(2) and a YEAR(4)."""
+
+
+class ComparableColumn(Protocol):
+    """What a comparison needs to know of a column."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def data_type(self) -> str: ...
+    @property
+    def column_type(self) -> str: ...
+    @property
+    def charset(self) -> str | None: ...
+    @property
+    def members(self) -> list[str]: ...
+
+
+def is_ambiguous(column: ComparableColumn) -> bool:
+    """Return whether two values of an enum or a set look alike: number 0 shows an empty text, which may be a member too, and
+    members may be there twice."""
+    return "''" in column.members or len(set(column.members)) < len(column.members)
+
+
+def is_comparable(source: ComparableColumn, target: ComparableColumn) -> bool:
+    """Return whether same_data() is right for every value that the two columns can hold."""
+    types = {source.data_type, target.data_type}
+    if is_ambiguous(source) or is_ambiguous(target):
+        return len(types) == 1 and source.members == target.members and source.charset == target.charset
+    if types <= TEXTS and source.charset == target.charset:
+        return True
+    if types <= BYTES or types <= WITH_EACH_OTHER:
+        return True
+    return len(types) == 1 and types <= ONLY_WITH_THEMSELVES - TEXTS
+
+
+def same_data(source: ComparableColumn, target: ComparableColumn) -> str:
+    """Return the condition in SQL, of a column of `source` and one of `target` that is_comparable().
+
+    - Texts of one charset: by the collation that compares bytes and pads nothing. A column's own collation calls different
+      texts equal ('josé' and 'JOSE', 'a' and 'a ').
+    - Texts of two charsets: each side must be what the other becomes when it is converted. This way a character that one
+      charset lacks, and that became '?', is seen whichever side it was lost on.
+    - Values of one type, and exact numbers of different ones: as they are.
+    - Whatever else a site has made of a column must be equal both as values and as text: '12abc' equals 12 as a value, and two
+      FLOATs that differ may print the same.
+    """
+    left, right = f"source.{identifier(source.name)}", f"target.{identifier(target.name)}"
+    types = {source.data_type, target.data_type}
+    if source.charset and target.charset:
+        if is_ambiguous(source):
+            return f"({same_text(source, target)} AND {left} + 0 <=> {right} + 0)"
+        return same_text(source, target)
+    if types <= EXACT_NUMBERS or types <= BYTES or (len(types) == 1 and not types <= PRINTED_TOO):
+        return f"{left} <=> {right}"
+    return f"({left} <=> {right} AND BINARY {left} <=> BINARY {right})"
+
+
+def same_text(source: ComparableColumn, target: ComparableColumn) -> str:
+    """Return the same for two texts."""
+    left, right = f"source.{identifier(source.name)}", f"target.{identifier(target.name)}"
+    if source.charset == target.charset:
+        return f"{left} COLLATE {source.charset}_nopad_bin <=> {right} COLLATE {source.charset}_nopad_bin"
+    return (
+        f"(BINARY CONVERT({left} USING {target.charset}) <=> BINARY {right}"
+        f" AND BINARY {left} <=> BINARY CONVERT({right} USING {source.charset}))"
+    )
+
+
+def reused(columns: Mapping[str, tuple[ComparableColumn, ComparableColumn]]) -> str:
+    """Return the condition under which the rows of one lead_id are two leads: another entry_date and another phone_number.
+
+    columns: the columns of the source by their name in lower case, each with its counterpart in the target. Vicidial writes
+    entry_date once, when a lead is made. A NULL tells nothing.
+    """
+    differ = []
+    for name in ("entry_date", "phone_number"):
+        if name not in columns:
+            return "FALSE"
+        source, target = columns[name]
+        left, right = f"source.{identifier(source.name)}", f"target.{identifier(target.name)}"
+        differ.append(f"{left} IS NOT NULL AND {right} IS NOT NULL AND NOT ({same_data(source, target)})")
+    return " AND ".join(differ)

@@ -1,0 +1,393 @@
+"""Keys while the service runs: a file that changes, keys that expire, and keys that see the leads of some lists only."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import resource
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event, Semaphore
+from typing import Any
+
+import httpx2
+import pytest
+from structlog.testing import capture_logs
+from support.api import KEY, Api
+from support.process import PATIENCE
+from support.tables import Tables
+
+from service.access import keys_file
+from service.access.keys import Keys
+from service.access.keys_file import KeysFile
+
+
+def entry(key: str, more: str = "") -> str:
+    return f'[[keys]]\nname = "tests"\nsha256 = "{hashlib.sha256(key.encode()).hexdigest()}"\n{more}\n'
+
+
+def livestatus(api: Api, key: str = KEY) -> int:
+    """The status of a comparison, which changes nothing."""
+    body = json.dumps({"lead_ids": [1]})
+    return api.post(body, "/vicidial/leads/compare", Authorization=f"Key={key}").status_code
+
+
+def test_a_changed_file_counts_at_once(api: Api, keys_file: Path) -> None:
+    assert (livestatus(api), livestatus(api, "new")) == (200, 401)
+
+    keys_file.write_text(entry(KEY) + entry("new"))
+    assert (livestatus(api), livestatus(api, "new")) == (200, 200)
+
+    keys_file.write_text(entry("new"))
+    assert (livestatus(api), livestatus(api, "new")) == (401, 200)
+
+
+def test_a_file_that_is_put_in_the_others_place_counts_at_once(api: Api, keys_file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text(entry("new"))
+    other.replace(keys_file)
+
+    assert (livestatus(api), livestatus(api, "new")) == (401, 200)
+
+
+@pytest.mark.parametrize("content", ["", "keys = [", entry("new", "admin = true"), None], ids=["empty", "cut", "bad", "gone"])
+def test_a_broken_file_keeps_the_old_keys_and_says_so_once(api: Api, keys_file: Path, content: str | None) -> None:
+    assert livestatus(api) == 200
+    with capture_logs() as log:
+        if content is None:
+            keys_file.unlink()
+        else:
+            keys_file.write_text(content)
+        assert [livestatus(api) for _ in range(3)] == [200] * 3
+        assert livestatus(api, "new") == 401
+
+    (line,) = [line for line in log if line["event"] == "keys not reloaded"]
+    assert line["log_level"] == "error"
+    assert str(keys_file) in line["error"]
+
+    keys_file.write_text(entry("new"))
+    assert (livestatus(api), livestatus(api, "new")) == (401, 200)
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Let open() fail with EMFILE, as in a process that has as many connections as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 2, hard))
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.open("/dev/null", os.O_RDONLY))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for descriptor in taken:
+            os.close(descriptor)
+
+
+def test_a_passing_error_does_not_use_up_the_change(api: Api, keys_file: Path) -> None:
+    assert livestatus(api) == 200
+    keys_file.write_text(entry("new"))
+    with capture_logs() as log:
+        with no_descriptor_left():
+            assert [livestatus(api) for _ in range(3)] == [200] * 3
+
+        assert (livestatus(api), livestatus(api, "new")) == (401, 200)
+
+    lines = [(line["event"], line.get("error")) for line in log if line["event"].startswith("keys ")]
+    assert lines == [
+        ("keys not reloaded", f"cannot read {keys_file}: Too many open files"),
+        ("keys reloaded", None),
+    ]
+
+
+def test_a_file_that_is_away_for_a_moment_counts_when_it_is_back(api: Api, keys_file: Path) -> None:
+    assert livestatus(api) == 200
+    with capture_logs() as log:
+        aside = keys_file.rename(keys_file.with_name("aside"))
+        assert [livestatus(api) for _ in range(3)] == [200] * 3
+        aside.write_text(entry("new"))
+        aside.rename(keys_file)
+        assert (livestatus(api), livestatus(api, "new")) == (401, 200)
+
+    assert [line["event"] for line in log if line["event"].startswith("keys ")] == ["keys not reloaded", "keys reloaded"]
+
+
+@pytest.mark.parametrize("kind", ["fifo", "nested"])
+def test_a_file_that_would_hold_or_break_the_service_keeps_the_old_keys(api: Api, keys_file: Path, kind: str) -> None:
+    assert livestatus(api) == 200
+    keys_file.unlink()
+    if kind == "fifo":
+        os.mkfifo(keys_file)
+    else:
+        keys_file.write_text("keys = " + "[" * 3_000)
+
+    assert (livestatus(api), livestatus(api, "new")) == (200, 401)
+
+    keys_file.unlink()
+    keys_file.write_text(entry("new"))
+    assert (livestatus(api), livestatus(api, "new")) == (401, 200)
+
+
+def test_a_second_change_that_leaves_no_trace_counts_too(
+    new_api: Callable[..., Api], keys_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on a file system whose clock has not ticked in between: the size is all that tells the two apart.
+    monkeypatch.setattr("service.access.keys_file._signature", lambda path: (path.stat().st_size,))
+    monkeypatch.setattr("service.access.keys_file.SETTLE_TIME", 1)
+    api = new_api()
+    keys_file.write_text(entry(KEY) + entry("one"))
+    assert (livestatus(api), livestatus(api, "one")) == (200, 200)
+
+    keys_file.write_text(entry("new") + entry("one"))
+
+    deadline = time.monotonic() + PATIENCE
+    while livestatus(api) != 401:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert livestatus(api, "new") == 200
+
+
+def test_a_problem_that_lasts_is_told_of_again(
+    new_api: Callable[..., Api], keys_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.access.keys_file.SETTLE_TIME", 0.1)
+    monkeypatch.setattr("service.access.keys_file.REMINDER_INTERVAL", 0.5)
+    api = new_api()
+    keys_file.write_text("keys = [")
+    deadline = time.monotonic() + PATIENCE
+    with capture_logs() as log:
+        while sum(line["event"] == "keys not reloaded" for line in log) < 3:
+            assert time.monotonic() < deadline
+            assert livestatus(api) == 200
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Semaphore, Semaphore]]:
+    """What a test waits for until a thread has read the file, and what that thread then waits for."""
+    has_read, may_go_on = Semaphore(0), Semaphore(0)
+    parse = Keys.parse
+
+    def hold(text: bytes, path: Path) -> Keys:
+        has_read.release()
+        may_go_on.acquire(timeout=PATIENCE)
+        return parse(text, path)
+
+    monkeypatch.setattr(Keys, "parse", hold)
+    yield has_read, may_go_on
+    may_go_on.release(100)
+
+
+def test_the_event_loop_goes_on_while_the_file_is_read(api: Api, keys_file: Path, held: tuple[Semaphore, Semaphore]) -> None:
+    has_read, may_go_on = held
+    keys_file.write_text(entry("new"))
+    with ThreadPoolExecutor() as executor:
+        waits = executor.submit(livestatus, api, "new")
+        assert has_read.acquire(timeout=PATIENCE)
+
+        assert executor.submit(api.get, "/livez").result(PATIENCE).status_code == 200
+        assert not waits.done()
+
+        may_go_on.release()
+        assert waits.result(PATIENCE) == 200
+
+
+def test_a_key_that_is_revoked_while_the_file_is_read_is_refused(
+    api: Api, keys_file: Path, held: tuple[Semaphore, Semaphore]
+) -> None:
+    has_read, may_go_on = held
+    keys_file.write_text(entry(KEY) + entry("new"))
+    with ThreadPoolExecutor() as executor:
+        first = executor.submit(livestatus, api)
+        assert has_read.acquire(timeout=PATIENCE)
+        keys_file.write_text(entry("new"))
+        second = executor.submit(livestatus, api)
+        time.sleep(0.5)  # it now waits for what the first one began
+        may_go_on.release(2)
+
+        assert second.result(PATIENCE) == 401
+        assert first.result(PATIENCE) in {200, 401}
+
+
+def test_a_file_that_is_not_read_in_time_keeps_the_old_keys(keys_file: Path, held: tuple[Semaphore, Semaphore]) -> None:
+    _, may_go_on = held
+    may_go_on.release()
+    file = KeysFile(keys_file)
+    old = file._keys
+    keys_file.write_text(entry("new"))
+
+    async def ask() -> Keys:
+        found = await file.current(0.1)
+        may_go_on.release()
+        return found
+
+    assert asyncio.run(ask()) == old
+    assert asyncio.run(file.current(PATIENCE)) != old
+
+
+class StuckFileSystem:
+    """Where a look at the file takes until `released`."""
+
+    def __init__(self) -> None:
+        self.is_stuck = False
+        self.released = Event()
+        self.looks = 0
+        self.begun = Semaphore(0)
+        self._signature = keys_file._signature
+
+    def signature(self, path: Path) -> tuple[int, ...] | None:
+        self.looks += 1
+        if self.is_stuck:
+            self.begun.release()
+            self.released.wait(PATIENCE)
+        return self._signature(path)
+
+
+@pytest.fixture
+def file_system(monkeypatch: pytest.MonkeyPatch) -> Iterator[StuckFileSystem]:
+    file_system = StuckFileSystem()
+    monkeypatch.setattr(keys_file, "_signature", file_system.signature)
+    yield file_system
+    file_system.released.set()
+
+
+def test_the_event_loop_goes_on_while_the_file_system_stands_still(
+    api: Api, keys_file: Path, file_system: StuckFileSystem
+) -> None:
+    keys_file.write_text(entry("new"))
+    file_system.is_stuck = True
+    with ThreadPoolExecutor() as executor:
+        waits = executor.submit(livestatus, api)
+        assert file_system.begun.acquire(timeout=PATIENCE)
+
+        assert executor.submit(api.get, "/livez").result(PATIENCE / 2).status_code == 200
+        assert not waits.done()
+
+        file_system.released.set()
+        assert waits.result(PATIENCE) == 401
+
+
+def test_a_file_system_that_stands_still_keeps_the_old_keys(keys_file: Path, file_system: StuckFileSystem) -> None:
+    file = KeysFile(keys_file)
+    old = file._keys
+    keys_file.write_text(entry("new"))
+
+    async def ask() -> None:
+        file_system.is_stuck = True
+        started = time.monotonic()
+        assert await asyncio.gather(*(file.current(0.2) for _ in range(3))) == [old] * 3
+        assert time.monotonic() - started < PATIENCE
+        file_system.released.set()
+        assert await file.current(PATIENCE) != old
+
+    asyncio.run(ask())
+
+
+def test_requests_that_come_during_a_look_share_the_next_one(keys_file: Path, file_system: StuckFileSystem) -> None:
+    file = KeysFile(keys_file)
+    old = file._keys
+
+    async def ask() -> None:
+        file_system.is_stuck = True
+        first = asyncio.create_task(file.current(PATIENCE))
+        await asyncio.to_thread(file_system.begun.acquire, timeout=PATIENCE)
+        before = file_system.looks
+        others = [asyncio.create_task(file.current(PATIENCE)) for _ in range(50)]
+        await asyncio.sleep(0)
+        file_system.released.set()
+        assert await asyncio.gather(first, *others) == [old] * 51
+        assert file_system.looks == before + 1
+
+    asyncio.run(ask())
+
+
+def test_a_reload_on_demand_reads_the_file_and_says_so(keys_file: Path) -> None:
+    file = KeysFile(keys_file)
+    with capture_logs() as log:
+        file.reload()
+        keys_file.write_text("keys = [")
+        file.reload()
+
+    assert [line["event"] for line in log] == ["keys reloaded", "keys not reloaded"]
+
+
+@pytest.mark.parametrize(
+    ("now", "status"), [("2027-01-30T23:59:59", 200), ("2027-01-31T00:00:00", 401), ("2028-01-01T12:00:00", 401)]
+)
+def test_a_key_expires(tables: Tables, new_api: Callable[..., Api], keys_file: Path, now: str, status: int) -> None:
+    keys_file.write_text(entry(KEY, "expires = 2027-01-31"))
+    tables.live(1)
+    before = tables.both()
+
+    api = new_api(lambda: datetime.fromisoformat(now).replace(tzinfo=UTC))
+
+    assert livestatus(api) == status
+    assert tables.both() == before
+
+
+@pytest.fixture
+def restricted(tables: Tables, api: Api, keys_file: Path) -> Api:
+    """An API whose key sees the leads of the lists 101 and 102, and leads: 1, 2 and 5 in these, 3, 4 and 6 in others."""
+    keys_file.write_text(entry(KEY, "list_ids = [102, 101]"))
+    tables.live(1, list_id=101)
+    tables.live(3, list_id=103)
+    tables.archived(3, list_id=101)  # an older copy: what counts is where the lead is now
+    tables.live(5, list_id=102)
+    tables.archived(5, list_id=103)
+    tables.archived(2, list_id=102)
+    tables.archived(4, list_id=999)
+    tables.live(6, list_id=0)
+    return api
+
+
+@pytest.mark.parametrize("call", ["archive_all", "dearchive_all"])
+def test_leads_of_other_lists_are_unknown(restricted: Api, tables: Tables, call: str) -> None:
+    before = tables.both()
+
+    response: httpx2.Response = getattr(restricted, call)([7, 6, 5, 4, 3, 2, 1])
+
+    assert response.status_code == 404
+    # 3 and 5 have rows in two lists: what counts is the live one.
+    assert response.json() == {"message": "lead_ids does not exist", "lead_errors": 4, "lead_ids": [7, 6, 4, 3]}
+    assert tables.both() == before
+
+
+@pytest.mark.parametrize("call", ["archive_all", "dearchive_all"])
+def test_nobody_locks_or_waits_for_a_lead_of_another_list(restricted: Api, tables: Tables, call: str) -> None:
+    """A lead that somebody holds is answered like one that does not exist: the time tells nothing either."""
+    before = tables.both()
+    holder = tables.mariadb.connect(tables.database, autocommit=False)
+    with holder.cursor() as cursor:
+        for table in ("vicidial_list", "vicidial_list_archive"):
+            cursor.execute(f"SELECT lead_id FROM {table} WHERE lead_id IN (3, 4, 6) FOR UPDATE")
+            cursor.fetchall()
+
+        response: httpx2.Response = getattr(restricted, call)([6, 4, 3, 1])
+
+        assert (response.status_code, response.json()["lead_ids"]) == (404, [6, 4, 3])
+        cursor.execute("SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")
+        assert cursor.fetchall() == ((0,),)
+    holder.close()
+    assert tables.both() == before
+
+
+def test_leads_of_the_keys_lists_are_archived(restricted: Api, tables: Tables) -> None:
+    answer = restricted.archive_all([1, 2, 5]).json()
+
+    assert (answer["insert_count"], answer["update_count"], answer["delete_count"]) == (1, 1, 2)
+    assert tables.ids() == ([3, 6], [1, 2, 3, 4, 5])
+    assert restricted.dearchive_all([1, 2, 5]).json()["delete_count"] == 3
+    assert tables.ids() == ([1, 2, 3, 5, 6], [3, 4])
+
+
+def test_a_comparison_tells_nothing_of_leads_of_other_lists(restricted: Api) -> None:
+    leads: list[dict[str, Any]] = restricted.compare([1, 2, 3, 4, 5, 6, 7]).json()["leads"]
+
+    assert [lead["lead_id"] for lead in leads if lead["in_list"] or lead["in_archive"]] == [1, 2, 5]

@@ -1,0 +1,122 @@
+"""`check` for accounts other than the one that `grants` makes, and what it prints where there is no terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable, Iterator
+
+import pytest
+from support.api import Api
+from support.paths import ROOT
+from support.process import PATIENCE, run_service
+from support.remedies import ARCHIVE, LIST, Account, account, problems
+from support.tables import Tables
+
+NewApi = Callable[..., Api]
+
+STOCK = "SELECT, INSERT, UPDATE, DELETE, LOCK TABLES"
+"""What Vicidial's installers grant on the whole database."""
+
+
+@pytest.fixture
+def bare(tables: Tables) -> Iterator[Account]:
+    """An account that may do nothing."""
+    with account(tables) as bare:
+        yield bare
+
+
+def check(environment: dict[str, str], someone: Account) -> tuple[int, str]:
+    """Status and output in a pipe, of a shell as narrow as any."""
+    result = run_service({**environment, "DATABASE_URL": someone.url, "COLUMNS": "40"}, "check")
+    assert "Traceback" not in result.stderr
+    return result.returncode, result.stdout
+
+
+def test_the_account_that_vicidial_has_will_do(
+    tables: Tables, bare: Account, environment: dict[str, str], new_api: NewApi
+) -> None:
+    """It lacks CREATE TEMPORARY TABLES, which nothing needs as long as the two tables are alike."""
+    bare.grant(STOCK, "*")
+    tables.live(1)
+    status, output = check(environment, bare)
+    assert status == 0, output
+    assert "PROBLEM" not in output
+    api = new_api(DATABASE_URL=bare.url)
+    assert problems(api) == []
+    assert api.archive_all([1]).json()["delete_count"] == 1
+    assert api.dearchive_all([1]).json()["delete_count"] == 1
+    assert tables.ids() == ([1], [])
+
+    tables.execute(f"ALTER TABLE {ARCHIVE} MODIFY comments VARCHAR(300)")
+    status, output = check(environment, bare)
+    assert status == 1
+    assert "CREATE TEMPORARY TABLES" in output
+
+
+@pytest.mark.parametrize("granted", ["database", "tables", "nested"])
+def test_what_a_role_grants_is_seen(tables: Tables, bare: Account, environment: dict[str, str], granted: str) -> None:
+    role = f"archivists_{tables.database}"
+    tables.execute(f"CREATE ROLE {role}")
+    tables.execute(f"CREATE ROLE {role}_outer")
+    try:
+        if granted == "tables":
+            for (table,) in tables.execute("SHOW TABLES"):
+                name = (table or b"").decode()
+                what = "SELECT, INSERT, UPDATE, DELETE" if name in {LIST, ARCHIVE} else "SELECT"
+                tables.execute(f"GRANT {what} ON {tables.database}.{name} TO {role}")
+            tables.execute(f"GRANT REFERENCES ON {tables.database}.* TO {role}")
+        else:
+            tables.execute(f"GRANT {STOCK} ON {tables.database}.* TO {role}")
+        tables.execute(f"GRANT {role} TO {role}_outer")
+        given = f"{role}_outer" if granted == "nested" else role
+        tables.execute(f"GRANT {given} TO {bare.name}")
+        tables.execute(f"SET DEFAULT ROLE {given} FOR {bare.name}")
+        status, output = check(environment, bare)
+        assert (status, "PROBLEM" in output) == (0, False), output
+    finally:
+        tables.execute(f"DROP ROLE {role}")
+        tables.execute(f"DROP ROLE {role}_outer")
+
+
+def test_nothing_is_cut_off_where_there_is_no_terminal(tables: Tables, bare: Account, environment: dict[str, str]) -> None:
+    name = "a_column_of_the_site_whose_name_is_as_long_as_names_of_columns_get"[:64]
+    bare.grant(STOCK, "*")
+    tables.execute(f"ALTER TABLE {LIST} ADD COLUMN {name} ENUM('{'x' * 200}')")
+    tables.execute(f"ALTER TABLE {ARCHIVE} ADD COLUMN other INT")
+
+    status, output = check(environment, bare)
+
+    assert status == 1
+    assert re.search(rf"^ +PROBLEM +archive +vicidial_list_archive lacks the column {name} *$", output, re.MULTILINE)
+    assert re.search(r"^ +PROBLEM +dearchive +vicidial_list lacks the column other *$", output, re.MULTILINE)
+    assert "…  " not in output
+
+
+def test_nothing_is_cut_off_in_a_narrow_terminal(environment: dict[str, str], tables: Tables) -> None:
+    name = "a_column_of_the_site_whose_name_is_as_long_as_names_of_columns_get"[:64]
+    tables.execute(f"ALTER TABLE {LIST} ADD COLUMN {name} INT")
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    inherited = {key: value for key, value in os.environ.items() if key not in {"COLUMNS", "NO_COLOR"}}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service", "check"], cwd=ROOT, env={**inherited, **environment}, stdout=theirs, stdin=theirs
+    )
+    os.close(theirs)
+    output = b""
+    try:
+        while part := os.read(ours, 65536):
+            output += part
+    except OSError:  # the other side is closed
+        pass
+    os.close(ours)
+    assert process.wait(PATIENCE) == 1
+    table = output.decode().split("To mend it:")[0]
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", table)
+    assert name in "".join(line.strip() for line in plain.splitlines())

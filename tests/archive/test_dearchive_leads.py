@@ -1,0 +1,150 @@
+"""The way back: every state that a lead can be in, and that a lead that comes back is the lead that it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import product
+
+import pytest
+from support.api import Api
+from support.model import dearchive as model
+from support.states import STATES, put
+from support.tables import Tables
+
+LIST, ARCHIVE = "vicidial_list", "vicidial_list_archive"
+FLAGS = list(product([True, False], repeat=2))
+ENGINES = [(one, other) for one in ("InnoDB", "MyISAM", "Aria") for other in ("InnoDB", "MyISAM", "Aria")]
+MONDAY_NOON = datetime(2025, 6, 2, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("engines", [("InnoDB", "InnoDB"), ("MyISAM", "InnoDB"), ("InnoDB", "MyISAM")], ids="-".join)
+@pytest.mark.parametrize("flags", FLAGS, ids=str)
+def test_leads_in_each_state_with_each_combination_of_flags(
+    tables: Tables, api: Api, flags: tuple[bool, bool], engines: tuple[str, str]
+) -> None:
+    for table, engine in zip((LIST, ARCHIVE), engines, strict=True):
+        tables.execute(f"ALTER TABLE {table} ENGINE = {engine}")
+    for lead_id, state in enumerate(STATES[:-1] * 2):
+        put(tables, state, lead_id)
+    asked = [7, *range(6)]  # 6 is a lead that nobody asked for
+    body = dict(zip(("insert_leads", "delete_leads"), flags, strict=True), lead_ids=asked)
+    status, answer, live, archived = model(*tables.both(), body)
+
+    response = api.dearchive(body)
+
+    assert (response.status_code, response.json()) == (status, answer)
+    assert tables.both() == (live, archived)
+
+
+@pytest.mark.parametrize("flags", FLAGS, ids=str)
+def test_an_unknown_lead_fails_the_whole_batch(tables: Tables, api: Api, flags: tuple[bool, bool]) -> None:
+    tables.archived(1)
+    tables.live(2)
+    before = tables.both()
+
+    response = api.dearchive({"insert_leads": flags[0], "delete_leads": flags[1], "lead_ids": [1, 2, 3]})
+
+    assert response.status_code == 404
+    assert response.json() == {"message": "lead_ids does not exist", "lead_errors": 1, "lead_ids": [3]}
+    assert tables.both() == before
+
+
+@pytest.mark.parametrize("engines", ENGINES, ids="-".join)
+def test_a_lead_that_is_archived_and_comes_back_is_the_lead_that_it_was(
+    tables: Tables, api: Api, engines: tuple[str, str]
+) -> None:
+    for table, engine in zip((LIST, ARCHIVE), engines, strict=True):
+        tables.execute(f"ALTER TABLE {table} ENGINE = {engine}")
+    lead_ids = [0, 1, 4711, 4294967295]
+    tables.live(*lead_ids, modify_date="2011-11-11 11:11:11")
+    before, _ = tables.both()
+
+    assert api.archive_all(lead_ids).json()["delete_count"] == 4
+    assert tables.both() == ({}, before)
+    answer = api.dearchive_all(lead_ids).json()
+
+    assert (answer["select_count"], answer["insert_count"], answer["delete_count"]) == (4, 4, 4)
+    assert answer["remaining_lead_ids"] == []
+    assert tables.both() == (before, {})
+
+
+def test_a_batch_can_be_repeated(tables: Tables, api: Api) -> None:
+    tables.archived(1, 2)
+    api.dearchive_all([1, 2])
+    before = tables.both()
+
+    answer = api.dearchive_all([1, 2]).json()
+
+    assert (answer["select_count"], answer["insert_count"], answer["delete_count"]) == (0, 0, 0)
+    assert tables.both() == before
+
+
+def test_a_lead_that_was_changed_since_keeps_both_rows(tables: Tables, api: Api) -> None:
+    tables.live(1, status="NEW")
+    tables.archived(1, status="SALE")
+    before = tables.both()
+
+    assert api.dearchive_all([1]).json()["remaining_lead_ids"] == [1]
+    assert tables.both() == before
+
+
+def test_a_column_that_vicidial_list_lacks(tables: Tables, api: Api) -> None:
+    """What is in it would be lost on the way back. Archiving goes on."""
+    tables.execute(f"ALTER TABLE {ARCHIVE} ADD COLUMN archived_by VARCHAR(20) DEFAULT 'nobody'")
+    tables.archived(1)
+    tables.live(2)
+    before = tables.both()
+
+    response = api.dearchive_all([1])
+
+    assert response.status_code == 503
+    assert "vicidial_list lacks the column archived_by; no lead was deleted" in response.json()["message"]
+    assert tables.both() == before
+    (problem,) = api.get("/readyz").json()["problems"]
+    assert problem["operations"] == ["dearchive"]
+    assert api.archive_all([2]).json()["delete_count"] == 1
+
+
+def test_a_column_that_the_archive_lacks(tables: Tables, api: Api) -> None:
+    tables.archived(1)
+    (row,) = tables.rows(ARCHIVE).values()
+    tables.execute(f"ALTER TABLE {LIST} ADD COLUMN tier INT NOT NULL DEFAULT 7")
+
+    assert api.dearchive_all([1]).json()["delete_count"] == 1
+    assert tables.both() == ({1: (*row, b"7")}, {})
+
+
+def test_a_value_that_does_not_fit_stays_in_the_archive(tables: Tables, api: Api) -> None:
+    tables.execute(f"ALTER TABLE {LIST} MODIFY comments VARCHAR(5)")
+    tables.archived(1, comments="more than five")
+    tables.archived(2, comments="five")
+    _, archived = tables.both()
+
+    assert api.dearchive_all([1, 2]).json()["remaining_lead_ids"] == [1]
+    # A damaged copy would be dialled, and the next archiving would write it over the archived row.
+    assert tables.both() == ({2: archived[2]}, {1: archived[1]})
+
+
+def test_it_works_at_any_time(tables: Tables, new_api: Callable[..., Api]) -> None:
+    tables.archived(1)
+    api = new_api(lambda: MONDAY_NOON, OFFICE_HOURS="Mon 08:00-17:00", OFFICE_HOURS_TIMEZONE="UTC")
+
+    assert api.archive_all([1]).status_code == 403
+    assert api.dearchive_all([1]).status_code == 200
+    assert tables.ids() == ([1], [])
+
+
+def test_it_has_office_hours_of_its_own(tables: Tables, new_api: Callable[..., Api]) -> None:
+    tables.archived(1)
+    api = new_api(
+        lambda: MONDAY_NOON, OFFICE_HOURS="none", DEARCHIVE_OFFICE_HOURS="Mon 08:00-17:00", OFFICE_HOURS_TIMEZONE="UTC"
+    )
+
+    response = api.dearchive_all([1])
+
+    assert response.status_code == 403
+    assert response.json()["message"] == "api cannot be executed during office hours time condition"
+    assert response.headers["Retry-After"] == str(5 * 3600)
+    assert tables.ids() == ([], [1])
+    assert api.archive_all([1]).status_code == 200

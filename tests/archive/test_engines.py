@@ -1,0 +1,91 @@
+"""Storage engines: with rollback, without, and one of each. What no rollback protects, the order of the statements does."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from support.api import Api
+from support.model import archive as model
+from support.tables import Tables
+
+ENGINES = ["InnoDB", "MyISAM", "Aria"]
+PAIRS = list(product(ENGINES, repeat=2))
+FLAGS = list(product([True, False], repeat=3))
+
+
+def use_engines(tables: Tables, live: str, archive: str) -> None:
+    tables.execute(f"ALTER TABLE vicidial_list ENGINE = {live}")
+    tables.execute(f"ALTER TABLE vicidial_list_archive ENGINE = {archive}")
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_all_states_and_flags_on_every_pair_of_engines(tables: Tables, api: Api, pair: tuple[str, str]) -> None:
+    use_engines(tables, *pair)
+    for flags in FLAGS:
+        tables.execute("DELETE FROM vicidial_list")
+        tables.execute("DELETE FROM vicidial_list_archive")
+        tables.live(1, 2, 3, 4)
+        tables.archived(2, 5)
+        tables.archived(3, status="NEW")
+        body = {
+            **dict(zip(("insert_leads", "update_leads", "delete_leads"), flags, strict=True)),
+            "lead_ids": [5, 3, 2, 1],
+        }
+        status, answer, live, archived = model(*tables.both(), body)
+
+        response = api.archive(body)
+
+        assert (response.status_code, response.json()) == (status, answer)
+        assert tables.both() == (live, archived)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_a_delete_that_breaks_off_loses_nothing(tables: Tables, api: Api, pair: tuple[str, str]) -> None:
+    """The DELETE fails at the second of three leads. What an engine cannot roll back must have its copy already."""
+    use_engines(tables, *pair)
+    tables.live(1, 2, 3)
+    before, _ = tables.both()
+    tables.execute(
+        "CREATE TRIGGER break_off BEFORE DELETE ON vicidial_list FOR EACH ROW"
+        " IF OLD.lead_id = 2 THEN SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1021, MESSAGE_TEXT = 'disk full'; END IF"
+    )
+
+    response = api.archive_all([1, 2, 3])
+
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) > 0
+    live, archived = tables.both()
+    assert archived | live == before
+    if pair == ("InnoDB", "InnoDB"):
+        assert "nothing was changed" in response.json()["message"]
+        assert (live, archived) == (before, {})
+    else:
+        assert "may have been processed" in response.json()["message"]
+    tables.execute("DROP TRIGGER break_off")
+    assert api.archive_all([1, 2, 3]).json()["remaining_lead_ids"] == []
+    assert tables.both() == ({}, before)
+
+
+def test_an_insert_that_another_unique_key_of_the_archive_refuses(tables: Tables, api: Api) -> None:
+    tables.execute("ALTER TABLE vicidial_list_archive ADD UNIQUE KEY one_phone (phone_number)")
+    tables.live(1, 2)
+    before, _ = tables.both()
+
+    response = api.archive_all([1, 2])
+
+    assert response.json()["remaining_lead_ids"] == [2]
+    assert tables.both() == ({2: before[2]}, {1: before[1]})
+
+
+def test_an_update_that_another_unique_key_of_the_archive_refuses(tables: Tables, api: Api) -> None:
+    tables.execute("ALTER TABLE vicidial_list_archive ADD UNIQUE KEY one_phone (phone_number)")
+    tables.live(1, phone_number="1")
+    tables.archived(1, phone_number="2")
+    tables.archived(7, phone_number="1")
+    before = tables.both()
+
+    response = api.archive_all([1])
+
+    assert (response.status_code, response.json()["remaining_lead_ids"]) == (200, [1])
+    assert tables.both() == before

@@ -1,0 +1,199 @@
+"""Foreign keys on the two tables: none may change a row that nobody named, whether the account can see it or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from support.api import Api
+from support.remedies import ARCHIVE, LIST, Account, account, mend, problems, refused_until_mended
+from support.tables import Tables
+
+NewApi = Callable[..., Api]
+
+
+@pytest.fixture
+def other_schema(tables: Tables) -> Iterator[str]:
+    """The name of a database of the site's own."""
+    name = f"{tables.database}_own"
+    tables.execute(f"CREATE DATABASE {name}")
+    yield name
+    tables.execute(f"DROP DATABASE IF EXISTS {name}")
+
+
+@pytest.fixture
+def stock(tables: Tables) -> Iterator[Account]:
+    """An account as Vicidial makes it: it sees its own database only."""
+    with account(tables) as stock:
+        stock.grant("SELECT, INSERT, UPDATE, DELETE, LOCK TABLES, CREATE TEMPORARY TABLES", "*")
+        yield stock
+
+
+@pytest.mark.parametrize("rule", ["ON DELETE CASCADE", "ON DELETE SET NULL", "ON UPDATE CASCADE"])
+def test_a_lead_that_refers_to_another_is_not_changed_with_it(tables: Tables, api: Api, rule: str) -> None:
+    for table in (LIST, ARCHIVE):
+        tables.execute(f"ALTER TABLE {table} ADD COLUMN parent INT UNSIGNED")
+    tables.execute(f"ALTER TABLE {LIST} ADD CONSTRAINT parent FOREIGN KEY (parent) REFERENCES {LIST} (lead_id) {rule}")
+    tables.live(1)
+    tables.live(2, parent=1)
+    child = tables.rows(LIST)[2]
+    done = refused_until_mended(tables, api, "the foreign key parent of vicidial_list changes rows of its own", [1])
+    assert done == [f"ALTER TABLE `{tables.database}`.`{LIST}` DROP FOREIGN KEY `parent`"]
+    assert tables.rows(LIST) == {2: child}
+
+
+@pytest.mark.parametrize("rule", ["", "ON DELETE RESTRICT ON UPDATE RESTRICT", "ON DELETE NO ACTION"])
+def test_a_lead_that_another_refers_to_stays_and_the_rest_goes(tables: Tables, api: Api, rule: str) -> None:
+    for table in (LIST, ARCHIVE):
+        tables.execute(f"ALTER TABLE {table} ADD COLUMN parent INT UNSIGNED")
+    tables.execute(f"ALTER TABLE {LIST} ADD FOREIGN KEY (parent) REFERENCES {LIST} (lead_id) {rule}")
+    tables.live(1, 3, 4)
+    tables.live(2, parent=1)
+    before, _ = tables.both()
+    assert problems(api) == []
+    answer = api.archive_all([1, 3, 4]).json()
+    assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (3, 2, [1])
+    assert tables.both() == ({1: before[1], 2: before[2]}, {lead_id: before[lead_id] for lead_id in (1, 3, 4)})
+    assert api.archive_all([2]).json()["delete_count"] == 1
+    assert api.archive_all([1]).json()["delete_count"] == 1
+    assert tables.both() == ({}, before)
+    # On the way back, the child cannot be before its parent.
+    answer = api.dearchive_all([2, 3]).json()
+    assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (1, 1, [2])
+    assert api.dearchive_all([1, 2, 4]).json()["remaining_lead_ids"] == []
+    assert tables.both() == (before, {})
+
+
+@pytest.mark.parametrize("rule", ["ON DELETE CASCADE", "ON DELETE RESTRICT"])
+@pytest.mark.parametrize(("child", "parent"), [(ARCHIVE, LIST), (LIST, ARCHIVE)])
+def test_a_copy_does_not_depend_on_the_lead_that_it_is_a_copy_of(
+    tables: Tables, api: Api, child: str, parent: str, rule: str
+) -> None:
+    tables.live(1)
+    tables.archived(1)
+    tables.execute(f"ALTER TABLE {child} ADD CONSTRAINT own FOREIGN KEY (lead_id) REFERENCES {parent} (lead_id) {rule}")
+    before = tables.both()
+    assert api.dearchive_all([1]).status_code == 503
+    assert tables.both() == before
+    refused_until_mended(tables, api, f"the foreign key own of {child}", [1])
+    assert tables.ids() == ([], [1])
+
+
+def test_a_lead_whose_list_is_not_there_stays_in_the_archive(tables: Tables, api: Api) -> None:
+    tables.execute("CREATE TABLE own_lists (list_id BIGINT(14) UNSIGNED PRIMARY KEY)")
+    tables.execute("INSERT INTO own_lists VALUES (998)")
+    tables.execute(f"ALTER TABLE {LIST} ADD FOREIGN KEY (list_id) REFERENCES own_lists (list_id) ON DELETE CASCADE")
+    tables.archived(1, 2, 4)
+    tables.archived(3, list_id=5)
+    _, before = tables.both()
+    assert problems(api) == []
+    answer = api.dearchive_all([1, 2, 3, 4]).json()
+    assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (3, 3, [3])
+    assert tables.both() == ({lead_id: before[lead_id] for lead_id in (1, 2, 4)}, {3: before[3]})
+    assert api.archive_all([1]).json()["delete_count"] == 1
+    assert tables.ids() == ([2, 4], [1, 3])
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["same database", "another database"])
+@pytest.mark.parametrize("rule", ["CASCADE", "SET NULL", "RESTRICT"])
+def test_a_row_of_another_table_outlives_its_lead_or_keeps_it(
+    tables: Tables, api: Api, other_schema: str, own: bool, rule: str
+) -> None:
+    notes = f"{tables.database if own else other_schema}.notes"
+    add_notes(tables, notes, rule)
+    before = tables.both()
+    if rule == "RESTRICT":
+        assert problems(api) == []
+        answer = api.archive_all([1, 2]).json()
+        assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (2, 1, [1])
+        assert tables.both() == ({1: before[0][1]}, before[0])
+    else:
+        refused_until_mended(tables, api, f"the foreign key note of notes changes rows of its own ({rule})", [1, 2])
+        assert tables.both() == ({}, before[0])
+    assert tables.execute(f"SELECT lead_id, note FROM {notes}") == [(b"1", b"call after six")]
+
+
+def add_notes(tables: Tables, notes: str, rule: str, parent: str = LIST) -> None:
+    """A table that refers to leads 1 and 2, of which the first has a note."""
+    tables.execute(
+        f"CREATE TABLE {notes} (lead_id INT UNSIGNED, note VARCHAR(99), CONSTRAINT note FOREIGN KEY (lead_id)"
+        f" REFERENCES {tables.database}.{parent} (lead_id) ON DELETE {rule})"
+    )
+    tables.insert(parent, 1, 2)
+    tables.execute(f"INSERT INTO {notes} VALUES (1, 'call after six')")
+
+
+@pytest.mark.parametrize("parent", [LIST, ARCHIVE])
+@pytest.mark.parametrize("rule", ["CASCADE", "SET NULL", "RESTRICT"])
+def test_a_row_that_the_account_cannot_see_is_not_changed(
+    tables: Tables, stock: Account, new_api: NewApi, other_schema: str, rule: str, parent: str
+) -> None:
+    add_notes(tables, f"{other_schema}.notes", rule, parent)
+    before = tables.both()
+    api = new_api(DATABASE_URL=stock.url)
+    assert problems(api) == []
+
+    answer = (api.archive_all if parent == LIST else api.dearchive_all)([1, 2]).json()
+
+    assert tables.execute(f"SELECT lead_id, note FROM {other_schema}.notes") == [(b"1", b"call after six")]
+    assert answer["delete_count"] + len(answer["remaining_lead_ids"]) == 2
+    assert tables.both() == ((before[1], before[0]) if not answer["remaining_lead_ids"] else before)
+
+
+def test_where_some_are_seen_the_account_must_see_all(
+    tables: Tables, stock: Account, new_api: NewApi, other_schema: str
+) -> None:
+    """Foreign keys are checked for those that are seen: then the unseen would act, too."""
+    tables.execute(
+        f"CREATE TABLE {tables.database}.seen (lead_id INT UNSIGNED, FOREIGN KEY (lead_id) REFERENCES {LIST} (lead_id))"
+    )
+    add_notes(tables, f"{other_schema}.notes", "CASCADE")
+    before = tables.both()
+    api = new_api(DATABASE_URL=stock.url)
+    assert api.archive_all([1, 2]).status_code == 503
+    assert tables.both() == before
+
+    done = mend(tables, api)
+
+    assert done == [
+        f"GRANT REFERENCES ON *.* TO {stock.name}",
+        f"ALTER TABLE `{other_schema}`.`notes` DROP FOREIGN KEY `note`",
+    ]
+    assert api.archive_all([1, 2]).json()["delete_count"] == 2
+    assert tables.both() == ({}, before[0])
+    assert tables.execute(f"SELECT lead_id, note FROM {other_schema}.notes") == [(b"1", b"call after six")]
+
+
+@pytest.mark.parametrize("rule", ["CASCADE", "RESTRICT"])
+def test_a_foreign_key_that_is_added_while_the_service_runs(tables: Tables, api: Api, rule: str) -> None:
+    tables.live(3)
+    assert api.archive_all([3]).json()["delete_count"] == 1
+    add_notes(tables, f"{tables.database}.notes", rule)
+    before = tables.rows(LIST)
+
+    response = api.archive_all([1, 2])
+
+    assert tables.execute("SELECT lead_id, note FROM notes") == [(b"1", b"call after six")]
+    live, archived = tables.both()
+    assert live | archived | before == live | archived
+    if response.status_code == 200:
+        assert response.json()["remaining_lead_ids"] == list(live)
+    else:
+        assert live == before
+
+
+def test_a_foreign_key_that_changes_rows_and_is_added_to_one_that_does_not(tables: Tables, api: Api) -> None:
+    """The definition of a table does not say what refers to it."""
+    add_notes(tables, f"{tables.database}.kept", "RESTRICT")
+    tables.live(3, 4)
+    assert api.archive_all([1, 3]).json()["remaining_lead_ids"] == [1]
+    tables.execute(
+        f"CREATE TABLE notes (lead_id INT UNSIGNED, note VARCHAR(99), CONSTRAINT added FOREIGN KEY (lead_id)"
+        f" REFERENCES {LIST} (lead_id) ON DELETE CASCADE)"
+    )
+    tables.execute("INSERT INTO notes VALUES (4, 'call after six')")
+
+    refused_until_mended(tables, api, "the foreign key added of notes changes rows of its own (CASCADE)", [4])
+
+    assert tables.execute("SELECT lead_id, note FROM notes") == [(b"4", b"call after six")]
+    assert tables.ids() == ([1, 2], [1, 3, 4])

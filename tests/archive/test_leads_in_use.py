@@ -1,0 +1,161 @@
+"""Leads that Vicidial is working with are left alone by a batch that deletes: not copied, not refreshed, not deleted."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support.api import Api
+from support.tables import IN_USE_TABLES, Tables
+
+
+def queued(status: str) -> str:
+    return f"INSERT INTO vicidial_inbound_callback_queue (lead_id, group_id, icbq_status) VALUES (2, 'in', '{status}')"
+
+
+def email(status: str, direction: str) -> str:
+    return f"INSERT INTO vicidial_email_list (lead_id, status, direction) VALUES (2, '{status}', '{direction}')"
+
+
+IN_USE = {
+    "an agent talks to it": "INSERT INTO vicidial_live_agents (lead_id) VALUES (2)",
+    "an agent previews it": "INSERT INTO vicidial_live_agents (lead_id, preview_lead_id) VALUES (0, 2)",
+    "an agent was handed it": "INSERT INTO vicidial_live_agents (lead_id, external_lead_id) VALUES (0, 2)",
+    "its call is being placed": "INSERT INTO vicidial_auto_calls (lead_id, status) VALUES (2, 'RINGING')",
+    "it is in the hopper": "INSERT INTO vicidial_hopper (lead_id, status) VALUES (2, 'READY')",
+    "a callback is due": "INSERT INTO vicidial_callbacks (lead_id, status) VALUES (2, 'ACTIVE')",
+    "a callback is going on": "INSERT INTO vicidial_callbacks (lead_id, status) VALUES (2, 'LIVE')",
+    "a callback is held back": "INSERT INTO vicidial_callbacks (lead_id, status) VALUES (2, 'TFHCCL')",
+    "a caller waits in a queue": queued("NEW"),
+    "a queued caller is being called": queued("SENDING"),
+    "a queued caller is on the line": queued("LIVE"),
+    "a queued caller waits for the morning": queued("NOCALLTIME"),
+    "an e-mail is new": email("NEW", "INBOUND"),
+    "an e-mail is queued": email("QUEUE", "INBOUND"),
+    "an e-mail is being answered": email("INCALL", "INBOUND"),
+    "a chat waits": "INSERT INTO vicidial_live_chats (lead_id, status) VALUES (2, 'WAITING')",
+    "a chat goes on": "INSERT INTO vicidial_live_chats (lead_id, status) VALUES (2, 'LIVE')",
+    "quality control has claimed it": "INSERT INTO quality_control_queue (lead_id, qc_status) VALUES (2, 'CLAIMED')",
+}
+
+NOT_IN_USE = {
+    "a callback is over": "INSERT INTO vicidial_callbacks (lead_id, status) VALUES (2, 'INACTIVE')",
+    "a queued caller was called": queued("SENT"),
+    "a queued caller has given up": queued("EXPIRED"),
+    "an e-mail was answered": email("DONE", "INBOUND"),
+    "an e-mail was sent": email("NEW", "OUTBOUND"),
+    "a chat is over": "INSERT INTO vicidial_live_chats (lead_id, status) VALUES (2, 'DONE'), (NULL, 'LIVE')",
+    "quality control is done": "INSERT INTO quality_control_queue (lead_id, qc_status) VALUES (2, 'FINISHED')",
+    "quality control is about no lead": "INSERT INTO quality_control_queue (lead_id, qc_status) VALUES (NULL, 'CLAIMED')",
+    "a callback is of no lead": "INSERT INTO vicidial_callbacks (lead_id, status) VALUES (NULL, 'ACTIVE')",
+    "another lead is in use": "INSERT INTO vicidial_hopper (lead_id) VALUES (22)",
+    "agents are idle": "INSERT INTO vicidial_live_agents (lead_id, preview_lead_id) VALUES (0, NULL)",
+}
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+@pytest.mark.parametrize("use", IN_USE.values(), ids=IN_USE.keys())
+@pytest.mark.parametrize("stale", [False, True], ids=["not archived", "with a stale copy"])
+def test_a_lead_in_use_is_left_alone_as_a_whole(tables: Tables, api: Api, use: str, stale: bool) -> None:
+    tables.live(1, 2, 3)
+    tables.archived(3, status="NEW")
+    if stale:
+        tables.archived(2, status="NEW")
+    live, archived = tables.both()
+    tables.execute(use)
+
+    response = api.archive_all([1, 2, 3])
+
+    assert response.json() == {
+        "message": "lead_ids batch was successfully processed",
+        "select_count": 3,
+        "insert_count": 1,
+        "update_count": 1,
+        "delete_count": 2,
+        "remaining_lead_ids": [2],
+        "reused_lead_ids": [],
+    }
+    lead = live.pop(2)
+    assert tables.both() == ({2: lead}, {**archived, **live})
+
+
+@pytest.mark.parametrize("use", IN_USE.values(), ids=IN_USE.keys())
+def test_a_lead_in_use_is_copied_by_a_batch_that_deletes_nothing(tables: Tables, api: Api, use: str) -> None:
+    tables.live(1, 2)
+    tables.archived(1, status="NEW")
+    live, _ = tables.both()
+    tables.execute(use)
+
+    answer = api.archive({**api.ALL, "delete_leads": False, "lead_ids": [1, 2]}).json()
+
+    assert (answer["insert_count"], answer["update_count"], answer["delete_count"]) == (1, 1, 0)
+    assert (answer["remaining_lead_ids"], tables.both()) == ([], (live, live))
+
+
+@pytest.mark.parametrize("use", IN_USE.values(), ids=IN_USE.keys())
+def test_it_is_deleted_all_the_same_if_the_operator_says_so(tables: Tables, new_api: Callable[..., Api], use: str) -> None:
+    tables.live(1, 2)
+    before, _ = tables.both()
+    tables.execute(use)
+
+    response = new_api(LEADS_IN_USE="ignore").archive_all([1, 2])
+
+    assert response.json()["delete_count"] == 2
+    assert tables.both() == ({}, before)
+
+
+@pytest.mark.parametrize("use", NOT_IN_USE.values(), ids=NOT_IN_USE.keys())
+def test_a_lead_that_is_not_in_use_is_deleted(tables: Tables, api: Api, use: str) -> None:
+    tables.live(0, 2)
+    before, _ = tables.both()
+    tables.execute(use)
+
+    response = api.archive_all([2, 0])
+
+    assert response.json()["delete_count"] == 2
+    assert tables.both() == ({}, before)
+
+
+@pytest.mark.parametrize("missing", IN_USE_TABLES)
+def test_a_table_that_the_database_does_not_have_is_skipped(tables: Tables, api: Api, missing: str) -> None:
+    tables.execute(f"DROP TABLE {missing}")
+    tables.live(1, 2)
+    tables.execute(next(use for use in IN_USE.values() if missing not in use))
+
+    assert api.get("/readyz").json() == {"message": "ready", "problems": [], "notes": [], "skipped_tables": [missing]}
+    assert api.archive_all([1, 2]).json()["remaining_lead_ids"] == [2]
+    assert tables.ids() == ([2], [1])
+
+
+def test_a_table_that_is_dropped_while_the_service_runs(tables: Tables, api: Api) -> None:
+    tables.live(1, 2)
+    api.archive_all([1])
+    tables.execute("DROP TABLE vicidial_hopper")
+
+    answers = [api.archive_all([2]) for _ in range(2)]
+
+    # The statement that names the table fails once, and changes nothing; after that the table is known to be gone.
+    assert [answer.status_code for answer in answers] == [503, 200]
+    assert tables.ids() == ([], [1, 2])
+
+
+@pytest.mark.parametrize("tables", ["InnoDB"], indirect=True)
+def test_a_lead_that_gets_into_use_while_the_batch_runs_stays(tables: Tables, api: Api) -> None:
+    """The hopper is filled in a transaction that commits after the batch has copied, and before it deletes."""
+    tables.live(1, 2)
+    hopper = tables.mariadb.connect(tables.database, autocommit=False)
+    with hopper.cursor() as cursor:
+        cursor.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (2)")
+    answers: list[dict[str, Any]] = []
+    batch = threading.Thread(target=lambda: answers.append(api.archive_all([1, 2]).json()))
+    batch.start()
+    tables.wait_for_a_lock_wait()
+    assert batch.is_alive(), "the DELETE waits for whoever is writing to the hopper"
+    hopper.commit()
+    batch.join()
+    hopper.close()
+
+    assert answers[0]["remaining_lead_ids"] == [2]
+    assert tables.ids() == ([2], [1, 2])

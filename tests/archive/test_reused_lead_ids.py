@@ -1,0 +1,156 @@
+"""A lead_id that was given to another lead: the archived lead is not overwritten, unless the operator wants it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support.api import Api
+from support.process import run_service
+from support.remedies import ARCHIVE, LIST, problems
+from support.tables import Tables
+
+NewApi = Callable[..., Api]
+
+OLD = {"entry_date": "2019-05-01 09:00:00", "phone_number": "2125550101", "first_name": "Ada"}
+NEW = {"entry_date": "2024-05-01 09:00:00", "phone_number": "3105550199", "first_name": "Bob"}
+
+
+def both_ways(api: Api, way: str, lead_ids: list[int]) -> dict[str, Any]:
+    response = (api.archive_all if way == "archive" else api.dearchive_all)(lead_ids)
+    assert response.status_code == 200
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+@pytest.mark.parametrize("way", ["archive", "dearchive"])
+def test_two_leads_of_one_id_are_both_kept(tables: Tables, api: Api, way: str) -> None:
+    tables.live(1, **NEW)
+    tables.archived(1, **OLD)
+    (tables.live if way == "archive" else tables.archived)(2, **NEW)
+    before = tables.both()
+
+    answer = both_ways(api, way, [1, 2])
+
+    assert (answer["select_count"], answer["insert_count"], answer["delete_count"]) == (2, 1, 1)
+    assert answer.get("update_count", 0) == 0
+    assert answer["remaining_lead_ids"] == answer["reused_lead_ids"] == [1]
+    live, archived = tables.both()
+    assert (live[1], archived[1]) == (before[0][1], before[1][1])
+    assert (2 in live, 2 in archived) == ((False, True) if way == "archive" else (True, False))
+
+
+@pytest.mark.parametrize("flags", ["insert_leads", "update_leads", "delete_leads"])
+def test_whatever_is_asked_for_it_is_named(tables: Tables, api: Api, flags: str) -> None:
+    tables.live(1, **NEW)
+    tables.archived(1, **OLD)
+    before = tables.both()
+    body = {**dict.fromkeys(("insert_leads", "update_leads", "delete_leads"), False), flags: True, "lead_ids": [1]}
+    answer = api.archive(body).json()
+    assert answer["reused_lead_ids"] == [1]
+    assert answer["remaining_lead_ids"] == ([1] if flags == "delete_leads" else [])
+    assert (answer["insert_count"], answer["update_count"], answer["delete_count"]) == (0, 0, 0)
+    assert tables.both() == before
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+@pytest.mark.parametrize("change", [{"phone_number": "9"}, {"entry_date": "2001-01-01 00:00:00"}, {"first_name": "Eve"}])
+def test_a_lead_that_was_edited_is_the_same_lead(tables: Tables, api: Api, change: dict[str, str]) -> None:
+    tables.live(1, **{**OLD, **change})
+    tables.archived(1, **OLD)
+    before, _ = tables.both()
+    assert api.compare([1]).json()["leads"][0]["reused"] is False
+    answer = api.archive_all([1]).json()
+    assert (answer["update_count"], answer["delete_count"], answer["reused_lead_ids"]) == (1, 1, [])
+    assert tables.both() == ({}, before)
+
+
+@pytest.mark.parametrize("null_in", [LIST, ARCHIVE])
+def test_an_entry_date_that_is_not_known_tells_nothing(tables: Tables, api: Api, null_in: str) -> None:
+    tables.live(1, **{**NEW, **({"entry_date": None} if null_in == LIST else {})})
+    tables.archived(1, **{**OLD, **({"entry_date": None} if null_in == ARCHIVE else {})})
+    before, _ = tables.both()
+    assert api.compare([1]).json()["leads"][0]["reused"] is False
+    answer = api.archive_all([1]).json()
+    assert (answer["update_count"], answer["delete_count"], answer["reused_lead_ids"]) == (1, 1, [])
+    assert tables.both() == ({}, before)
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+def test_an_operator_may_have_them_overwritten(tables: Tables, new_api: NewApi) -> None:
+    tables.live(1, **NEW)
+    tables.archived(1, **OLD)
+    before, _ = tables.both()
+    api = new_api(REUSED_LEAD_IDS="overwrite")
+    assert api.compare([1]).json()["leads"][0]["reused"] is True
+    answer = api.archive_all([1]).json()
+    assert (answer["update_count"], answer["delete_count"], answer["reused_lead_ids"]) == (1, 1, [])
+    assert tables.both() == ({}, before)
+
+
+def test_the_way_back_overwrites_nothing_whatever_is_set(tables: Tables, new_api: NewApi) -> None:
+    tables.live(1, **NEW)
+    tables.archived(1, **OLD)
+    before = tables.both()
+    answer = new_api(REUSED_LEAD_IDS="overwrite").dearchive_all([1]).json()
+    assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (0, 0, [1])
+    assert tables.both() == before
+
+
+def test_a_comparison_tells_the_two_leads_apart(tables: Tables, api: Api) -> None:
+    tables.live(1, **NEW)
+    tables.archived(1, **OLD)
+    tables.live(2, **NEW)
+    tables.archived(3, **NEW)
+    before = tables.both()
+    leads = api.compare([1, 2, 3, 4]).json()["leads"]
+    assert [lead["reused"] for lead in leads] == [True, False, False, False]
+    assert leads[0]["identical"] is False
+    assert set(leads[0]["different_columns"]) == {"entry_date", "phone_number", "first_name"}
+    assert tables.both() == before
+
+
+@pytest.mark.parametrize(
+    "alter",
+    ["MODIFY phone_number BIGINT", "MODIFY entry_date TIMESTAMP NULL", "MODIFY phone_number VARCHAR(18) CHARACTER SET latin1"],
+)
+def test_a_lead_whose_columns_are_made_otherwise_is_told_from_another_too(tables: Tables, api: Api, alter: str) -> None:
+    for table in (LIST, ARCHIVE) if "entry_date" in alter else (ARCHIVE,):
+        tables.execute(f"ALTER TABLE {table} {alter}")
+    tables.live(1, **NEW)
+    tables.archived(1, **OLD)
+    tables.live(2, **{**OLD, "first_name": "Eve"})
+    tables.archived(2, **OLD)
+    before = tables.both()
+    answer = api.archive_all([1, 2]).json()
+    assert (answer["update_count"], answer["delete_count"], answer["reused_lead_ids"]) == (1, 1, [1])
+    assert tables.ids() == ([1], [1, 2])
+    assert (tables.rows(LIST)[1], tables.rows(ARCHIVE)[1]) == (before[0][1], before[1][1])
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+def test_after_a_truncate_the_next_lead_id_is_noted_and_put_right(
+    tables: Tables, api: Api, environment: dict[str, str]
+) -> None:
+    tables.live(1, 2, 3, **OLD)
+    assert api.archive_all([1, 2, 3]).json()["delete_count"] == 3
+    assert api.get("/readyz").json()["notes"] == []
+    tables.execute(f"TRUNCATE {LIST}")
+    archived = tables.rows(ARCHIVE)
+
+    (note,) = api.get("/readyz").json()["notes"]
+    assert problems(api) == []
+    assert "the next new lead of vicidial_list gets the lead_id 1, and the archive holds leads up to 3" in note["message"]
+    result = run_service({**environment, "COLUMNS": "400"}, "check")
+    assert result.returncode == 0
+    assert re.search(r"note +tables +the next new lead of vicidial_list gets the lead_id 1", result.stdout)
+    assert note["remedy"] in result.stdout
+
+    tables.execute(note["remedy"])
+    assert api.get("/readyz").json()["notes"] == []
+    tables.execute(f"INSERT INTO {LIST} (phone_number, entry_date) VALUES ('3105550199', '2024-05-01 09:00:00')")
+    assert tables.ids() == ([4], [1, 2, 3])
+    assert tables.rows(ARCHIVE) == archived

@@ -1,0 +1,197 @@
+"""A row that the database refuses to copy or to delete stays, and is named; all others go; every count is what happened."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+from support.api import Api
+from support.remedies import ARCHIVE, LIST, problems
+from support.tables import Row, Tables
+
+PAIRS = list(product(["InnoDB", "MyISAM", "Aria"], repeat=2))
+LEADS = list(range(1, 22))
+BAD = {4, 5, 17}
+
+
+@pytest.fixture
+def pair(tables: Tables, request: pytest.FixtureRequest) -> tuple[str, str]:
+    """The engines of the two tables."""
+    pair: tuple[str, str] = request.param
+    for table, engine in zip((LIST, ARCHIVE), pair, strict=True):
+        tables.execute(f"ALTER TABLE {table} ENGINE = {engine}")
+    return pair
+
+
+def refuse(tables: Tables, event: str, table: str, bad: set[int] | None = None, how: str = "SIGNAL SQLSTATE '45000'") -> None:
+    """Have a trigger refuse some leads, all if none are given."""
+    row = "OLD" if "DELETE" in event else "NEW"
+    condition = f"{row}.lead_id IN ({', '.join(map(str, sorted(bad)))})" if bad else "TRUE"
+    tables.execute(f"CREATE TRIGGER refuse {event} ON {table} FOR EACH ROW IF {condition} THEN {how}; END IF")
+
+
+def only(rows: dict[int, Row], lead_ids: Any) -> dict[int, Row]:
+    return {lead_id: rows[lead_id] for lead_id in lead_ids}
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join, indirect=True)
+@pytest.mark.usefixtures("pair")
+def test_leads_that_a_trigger_keeps_in_the_list(tables: Tables, api: Api) -> None:
+    tables.live(*LEADS)
+    tables.archived(1, 4)
+    before, _ = tables.both()
+    refuse(tables, "BEFORE DELETE", LIST, BAD)
+    assert problems(api) == []
+
+    for copied in (len(LEADS) - 2, 0):
+        answer = api.archive_all(LEADS if copied else sorted(BAD)).json()
+        assert (answer["insert_count"], answer["update_count"]) == (copied, 0)
+        assert answer["delete_count"] == (len(LEADS) - len(BAD) if copied else 0)
+        assert answer["remaining_lead_ids"] == sorted(BAD)
+        assert tables.both() == (only(before, sorted(BAD)), before)
+
+
+@pytest.mark.parametrize("event", ["BEFORE INSERT", "AFTER INSERT"])
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join, indirect=True)
+def test_leads_that_a_trigger_keeps_out_of_the_archive(tables: Tables, api: Api, pair: tuple[str, str], event: str) -> None:
+    tables.live(*LEADS)
+    before, _ = tables.both()
+    refuse(tables, event, ARCHIVE, BAD)
+
+    answer = api.archive_all(LEADS).json()
+
+    live, archived = tables.both()
+    assert live | archived == before
+    assert answer["insert_count"] == len(archived)
+    assert answer["delete_count"] == len(LEADS) - len(live)
+    assert answer["remaining_lead_ids"] == list(live)
+    if event == "BEFORE INSERT" or pair[1] == "InnoDB":
+        assert (sorted(live), sorted(archived)) == (sorted(BAD), sorted({*LEADS} - BAD))
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join, indirect=True)
+@pytest.mark.usefixtures("pair")
+def test_copies_that_a_trigger_keeps_as_they_are(tables: Tables, api: Api) -> None:
+    tables.live(*LEADS)
+    tables.archived(*LEADS[:18], status="NEW")
+    before, stale = tables.both()
+    refuse(tables, "BEFORE UPDATE", ARCHIVE, BAD)
+
+    answer = api.archive_all(LEADS).json()
+
+    assert (answer["insert_count"], answer["update_count"]) == (3, 15)
+    assert (answer["delete_count"], answer["remaining_lead_ids"]) == (len(LEADS) - len(BAD), sorted(BAD))
+    assert tables.both() == (only(before, sorted(BAD)), {**before, **only(stale, BAD)})
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join, indirect=True)
+@pytest.mark.usefixtures("pair")
+def test_leads_that_a_trigger_keeps_out_of_the_list(tables: Tables, api: Api) -> None:
+    tables.archived(*LEADS)
+    _, before = tables.both()
+    refuse(tables, "BEFORE INSERT", LIST, BAD)
+
+    answer = api.dearchive_all(LEADS).json()
+
+    assert (answer["insert_count"], answer["delete_count"]) == (len(LEADS) - len(BAD),) * 2
+    assert answer["remaining_lead_ids"] == sorted(BAD)
+    assert tables.both() == (only(before, sorted({*LEADS} - BAD)), only(before, sorted(BAD)))
+
+
+@pytest.mark.parametrize(
+    "pair", [("InnoDB", "InnoDB"), ("MyISAM", "MyISAM"), ("InnoDB", "MyISAM")], ids="-".join, indirect=True
+)
+@pytest.mark.parametrize(
+    ("event", "table"),
+    [("BEFORE DELETE", LIST), ("BEFORE INSERT", ARCHIVE), ("BEFORE UPDATE", ARCHIVE)],
+    ids=str,
+)
+@pytest.mark.usefixtures("pair")
+def test_a_trigger_that_refuses_every_lead(tables: Tables, api: Api, event: str, table: str) -> None:
+    tables.live(*LEADS)
+    tables.archived(1, 2, 3, status="NEW")
+    before, stale = tables.both()
+    refuse(tables, event, table)
+
+    answer = api.archive_all(LEADS).json()
+
+    kept = {"BEFORE DELETE": LEADS, "BEFORE INSERT": LEADS[3:], "BEFORE UPDATE": LEADS[:3]}[event]
+    copied = {"BEFORE DELETE": before, "BEFORE INSERT": only(before, LEADS[:3])}.get(event, {**before, **stale})
+    counts = {"BEFORE DELETE": (18, 3), "BEFORE INSERT": (0, 3), "BEFORE UPDATE": (18, 0)}[event]
+    assert (answer["insert_count"], answer["update_count"]) == counts
+    assert (answer["delete_count"], answer["remaining_lead_ids"]) == (len(LEADS) - len(kept), kept)
+    assert tables.both() == (only(before, kept), copied)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "UPDATE vicidial_list_archive SET status = 'X'",  # the statement reads it: error 1442
+        "SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 9999",
+        "CALL not_there()",
+        "INSERT INTO one VALUES (1)",
+    ],
+)
+def test_whatever_the_error_of_a_row_is_the_others_go(tables: Tables, api: Api, how: str) -> None:
+    tables.execute("CREATE TABLE one (number INT PRIMARY KEY)")
+    tables.execute("INSERT INTO one VALUES (1)")
+    tables.live(*LEADS)
+    before, _ = tables.both()
+    refuse(tables, "BEFORE DELETE", LIST, BAD, how)
+
+    response = api.archive_all(LEADS)
+
+    answer = response.json()
+    live, archived = tables.both()
+    assert live | archived == before
+    assert (response.status_code, answer.get("remaining_lead_ids")) == (200, sorted(BAD)), answer
+    assert (answer["insert_count"], answer["delete_count"]) == (len(LEADS), len(LEADS) - len(BAD))
+    assert (sorted(live), sorted(archived)) == (sorted(BAD), LEADS)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join, indirect=True)
+@pytest.mark.usefixtures("pair")
+def test_a_check_of_the_archive_keeps_a_lead_where_it_is(tables: Tables, api: Api) -> None:
+    tables.execute(f"ALTER TABLE {ARCHIVE} ADD CHECK (status <> 'BAD')")
+    tables.live(*LEADS)
+    tables.execute(f"UPDATE {LIST} SET status = 'BAD', modify_date = modify_date WHERE lead_id IN (4, 5, 17)")
+    tables.archived(4, 6, status="NEW")
+    before, stale = tables.both()
+
+    answer = api.archive_all(LEADS).json()
+
+    assert (answer["insert_count"], answer["update_count"], answer["delete_count"]) == (17, 1, 18)
+    assert answer["remaining_lead_ids"] == sorted(BAD)
+    assert tables.both() == (only(before, sorted(BAD)), {**only(before, sorted({*LEADS} - BAD)), 4: stale[4]})
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+def test_hundreds_of_leads_of_which_every_third_is_refused(tables: Tables, api: Api) -> None:
+    leads = list(range(1, 301))
+    tables.live(*leads)
+    before, _ = tables.both()
+    tables.execute(
+        f"CREATE TRIGGER refuse BEFORE DELETE ON {LIST} FOR EACH ROW"
+        " IF OLD.lead_id % 3 = 0 THEN SIGNAL SQLSTATE '45000'; END IF"
+    )
+
+    answer = api.archive_all(leads).json()
+
+    kept = leads[2::3]
+    assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (300, 200, kept)
+    assert tables.both() == (only(before, kept), before)
+
+
+def test_a_trigger_that_uses_a_table_that_is_not_there(tables: Tables, api: Api) -> None:
+    tables.live(1, 2)
+    before, _ = tables.both()
+    refuse(tables, "BEFORE DELETE", LIST, {2}, "INSERT INTO not_there VALUES (1)")
+
+    answer = api.archive_all([1, 2]).json()
+
+    assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (2, 1, [2])
+    assert tables.both() == ({2: before[2]}, before)
+    tables.execute("DROP TRIGGER refuse")
+    assert api.archive_all([1, 2]).json()["delete_count"] == 1
+    assert tables.both() == ({}, before)

@@ -1,0 +1,227 @@
+"""Ctrl-C and SIGTERM end every wait of the bulk client at once, unless leads are being moved."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.client import COMMAND, Client, Finished, Running, until
+from support.fake_service import OPENAPI, Reply, fake, moved
+from support.process import PATIENCE
+
+BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+LONG = "3600"
+"""Seconds for --timeout and --retry-for: if the client waited for either, the test would fail."""
+WAITS = ["--timeout", LONG, "--retry-for", LONG, "--jobs", "1", "--json"]
+
+
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    """A port that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+def url_of(server: socket.socket) -> str:
+    return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def stopped(running: Running, number: signal.Signals) -> Finished:
+    running.send(number)
+    result = running.end()
+    assert result.status == 1
+    return result
+
+
+@BOTH
+def test_in_first_contact(tmp_path: Path, silent: socket.socket, number: signal.Signals) -> None:
+    client = Client(tmp_path, url_of(silent))
+    with client.start("archive", client.write("leads", 1), *WAITS) as running:
+        connection, _ = silent.accept()
+        with connection:
+            assert connection.recv(65536).startswith(b"GET /openapi.yaml")
+            result = stopped(running, number)
+
+    assert result.counts() == {"asked": 1, "not_sent": 1}
+    assert "archive: stopping\n" in result.errors
+
+
+@BOTH
+def test_before_the_connection_is_there(tmp_path: Path, number: signal.Signals) -> None:
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for waiting in (first, second):  # the queue is full: the kernel does not answer another one
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        client = Client(tmp_path, url_of(full))
+        with client.start("archive", client.write("leads", 1), *WAITS) as running:
+            until((tmp_path / "leads.archive.journal").exists)
+            time.sleep(1)
+            stopped(running, number)
+
+
+SLOW_NAMES = """
+import socket, sys, time
+def getaddrinfo(*_, **__):
+    print("asking", file=sys.stderr, flush=True)
+    time.sleep(3600)
+socket.getaddrinfo = getaddrinfo
+from lead_archive.__main__ import main
+main()
+"""
+
+
+def test_while_the_name_of_the_server_is_looked_up(tmp_path: Path) -> None:
+    client = Client(tmp_path, "http://lead-archive.example")
+    errors = tmp_path / "stderr"
+    with errors.open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SLOW_NAMES, "archive", client.write("leads", 1)],
+            cwd=tmp_path,
+            env=client.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+        )
+    try:
+        until(lambda: "asking" in errors.read_text())
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 1
+    finally:
+        process.kill()
+        process.wait()
+    assert "Traceback" not in errors.read_text()
+
+
+@BOTH
+def test_between_two_tries(tmp_path: Path, number: signal.Signals) -> None:
+    with fake(lambda *_: Reply({"message": "later"}, 503, {"Retry-After": LONG})) as url:
+        client = Client(tmp_path, url)
+        with client.start("archive", client.write("leads", 1), *WAITS) as running:
+            running.wait_until_it_says("503 later; trying again")
+            stopped(running, number)
+
+
+@BOTH
+def test_within_office_hours(tmp_path: Path, number: signal.Signals) -> None:
+    with fake(lambda *_: Reply({"message": "office hours"}, 403, {"Retry-After": LONG})) as url:
+        client = Client(tmp_path, url)
+        with client.start("archive", client.write("leads", 1), "--wait", *WAITS) as running:
+            running.wait_until_it_says("office hours: waiting until")
+            result = stopped(running, number)
+        assert result.counts() == {"asked": 1, "not_sent": 1}
+
+
+@BOTH
+def test_when_a_comparison_is_in_flight(tmp_path: Path, number: signal.Signals) -> None:
+    asked, over = threading.Event(), threading.Event()
+
+    def answer(*_: Any) -> None:
+        asked.set()
+        over.wait(PATIENCE)
+
+    with fake(answer) as url:
+        client = Client(tmp_path, url)
+        with client.start("archive", "--dry-run", client.write("leads", 1), *WAITS) as running:
+            assert asked.wait(PATIENCE)
+            stopped(running, number)
+        over.set()
+
+
+def test_what_was_moved_is_noted_though_the_reasons_are_not_learnt(tmp_path: Path) -> None:
+    asked, over = threading.Event(), threading.Event()
+
+    def answer(path: str, body: dict[str, Any]) -> Reply | None:
+        if path.endswith("/compare"):
+            asked.set()
+            over.wait(PATIENCE)
+            return None
+        return moved(body, delete_count=2, remaining_lead_ids=[3])
+
+    with fake(answer) as url:
+        client = Client(tmp_path, url)
+        with client.start("archive", client.write("leads", "1-3"), *WAITS) as running:
+            assert asked.wait(PATIENCE)
+            result = stopped(running, signal.SIGINT)
+        over.set()
+
+    assert result.counts() == {"asked": 3, "moved": 2, "remained": 1, "inserted": 3}
+    assert client.read("leads.archive.left.csv") == [
+        "lead_id,reason",
+        '3,"in use, or the data differs, or it changed meanwhile"',
+    ]
+
+
+@BOTH
+def test_while_standard_input_is_read(tmp_path: Path, number: signal.Signals) -> None:
+    client = Client(tmp_path, "http://127.0.0.1:1")
+    process = subprocess.Popen(
+        [COMMAND, "archive", "-"],
+        cwd=tmp_path,
+        env=client.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdin
+    process.stdin.write(b"1\n2\n")
+    process.stdin.flush()
+    until(lambda: b"pipe" in os.readlink(f"/proc/{process.pid}/fd/0").encode() and reads(process.pid))
+    # A signal that comes in the moment before the read is only seen after it: whoever presses Ctrl-C presses it again.
+    status = None
+    for _ in range(int(PATIENCE)):
+        process.send_signal(number)
+        with suppress(subprocess.TimeoutExpired):
+            status = process.wait(1)
+            break
+    with process:
+        assert process.stdout
+        assert process.stderr
+        errors = process.stderr.read().decode()
+        assert (status, process.stdout.read()) == (1, b"")
+    assert errors == "stopped; if a part was done, the same command with --resume goes on, which is safe\n"
+    assert not (tmp_path / "stdin.archive.journal").exists()
+
+
+def reads(pid: int) -> bool:
+    """Whether a process waits for standard input."""
+    number, first, *_ = [*Path(f"/proc/{pid}/syscall").read_text().split(), "", ""]
+    return (number, first) in {("0", "0x0"), ("63", "0x0")}  # read() on x86-64 and ARM
+
+
+def test_a_server_that_drips_does_not_hold_it_for_ever(tmp_path: Path) -> None:
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            while not over.is_set():
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(65536)
+                    try:
+                        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                        while not over.wait(0.2):
+                            connection.sendall(b"o")
+                    except OSError:
+                        pass
+
+        threading.Thread(target=drip, daemon=True).start()
+        client = Client(tmp_path, url_of(server))
+        result = client.run("archive", client.write("leads", 1), "--timeout", 1, "--retry-for", 0, "--json")
+        over.set()
+
+    assert (result.status, result.counts()) == (3, {"asked": 1, "not_sent": 1})
+    assert "no answer within 1 s" in json.loads(result.output)["error"]
+    assert "maxItems" in OPENAPI

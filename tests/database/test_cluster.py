@@ -1,0 +1,396 @@
+"""Two services on two nodes of a Galera cluster: no lead is lost, whatever happens to a node and whoever writes to another."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx2
+import pytest
+from support.api import Api
+from support.databases import create_database, migrate
+from support.dialler import Dialler, assert_no_lead_is_lost
+from support.galera import Cluster, gate, wait_for
+from support.paths import SCRATCH
+from support.process import SLACK, ServiceProcess
+from support.settings import write_keys_file
+from support.tables import Tables
+
+REQUEST_TIMEOUT = 4
+"""Seconds: less than a cluster takes to go on without a node that does not answer."""
+
+RETURN_TIMEOUT = 10
+"""Seconds within which a service serves again once its node is back."""
+
+LEADS = [range(first, first + 500) for first in (1, 10_001, 20_001)]
+"""What the dialler at each node calls. The leads that it adds follow these."""
+
+DATABASE = "asterisk"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    SCRATCH.mkdir(exist_ok=True)
+    with TemporaryDirectory(dir=SCRATCH) as folder:
+        with Cluster(Path(folder)) as cluster:
+            create_database(cluster.nodes[0], DATABASE)
+            migrate(cluster.nodes[0].url(DATABASE), "head")
+            yield cluster
+        assert subprocess.run(["pgrep", "--full", folder], check=False).returncode == 1  # nothing of it is left
+
+
+@pytest.fixture(scope="module")
+def services(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ServiceProcess]]:
+    """One on the first node, one on the second."""
+    settings = {
+        "API_KEYS_FILE": str(write_keys_file(tmp_path_factory.mktemp("keys"))),
+        "OFFICE_HOURS": "none",
+        "REQUEST_TIMEOUT": str(REQUEST_TIMEOUT),
+    }
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(ServiceProcess({**settings, "DATABASE_URL": node.url(DATABASE)})) for node in cluster.nodes[:2]
+        ]
+
+
+@pytest.fixture
+def apis(services: list[ServiceProcess]) -> Iterator[list[Api]]:
+    with ExitStack() as stack:
+        yield [Api(stack.enter_context(client_of(service))) for service in services]
+
+
+@pytest.fixture
+def tables(cluster: Cluster) -> Iterator[list[Tables]]:
+    """The tables as each node has them, empty at first."""
+    with cluster.nodes[0].connect(DATABASE) as connection, connection.cursor() as cursor:
+        for table in ("vicidial_list", "vicidial_list_archive"):
+            cursor.execute(f"DELETE FROM {table}")
+    tables = tables_of(cluster)
+    yield tables
+    for seen in tables:
+        seen.close()
+
+
+def tables_of(cluster: Cluster) -> list[Tables]:
+    """Each node's, and each answers only when it has caught up with the others."""
+    tables = [Tables(node, DATABASE) for node in cluster.nodes]
+    for seen in tables:
+        seen.execute("SET SESSION wsrep_sync_wait = 15")
+    return tables
+
+
+def client_of(service: ServiceProcess) -> httpx2.Client:
+    # A new connection for each request: an idle one may be closed by the service just when it is used again.
+    no_reuse = httpx2.Limits(max_keepalive_connections=0)
+    return httpx2.Client(base_url=service.base_url, timeout=REQUEST_TIMEOUT + 5 + SLACK, limits=no_reuse)
+
+
+def retries(services: list[ServiceProcess]) -> int:
+    """How often the services tried a batch anew since it and others got in each other's way."""
+    lines = [line for service in services for line in service.log_lines if line["event"] == "transaction retried"]
+    return sum("Deadlock" in line["error"] for line in lines)
+
+
+class Clients:
+    """Threads that archive overlapping batches through one service. Use as a context manager: from entry to exit."""
+
+    def __init__(self, service: ServiceProcess, threads: int = 3) -> None:
+        self.answers: Counter[int] = Counter()
+        self.deleted = 0
+        self.slowest = 0.0
+        self.problems: list[Exception] = []
+        self._service = service
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(random.Random(seed),)) for seed in range(threads)]
+
+    def __enter__(self) -> Clients:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, rng: random.Random) -> None:
+        try:
+            with client_of(self._service) as client:
+                while not self._stop.is_set():
+                    first = rng.randrange(len(LEADS[0]) - 40)
+                    self._call(Api(client), [lead for leads in LEADS for lead in rng.sample(leads[first : first + 40], 7)])
+        except Exception as error:  # whatever it was, the test is to show it
+            self.problems.append(error)
+
+    def _call(self, api: Api, lead_ids: list[int]) -> None:
+        started = time.monotonic()
+        response = api.archive_all(lead_ids)
+        seconds = time.monotonic() - started
+        with self._lock:
+            self.slowest = max(self.slowest, seconds)
+            self.answers[response.status_code] += 1
+            self.deleted += response.json().get("delete_count", 0)
+        if response.status_code == 503:
+            assert int(response.headers["Retry-After"]) > 0
+            time.sleep(0.1)
+
+
+# --- What happens to a node --------------------------------------------------------------------------------------------
+
+
+def tables_are_altered(cluster: Cluster, _: list[Api]) -> None:
+    for table in ("vicidial_list_archive", "vicidial_list"):
+        time.sleep(1)
+        cluster.nodes[2].execute(f"ALTER TABLE {DATABASE}.{table} ADD COLUMN site VARCHAR(9) DEFAULT 'x'")
+    time.sleep(1)
+
+
+def a_node_is_killed(cluster: Cluster, apis: list[Api]) -> None:
+    cluster.nodes[0].kill()
+    one_node_is_missed(cluster, *apis)
+    cluster.nodes[0].start_again()
+
+
+def a_node_is_frozen(cluster: Cluster, apis: list[Api]) -> None:
+    with cluster.nodes[0].frozen():
+        one_node_is_missed(cluster, *apis)
+
+
+def a_node_is_cut_off(cluster: Cluster, apis: list[Api]) -> None:
+    with cluster.nodes[1].cut_off():
+        one_node_is_missed(cluster, *reversed(apis))
+
+
+def one_node_is_missed(cluster: Cluster, missing: Api, other: Api) -> None:
+    """Wait until the cluster goes on without the node; the service on it is not ready, and answers that it is not."""
+    wait_for(lambda: cluster.nodes[2].status("wsrep_cluster_size") == "2")
+    wait_for(lambda: other.get("/readyz").status_code == 200, RETURN_TIMEOUT + SLACK)
+    assert missing.get("/readyz").status_code == 503
+    assert missing.archive_all([LEADS[0][0]]).status_code == 503
+    assert other.get("/readyz").status_code == 200
+
+
+# A connection of the dialler's to a node that is frozen or killed is cut off in the middle of an answer.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("happens", [tables_are_altered, a_node_is_killed, a_node_is_frozen, a_node_is_cut_off])
+def test_no_lead_is_lost_whatever_happens_to_a_node(
+    cluster: Cluster,
+    services: list[ServiceProcess],
+    apis: list[Api],
+    tables: list[Tables],
+    happens: Callable[[Cluster, list[Api]], None],
+) -> None:
+    for leads in LEADS:
+        tables[0].live(*leads)
+        tables[0].archived(*leads[::3], status="NEW")
+    retries_before = retries(services)
+    diallers = [Dialler(node, DATABASE, leads, threads=2) for node, leads in zip(cluster.nodes, LEADS, strict=True)]
+    clients = [Clients(service) for service in services]
+    with ExitStack() as stack:
+        for dialler in diallers:
+            stack.enter_context(dialler)
+        for running in clients:
+            stack.enter_context(running)
+        time.sleep(1)
+        happens(cluster, apis)
+        cluster.wait_until_in_step()
+        wait_for(lambda: all(api.get("/readyz").status_code == 200 for api in apis), RETURN_TIMEOUT + SLACK)
+
+    first, *others = tables = tables_of(cluster)
+    assert all(other.both() == first.both() for other in others)
+    bounds = [assert_no_lead_is_lost(first, dialler) for dialler in diallers]
+    at_least, at_most = (sum(bound) for bound in zip(*bounds, strict=True))
+    for seen in tables:
+        seen.close()
+    for running in clients:
+        assert running.problems == []
+        # 404: a lead that a dialler itself deleted.
+        assert running.answers.keys() <= {200, 404, 503}
+        assert running.answers[200] > 0
+        assert running.slowest < REQUEST_TIMEOUT + 1 + SLACK
+    # What a batch did whose answer was 503 is counted nowhere.
+    deleted = sum(running.deleted for running in clients)
+    assert 0 < deleted <= at_most
+    if not any(running.answers[503] for running in clients):
+        assert deleted >= at_least
+    assert retries(services) > retries_before
+
+
+# --- What another node commits at the same moment ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def archive_while(cluster: Cluster, apis: list[Api]) -> Iterator[Callable[[int, str | Callable[[], Any]], dict[str, Any]]]:
+    """archive_while(lead_id, what) -> the answer of the first service, on whose node a batch was just about to COMMIT when
+    another node committed the statement, or whatever the function does there."""
+    node, other, _ = cluster.nodes
+    node.execute(f"CREATE TRIGGER {DATABASE}.gate BEFORE DELETE ON {DATABASE}.vicidial_list FOR EACH ROW {gate('delete')}")
+
+    def archive(lead_id: int, what: str | Callable[[], Any]) -> dict[str, Any]:
+        with ExitStack() as held_back, ThreadPoolExecutor(1) as executor:
+            with node.locked("delete"):
+                answer = executor.submit(apis[0].archive_all, [lead_id])
+                wait_for(lambda: node.execute("SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"))
+                held_back.enter_context(cluster.held_back(node))
+                if callable(what):
+                    what()
+                else:
+                    with other.connect(DATABASE) as connection, connection.cursor() as cursor:
+                        cursor.execute(what)
+            wait_for(lambda: node.execute("SELECT 1 FROM information_schema.processlist WHERE info = 'COMMIT'"))
+            time.sleep(0.2)  # until it has been sent to the other nodes
+            held_back.close()
+            response = answer.result()
+        assert response.status_code == 200
+        body: dict[str, Any] = response.json()
+        return body
+
+    yield archive
+    node.execute(f"DROP TRIGGER {DATABASE}.gate")
+
+
+def test_a_conflict_at_commit_changes_nothing_and_is_tried_again(
+    cluster: Cluster,
+    services: list[ServiceProcess],
+    tables: list[Tables],
+    archive_while: Callable[[int, str | Callable[[], Any]], dict[str, Any]],
+) -> None:
+    tables[0].live(1)
+    retries_before = retries(services)
+    conflicts_before = int(cluster.nodes[0].status("wsrep_local_cert_failures"))
+
+    answer = archive_while(1, "UPDATE vicidial_list SET comments = 'changed' WHERE lead_id = 1")
+
+    assert (answer["insert_count"], answer["delete_count"]) == (1, 1)
+    assert retries(services) == retries_before + 1
+    assert int(cluster.nodes[0].status("wsrep_local_cert_failures")) == conflicts_before + 1
+    for seen in tables:
+        assert seen.ids() == ([], [1])
+        assert seen.execute("SELECT comments FROM vicidial_list_archive") == [(b"changed",)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM vicidial_list_archive WHERE lead_id = 1",
+        "UPDATE vicidial_list_archive SET comments = '' WHERE lead_id = 1",
+    ],
+)
+def test_the_archived_row_is_deleted_or_edited_on_another_node(
+    tables: list[Tables], archive_while: Callable[[int, str | Callable[[], Any]], dict[str, Any]], statement: str
+) -> None:
+    tables[0].live(1, comments="the last")
+    tables[0].archived(1, comments="the last")
+
+    archive_while(1, statement)
+
+    for seen in tables:
+        assert seen.ids() == ([], [1])
+        assert seen.execute("SELECT comments FROM vicidial_list_archive") == [(b"the last",)]
+
+
+def test_a_lead_is_brought_back_on_another_node(
+    apis: list[Api],
+    tables: list[Tables],
+    archive_while: Callable[[int, str | Callable[[], Any]], dict[str, Any]],
+) -> None:
+    """Both tables hold the lead. Each service deletes it from one of them since the other has it."""
+    tables[0].live(1)
+    tables[0].archived(1)
+    brought_back: list[dict[str, Any]] = []
+
+    archive_while(1, lambda: brought_back.append(apis[1].dearchive_all([1]).json()))
+
+    assert brought_back[0]["delete_count"] == 1
+    # It came first, so the archive was tried anew, and archived what had come back.
+    for seen in tables:
+        assert seen.ids() == ([], [1])
+
+
+def test_a_batch_that_is_repeated_on_another_node_is_known_there(
+    cluster: Cluster, apis: list[Api], tables: list[Tables]
+) -> None:
+    with ThreadPoolExecutor(1) as executor, cluster.held_back(cluster.nodes[1]):
+        tables[0].live(1)
+        assert apis[0].archive_all([1]).json()["delete_count"] == 1
+        repeated = executor.submit(apis[1].archive_all, [1])
+        time.sleep(0.5)
+        assert not repeated.done()
+    assert (repeated.result().status_code, repeated.result().json()["select_count"]) == (200, 0)
+
+
+def test_a_table_that_is_not_copied_to_the_other_nodes_takes_no_leads(apis: list[Api], tables: list[Tables]) -> None:
+    tables[0].live(1)
+    tables[0].execute("ALTER TABLE vicidial_list_archive ENGINE = MyISAM")
+    try:
+        status = apis[0].archive_all([1]).status_code
+        assert [seen.ids() for seen in tables] == [([1], [])] * 3
+        assert status == 503
+        assert apis[0].get("/readyz").json()["problems"][0]["remedy"] == "ALTER TABLE `vicidial_list_archive` ENGINE = InnoDB"
+    finally:
+        for seen in tables:
+            seen.execute("TRUNCATE vicidial_list_archive")
+        tables[0].execute("ALTER TABLE vicidial_list_archive ENGINE = InnoDB")
+
+
+# --- What is written to keep other nodes away, and taken back ----------------------------------------------------------
+
+
+@pytest.fixture
+def on_update(cluster: Cluster) -> Iterator[None]:
+    """A column of the site's own in both tables, which the server stamps with each update unless it is assigned."""
+    both = [f"{DATABASE}.{table}" for table in ("vicidial_list", "vicidial_list_archive")]
+    for table in both:
+        cluster.nodes[0].execute(f"ALTER TABLE {table} ADD COLUMN synced TIMESTAMP NULL ON UPDATE CURRENT_TIMESTAMP")
+    yield
+    for table in both:
+        cluster.nodes[0].execute(f"ALTER TABLE {table} DROP COLUMN synced")
+
+
+@pytest.mark.usefixtures("on_update")
+@pytest.mark.parametrize("way", ["archive", "dearchive"])
+def test_a_lead_that_is_in_both_tables_already_is_left_as_it_is(apis: list[Api], tables: list[Tables], way: str) -> None:
+    """So is every column that the server stamps."""
+    for insert in (tables[0].live, tables[0].archived):
+        insert(1, synced="2020-02-02 02:02:02")
+        insert(2, synced=None)
+        insert(3, modify_date="2000-01-01 00:00:00", synced="2000-01-01 00:00:00")
+    before, same = tables[0].both()
+    assert before == same
+
+    answer = (apis[0].archive_all if way == "archive" else apis[0].dearchive_all)([1, 2, 3]).json()
+
+    assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (0, 3, [])
+    assert answer.get("update_count", 0) == 0
+    for seen in tables:
+        assert seen.both() == (({}, before) if way == "archive" else (before, {}))
+
+
+def test_a_copy_that_cannot_be_kept_from_other_nodes_is_not_relied_on(
+    cluster: Cluster, apis: list[Api], tables: list[Tables]
+) -> None:
+    """A trigger refuses to have it written: another node could delete it at the same moment."""
+    for insert in (tables[0].live, tables[0].archived):
+        insert(1, 2, 3)
+    before, _ = tables[0].both()
+    cluster.nodes[0].execute(
+        f"CREATE TRIGGER {DATABASE}.refuse BEFORE UPDATE ON {DATABASE}.vicidial_list_archive FOR EACH ROW"
+        " IF NEW.lead_id = 2 THEN SIGNAL SQLSTATE '45000'; END IF"
+    )
+    try:
+        answer = apis[0].archive_all([1, 2, 3]).json()
+        assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (0, 2, [2])
+        for seen in tables:
+            assert seen.both() == ({2: before[2]}, before)
+    finally:
+        cluster.nodes[0].execute(f"DROP TRIGGER {DATABASE}.refuse")

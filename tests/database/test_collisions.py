@@ -1,0 +1,242 @@
+"""Batches that collide with others, connections that break, and more requests than the pool can serve."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pymysql
+import pytest
+from support.api import Api
+from support.process import SLACK
+from support.tables import Tables
+
+from service.database.pool import ATTEMPTS
+from service.mariadb_errors import NO_SUCH_COLUMN, TRANSIENT_ERRORS
+
+
+def fail_on_delete(tables: Tables, number: int, times: int) -> None:
+    """Let the next DELETEs fail with an error number. The count survives a rollback: it is in a MyISAM table."""
+    tables.execute("CREATE TABLE failures (happened INT) ENGINE = MyISAM")
+    tables.execute("INSERT INTO failures VALUES (0)")
+    tables.execute(
+        "CREATE TRIGGER fail BEFORE DELETE ON vicidial_list FOR EACH ROW BEGIN"
+        f" IF (SELECT happened FROM failures) < {times} THEN"
+        f" UPDATE failures SET happened = happened + 1; SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {number};"
+        " END IF; END"
+    )
+
+
+def failures(tables: Tables) -> int:
+    ((count,),) = tables.execute("SELECT happened FROM failures")
+    return int(count or b"")
+
+
+# A column that is missing in a DELETE is a trigger's: the transaction has read both tables, and nobody has altered them since.
+@pytest.mark.parametrize("number", [number for number in TRANSIENT_ERRORS if number < 2000 and number != NO_SUCH_COLUMN])
+def test_what_may_succeed_at_once_is_tried_again(tables: Tables, api: Api, number: int) -> None:
+    tables.live(1, 2)
+    before, _ = tables.both()
+    fail_on_delete(tables, number, times=3)
+
+    response = api.archive_all([1, 2])
+
+    assert response.json()["delete_count"] == 2
+    assert failures(tables) == 3
+    assert tables.both() == ({}, before)
+
+
+def test_it_is_not_tried_for_ever(tables: Tables, api: Api) -> None:
+    tables.live(1)
+    before = tables.both()
+    fail_on_delete(tables, 1213, times=1000)
+
+    response = api.archive_all([1])
+
+    assert response.status_code == 503
+    assert "nothing was changed" in response.json()["message"]
+    assert failures(tables) == ATTEMPTS
+    assert tables.both() == before
+
+
+def test_what_would_fail_again_is_not_tried_again(tables: Tables, api: Api) -> None:
+    tables.live(1)
+    before = tables.both()
+    fail_on_delete(tables, 1114, times=1000)  # table is full
+
+    assert api.archive_all([1]).status_code == 503
+    assert failures(tables) == 1
+    assert tables.both() == before
+
+
+@contextmanager
+def locked(tables: Tables, *statements: str) -> Iterator[pymysql.connections.Connection[Any]]:
+    """A transaction of somebody else's that has run the statements and is not over."""
+    other = tables.mariadb.connect(tables.database, autocommit=False)
+    with other.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+    try:
+        yield other
+    finally:
+        other.close()
+
+
+def test_a_deadlock_is_tried_again(tables: Tables, api: Api) -> None:
+    """Another transaction holds the archived row that the batch wants, wants the live row that the batch holds, and has
+    changed more rows, so that InnoDB ends the batch's transaction and not the other."""
+    tables.live(*range(1, 100))
+    tables.archived(1, status="NEW")
+    many = "UPDATE vicidial_list SET status = 'CALLBK' WHERE lead_id > 1"
+    update = "UPDATE vicidial_list_archive SET user = 'admin' WHERE lead_id = 1"
+    with ThreadPoolExecutor(1) as client, locked(tables, many, update) as other:
+        batch = client.submit(api.archive_all, [1])
+        tables.wait_for_a_lock_wait()
+        assert not batch.done()
+        with other.cursor() as cursor:
+            cursor.execute("UPDATE vicidial_list SET status = 'CALLBK' WHERE lead_id = 1")
+        other.commit()
+        answer = batch.result().json()
+
+    assert (answer["update_count"], answer["delete_count"]) == (1, 1)
+    assert tables.execute("SELECT status, user FROM vicidial_list_archive WHERE lead_id = 1") == [(b"CALLBK", None)]
+    assert 1 not in tables.rows("vicidial_list")
+
+
+@pytest.mark.parametrize(
+    "lock", ["SELECT * FROM vicidial_list WHERE lead_id = 1 FOR UPDATE", "LOCK TABLES vicidial_list WRITE"]
+)
+def test_a_lock_that_is_held_too_long(tables: Tables, new_api: Callable[..., Api], lock: str) -> None:
+    tables.live(1, 2)
+    api = new_api(REQUEST_TIMEOUT="3", DATABASE_POOL_SIZE="2")
+    with locked(tables, lock):
+        started = time.monotonic()
+        response = api.archive_all([1, 2])
+        seconds = time.monotonic() - started
+    before = tables.both()
+
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) >= 1
+    assert "nothing was changed" in response.json()["message"]
+    assert seconds < 4 + SLACK
+    assert api.archive_all([1, 2]).json()["delete_count"] == 2
+    assert tables.both() == ({}, before[0])
+
+
+def test_ids_that_are_not_in_the_list_keep_nobody_out(tables: Tables, api: Api) -> None:
+    """A batch that waits has asked for lead 5, which is archived already. The dialler may use the numbers around it."""
+    tables.archived(5)
+    tables.live(1, 9)
+    with (
+        ThreadPoolExecutor(1) as client,
+        locked(tables, "SELECT * FROM vicidial_list WHERE lead_id = 9 FOR UPDATE") as other,
+    ):
+        batch = client.submit(api.archive_all, [5, 9])
+        tables.wait_for_a_lock_wait()
+        tables.execute("SET SESSION innodb_lock_wait_timeout = 1")
+        tables.live(4, 6)
+        assert not batch.done()
+        other.rollback()
+        assert batch.result().json()["delete_count"] == 1
+    assert tables.ids() == ([1, 4, 6], [5, 9])
+
+
+@pytest.mark.parametrize("lock", ["vicidial_list WHERE lead_id = 40", "vicidial_list_archive WHERE lead_id = 60"])
+def test_a_batch_waits_for_no_lead_that_is_not_in_it(tables: Tables, new_api: Callable[..., Api], lock: str) -> None:
+    """In tables so small that MariaDB, left to itself, would rather go through all rows than look up those of the batch."""
+    tables.live(*range(1, 41))
+    tables.archived(*range(21, 61), status="NEW")
+    api = new_api(REQUEST_TIMEOUT="3")
+    with locked(tables, f"SELECT * FROM {lock} FOR UPDATE"):
+        archived = api.archive_all([*range(1, 36)])
+        dearchived = api.dearchive_all([*range(41, 56)])
+
+    assert (archived.status_code, archived.json()["update_count"], archived.json()["delete_count"]) == (200, 15, 35)
+    assert (dearchived.status_code, dearchived.json()["delete_count"]) == (200, 15)
+    assert tables.ids() == ([*range(36, 56)], [*range(1, 41), *range(56, 61)])
+
+
+def test_nor_does_a_batch_of_thousands(tables: Tables, new_api: Callable[..., Api]) -> None:
+    tables.live(*range(1, 2502))
+    tables.archived(*range(1, 11))
+    api = new_api(REQUEST_TIMEOUT="3", LEAD_IDS_LIMIT="10000")
+    with locked(tables, "SELECT * FROM vicidial_list WHERE lead_id = 2501 FOR UPDATE"):
+        answer = api.archive_all([*range(1, 2501)])
+
+    assert (answer.status_code, answer.json()["insert_count"], answer.json()["delete_count"]) == (200, 2490, 2500)
+    assert tables.ids() == ([2501], [*range(1, 2501)])
+
+
+@pytest.mark.parametrize("moved_to", ["vicidial_list", "vicidial_list_archive"])
+def test_a_lead_that_is_moved_between_the_two_looks_is_not_unknown(tables: Tables, api: Api, moved_to: str) -> None:
+    """The batch has looked for the lead in one table. Before it looks in the other, somebody moves the lead the other way."""
+    other_table = {"vicidial_list": "vicidial_list_archive", "vicidial_list_archive": "vicidial_list"}[moved_to]
+    call = api.archive_all if moved_to == "vicidial_list" else api.dearchive_all
+    tables.insert(other_table, 1)
+    with ThreadPoolExecutor(1) as client, locked(tables, f"LOCK TABLES {other_table} WRITE") as other:
+        batch = client.submit(call, [1])
+        while not tables.execute(
+            "SELECT 1 FROM information_schema.processlist WHERE state LIKE 'Waiting for table metadata%'"
+        ):
+            time.sleep(0.02)
+        tables.insert(moved_to, 1)
+        with other.cursor() as cursor:
+            cursor.execute(f"DELETE FROM {other_table}")
+            cursor.execute("UNLOCK TABLES")
+        answer = batch.result()
+
+    assert answer.status_code == 200
+    assert answer.json()["delete_count"] == 1
+    assert tables.ids() == (([], [1]) if moved_to == "vicidial_list" else ([1], []))
+
+
+def test_more_requests_than_the_pool_can_serve(tables: Tables, new_api: Callable[..., Api]) -> None:
+    """All are answered in time while a lock holds them up, and no slot of the pool is lost: after it, as many work again."""
+    tables.live(1)
+    api = new_api(REQUEST_TIMEOUT="2", DATABASE_POOL_SIZE="2")
+    with ThreadPoolExecutor(20) as clients:
+        for _ in range(2):
+            with locked(tables, "SELECT * FROM vicidial_list WHERE lead_id = 1 FOR UPDATE"):
+                started = time.monotonic()
+                answers = list(
+                    clients.map(lambda _: api.archive({**api.ALL, "delete_leads": False, "lead_ids": [1]}), range(20))
+                )
+                assert time.monotonic() - started < 3 + SLACK
+            assert {answer.status_code for answer in answers} == {503}
+            assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers)
+        answers = list(clients.map(lambda _: api.archive({**api.ALL, "delete_leads": False, "lead_ids": [1]}), range(4)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert tables.ids() == ([1], [1])
+
+
+def test_connections_that_are_killed_in_the_middle(tables: Tables, new_api: Callable[..., Api]) -> None:
+    """Killed while it waits for a lock, a batch begins anew on another connection; killed when idle, nobody notices."""
+    api = new_api(DATABASE_POOL_SIZE="2")
+    for lead_id in range(1, 6):
+        tables.live(lead_id)
+        lock = f"SELECT * FROM vicidial_list WHERE lead_id = {lead_id} FOR UPDATE"
+        with ThreadPoolExecutor(1) as client, locked(tables, lock) as other:
+            batch = client.submit(api.archive_all, [lead_id])
+            tables.wait_for_a_lock_wait()
+            kill_all_but(tables, other)
+            other.commit()
+        assert batch.result().json()["delete_count"] == 1
+        kill_all_but(tables)
+        assert api.archive_all([lead_id]).status_code == 200
+    assert tables.ids() == ([], [1, 2, 3, 4, 5])
+
+
+def kill_all_but(tables: Tables, *others: pymysql.connections.Connection[Any]) -> None:
+    spared = ["0"]
+    for other in others:
+        with other.cursor() as cursor:
+            cursor.execute("SELECT CONNECTION_ID()")
+            spared += [str(number) for (number,) in cursor.fetchall()]
+    for (number,) in tables.execute(
+        "SELECT id FROM information_schema.processlist WHERE db = DATABASE()"
+        f" AND id <> CONNECTION_ID() AND id NOT IN ({', '.join(spared)})"
+    ):
+        tables.execute(f"KILL {int(number or b'')}")

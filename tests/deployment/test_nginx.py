@@ -1,0 +1,217 @@
+"""The shipped nginx in front of the service: the contract holds through it, and for what nginx answers by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx2
+import pytest
+from mariadb import free_port
+from support.api import KEY, PATHS, Api
+from support.nginx import DEPLOY, Nginx, check, nginx, render
+from support.process import PATIENCE, ServiceProcess
+from support.tables import Tables
+
+from service.api.request_checks import LARGEST_BODY
+from service.settings import Settings
+
+(CURL,) = [sample["source"] for sample in PATHS["/vicidial/leads/archive"]["post"]["x-codeSamples"]]
+
+REQUEST_TIMEOUT: int = Settings.model_fields["REQUEST_TIMEOUT"].default
+
+
+@pytest.fixture
+def service(environment: dict[str, str]) -> Iterator[ServiceProcess]:
+    with ServiceProcess({**environment, "REQUEST_TIMEOUT": "2"}) as process:
+        yield process
+
+
+@pytest.fixture
+def front(service: ServiceProcess, tmp_path: Path) -> Iterator[Nginx]:
+    with nginx(tmp_path / "nginx", service.port) as front:
+        yield front
+
+
+Connect = Callable[[str], Api]
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """connect(base_url) -> the API that is served there. Every answer is held against the contract."""
+    with ExitStack() as stack:
+        yield lambda url: Api(stack.enter_context(httpx2.Client(base_url=url, verify=False, timeout=PATIENCE)))
+
+
+def raw(front: Nginx, request: bytes) -> bytes:
+    """What is answered to bytes that no client would send, until the connection is closed."""
+    tls = ssl._create_unverified_context()
+    with (
+        socket.create_connection(("127.0.0.1", front.port), PATIENCE) as plain,
+        tls.wrap_socket(plain) as connection,
+    ):
+        connection.sendall(request)
+        answer = b""
+        while more := connection.recv(65536):
+            answer += more
+        return answer
+
+
+def test_nginx_accepts_the_configuration(tmp_path: Path) -> None:
+    render(tmp_path, 8000, free_port(), {})
+
+    said = check(tmp_path)
+
+    assert "test is successful" in said
+    assert "[emerg]" not in said
+    assert "[warn]" not in said or "deprecated" in said  # newer ones would rather have "http2 on", which older ones refuse
+
+
+def test_nginx_waits_longer_than_the_service_takes() -> None:
+    seconds = dict(re.findall(r"^\s*(\w+_timeout) (\d+)s;", (DEPLOY / "nginx.conf").read_text(), re.MULTILINE))
+
+    for name in ("client_body_timeout", "proxy_send_timeout", "proxy_read_timeout"):
+        assert int(seconds[name]) > REQUEST_TIMEOUT + 1
+
+
+@pytest.mark.parametrize("protocol", ["1.1", "2"])
+def test_the_documented_call_archives_leads(tables: Tables, front: Nginx, protocol: str) -> None:
+    tables.live(4711, 4712, 4713)
+    live, _ = tables.both()
+    command = CURL.replace("https://127.0.0.1:8443", front.base_url).replace("YOUR_API_KEY", KEY)
+    command = command.replace("curl -k", f"curl -k --http{protocol} -s -w '\\n%{{http_version}}' -H 'X-Request-ID: my.own-1'")
+    done = subprocess.run(["bash", "-euc", command], capture_output=True, text=True, timeout=PATIENCE, check=True)
+
+    body, version = done.stdout.rsplit("\n", 1)
+    assert version == protocol
+    assert json.loads(body)["delete_count"] == 3
+    assert tables.both() == ({}, live)
+    (line,) = front.logged(1)
+    assert (line["request_id"], line["client"], line["status"]) == ("my.own-1", "127.0.0.1", 200)
+    assert KEY not in str(line)
+
+
+def test_a_request_has_one_name_everywhere(service: ServiceProcess, front: Nginx, connect: Connect) -> None:
+    api = connect(front.base_url)
+    given = api.get("/livez", headers={"X-Request-ID": "mine"}).headers["X-Request-ID"]
+    made = api.get("/livez", headers={"X-Request-ID": "not { proper"}).headers["X-Request-ID"]
+
+    assert given == "mine"
+    assert re.fullmatch("[0-9a-f]{32}", made)
+    service.wait_for_line("request", 3)  # the first is of the start; each may be written just after its answer
+    names = [line["request_id"] for line in service.log_lines if line.get("path") == "/livez"][-2:]
+    assert names == [line["request_id"] for line in front.logged(2)] == [given, made]
+
+
+def test_the_largest_body_is_the_same(service: ServiceProcess, front: Nginx, connect: Connect) -> None:
+    assert f"client_max_body_size {LARGEST_BODY // 1024**2}m;" in (DEPLOY / "nginx.conf").read_text()
+    fits, too_large = b" " * LARGEST_BODY, b" " * (LARGEST_BODY + 1)
+    api, direct = connect(front.base_url), connect(service.base_url)
+
+    assert api.post(fits).status_code == direct.post(fits).status_code == 400
+    answers = [api.post(too_large), direct.post(too_large)]
+    assert [(answer.status_code, answer.json()) for answer in answers] == [(413, answers[1].json())] * 2
+
+
+def test_the_service_answers_half_a_body(front: Nginx) -> None:
+    answer = raw(
+        front,
+        f"POST /vicidial/leads/archive HTTP/1.1\r\nHost: x\r\nAuthorization: Key={KEY}\r\nConnection: close\r\n"
+        'Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"insert'.encode(),
+    )
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"request body did not arrive within 2 seconds" in answer
+
+
+def test_a_wrong_key_is_refused_before_the_body(front: Nginx) -> None:
+    started = time.monotonic()
+    answer = raw(
+        front,
+        b"POST /vicidial/leads/archive HTTP/1.1\r\nHost: x\r\nAuthorization: Key=wrong\r\nConnection: close\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n",
+    )
+
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert time.monotonic() - started < PATIENCE / 2
+
+
+def test_a_wrong_key_with_a_large_body_is_a_wrong_key(tables: Tables, front: Nginx, connect: Connect) -> None:
+    """The service answers before it has read the body, which nginx is still sending."""
+    api = connect(front.base_url)
+    for size in (100_000, LARGEST_BODY):
+        for _ in range(15):
+            assert api.post(b" " * size, Authorization="Key=wrong").status_code == 401
+            assert api.post(b" " * size, **{"Content-Type": "text/plain"}).status_code == 415
+    assert tables.ids() == ([], [])
+
+
+def test_a_service_that_is_down(tables: Tables, tmp_path: Path, connect: Connect) -> None:
+    tables.live(1)
+    with nginx(tmp_path / "nginx", free_port()) as front:
+        response = connect(front.base_url).archive_all([1])
+
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+    assert "repeat the request" in response.json()["message"]
+    assert tables.ids() == ([1], [])
+
+
+def test_a_service_that_hangs(tables: Tables, service: ServiceProcess, tmp_path: Path, connect: Connect) -> None:
+    tables.live(1)
+    with nginx(tmp_path / "nginx", service.port, proxy_read_timeout="1s") as front:
+        os.kill(service.pid, signal.SIGSTOP)
+        try:
+            response = connect(front.base_url).archive_all([1])
+        finally:
+            os.kill(service.pid, signal.SIGCONT)
+
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+    assert "may have processed the batch" in response.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("request_line", "headers", "status"),
+    [
+        ("GET /" + "x" * 10_000, "", 400),
+        ("\x01", "", 400),
+        ("GET /lead-archive-bad-request", "", 404),
+        ("GET /livez", "X-Long: " + "x" * 40_000 + "\r\n", 400),
+        ("GET /livez", "Content-Length: x\r\n", 400),
+        ("TRACE /livez", "", 405),
+        ("POST /livez", "Transfer-Encoding: xchunked\r\n", 400),
+        ("POST /livez", "Transfer-Encoding: gzip, chunked\r\n", 400),
+    ],
+    ids=["a long address", "no HTTP", "a path of its own", "a long header", "no number", "TRACE", "xchunked", "gzip"],
+)
+def test_what_nginx_refuses_is_json(front: Nginx, request_line: str, headers: str, status: int) -> None:
+    answer = raw(front, f"{request_line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n".encode())
+
+    head, body = answer.split(b"\r\n\r\n", 1)
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    for header in (b"Content-Type: application/json", b"X-Request-ID: ", b"Cache-Control: no-store", b"nosniff"):
+        assert header in head
+    assert b"Server: nginx\r\n" in head  # and no version
+    assert json.loads(body)["message"]
+
+
+def test_a_version_of_http_that_nginx_does_not_know_is_refused_in_json(front: Nginx) -> None:
+    answer = raw(front, b"GET /livez HTTP/3.0\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(answer.split(b"\r\n\r\n", 1)[1])["lead_ids"] == []
+
+
+def test_plain_http_is_no_way_in(front: Nginx) -> None:
+    response = httpx2.get(front.base_url.replace("https", "http") + "/livez")
+
+    assert response.status_code == 400
+    assert response.json()["lead_ids"] == []

@@ -1,0 +1,95 @@
+"""Schemathesis on the application in this process: whatever is sent, the answer is one that the contract knows, and no lead
+is lost. test_schemathesis_cli.py does the same from the command line.
+
+schemathesis.toml says what is tried: all phases, all checks. What runs here is the engine behind the command line, since the
+decorators for pytest know three of the four phases, and in none of them what was learnt in the one before.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+
+import pytest
+import schemathesis
+from schemathesis import engine
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import events
+from schemathesis.engine.recorder import ScenarioRecorder
+from starlette.applications import Starlette
+from support.api import KEY, PATHS
+from support.fixtures import ReadSettings
+from support.fuzzed import Leads
+from support.paths import ROOT
+from support.tables import Tables
+
+from service.app import create_app
+
+WEDNESDAY_NOON = datetime(2026, 11, 18, 12, tzinfo=UTC)
+
+
+class Run:
+    """A run of Schemathesis on an application: what it found, and the answers to requests to archive leads, by status."""
+
+    def __init__(self, app: Starlette) -> None:
+        config = SchemathesisConfig.from_path(ROOT / "schemathesis.toml")
+        schema = schemathesis.openapi.from_asgi("/openapi.yaml", app, config=config)
+        schema.config.update(headers={"Authorization": f"Key={KEY}"})
+        self.phases: set[str] = set()
+        self.paths: set[str] = set()
+        self.problems: list[str] = []
+        self.answers: Counter[int] = Counter()
+        for event in engine.from_schema(schema).execute():
+            match event:
+                case events.ScenarioFinished():
+                    self._read(event.recorder)
+                case events.PhaseFinished() if event.status == engine.Status.SUCCESS:
+                    self.phases.add(event.phase.name.value)
+                case events.SchemaAnalysisWarnings():
+                    self.problems += [f"{warning.kind}: {warning.message}" for warning in event.warnings]
+                case events.NonFatalError():
+                    self.problems.append(f"{event.label}: {event.value}")
+        if self.problems:
+            self.problems.append(f"the seed was {schema.config.seed}")
+
+    def _read(self, recorder: ScenarioRecorder) -> None:
+        for case_id, interaction in recorder.interactions.items():
+            path = recorder.cases[case_id].value.path
+            self.paths.add(path)
+            if path == "/vicidial/leads/archive" and interaction.response:
+                self.answers[interaction.response.status_code] += 1
+        for checks in recorder.checks.values():
+            self.problems += [
+                f"{check.name}: {info.failure.title}\n{info.failure.message}\n{info.code_sample}"
+                for check in checks
+                if (info := check.failure_info)
+            ]
+
+
+@pytest.mark.parametrize(
+    ("configuration", "common_answer"),
+    [
+        ({}, 200),
+        ({"LEAD_IDS_LIMIT": "3"}, 200),
+        ({"OFFICE_HOURS": "Mon-Fri 08:00-17:00", "OFFICE_HOURS_TIMEZONE": "Europe/Berlin"}, 403),
+    ],
+    ids=["normal", "a limit of 3", "within office hours"],
+)
+def test_every_answer_is_in_the_contract_and_no_lead_is_lost(
+    tables: Tables,
+    settings_from: ReadSettings,
+    environment: dict[str, str],
+    configuration: dict[str, str],
+    common_answer: int,
+) -> None:
+    with Leads(tables) as leads:
+        run = Run(create_app(settings_from({**environment, **configuration}), lambda: WEDNESDAY_NOON))
+
+    assert not run.problems, "\n\n".join(run.problems)
+    assert run.phases >= {"examples", "coverage", "fuzzing", "stateful"}
+    assert run.paths == set(PATHS)
+    assert leads.lost == {}
+    # Correct answers are worth little if nearly all of them are refusals that come early. The requests are other ones each
+    # time: how many of them name a lead that there is varies, here from a third to two thirds.
+    assert run.answers[common_answer] > run.answers.total() / 10
+    assert common_answer != 403 or set(run.answers) <= {401, 403, 405}

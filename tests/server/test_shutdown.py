@@ -1,0 +1,106 @@
+"""SIGTERM: requests in flight are finished, new ones are not taken, and the status is 0."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import httpx2
+import pytest
+from support.api import Api
+from support.process import PATIENCE, SLACK, ServiceProcess
+from support.tables import Tables
+from support.wire import Connection
+
+from service.server.serve import STOP_MARGIN
+from service.server.supervisor import KILL_TIMEOUT
+
+REQUEST_TIMEOUT = 5
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_request_in_flight_is_finished(tables: Tables, environment: dict[str, str], workers: str) -> None:
+    tables.live(1)
+    before, _ = tables.both()
+    settings = {**environment, "WORKERS": workers, "REQUEST_TIMEOUT": str(REQUEST_TIMEOUT)}
+    dialler = tables.mariadb.connect(tables.database, autocommit=False)
+    with ServiceProcess(settings) as service, ThreadPoolExecutor(2) as executor, dialler.cursor() as cursor:
+        cursor.execute("SELECT * FROM vicidial_list WHERE lead_id = 1 FOR UPDATE")
+        with httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client:
+            request = executor.submit(Api(client).archive_all, [1])
+            tables.wait_for_a_lock_wait()
+            stopped = executor.submit(service.stop, signal.SIGTERM)
+            time.sleep(1)
+            assert not request.done()
+            assert not stopped.done()
+            with pytest.raises(ConnectionRefusedError), socket.create_connection((service.host, service.port)):
+                pass
+            dialler.rollback()
+            assert request.result().json()["delete_count"] == 1
+            assert stopped.result() == 0
+        assert not service.anything_left()
+    dialler.close()
+    assert tables.both() == ({}, before)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_ends_in_time_even_if_the_database_does_not_answer(
+    tables: Tables, environment: dict[str, str], workers: str
+) -> None:
+    tables.live(1)
+    before = tables.both()
+    settings = {**environment, "WORKERS": workers, "REQUEST_TIMEOUT": "2"}
+    dialler = tables.mariadb.connect(tables.database, autocommit=False)
+    with ServiceProcess(settings) as service, ThreadPoolExecutor(1) as executor, dialler.cursor() as cursor:
+        cursor.execute("SELECT * FROM vicidial_list WHERE lead_id = 1 FOR UPDATE")
+        with httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client:
+            request = executor.submit(Api(client).archive_all, [1])
+            tables.wait_for_a_lock_wait()
+            started = time.monotonic()
+            assert service.stop(signal.SIGTERM) == 0
+            # REQUEST_TIMEOUT for the request, and one second for the stop.
+            assert time.monotonic() - started < 3 + SLACK
+            assert request.result().status_code == 503
+    dialler.close()
+    assert tables.both() == before
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_half_a_request_is_told_of_the_stop(environment: dict[str, str], workers: str) -> None:
+    with ServiceProcess({**environment, "WORKERS": workers}) as service, closing(Connection(service)) as connection:
+        connection.socket.sendall(b"POST /vicidial/leads/archive HTTP/1.1\r\nHost: x\r\n")
+        time.sleep(0.5)
+        service.signal(signal.SIGTERM)
+
+        assert connection.answer() == (503, "the service is stopping; nothing was changed, repeat the request")
+        assert connection.is_closed()
+        assert service.stop() == 0
+
+
+WITHOUT_SIGKILL = """
+import os, signal
+kill = os.kill
+os.kill = lambda pid, number: None if number == signal.SIGKILL else kill(pid, number)
+from service.__main__ import main
+main([])
+"""
+"""What Python is to run so that nothing is killed: as if the processes waited in the kernel for a disk that stands still."""
+
+
+def test_it_ends_in_time_even_if_a_worker_cannot_be_killed(environment: dict[str, str]) -> None:
+    settings = {**environment, "WORKERS": "2", "REQUEST_TIMEOUT": "1"}
+    with ServiceProcess(settings, ("-c", WITHOUT_SIGKILL)) as service:
+        hangs = service.workers[0]
+        os.kill(hangs, signal.SIGSTOP)
+        started = time.monotonic()
+
+        assert service.stop(signal.SIGTERM) == 0
+
+        # REQUEST_TIMEOUT and a second for a worker, what it may take beyond, and what the kill may take.
+        assert time.monotonic() - started < 2 + STOP_MARGIN + KILL_TIMEOUT + SLACK
+        assert [line["worker"] for line in service.log_lines if line["event"] == "worker does not stop"] == [hangs]
+        assert [line["worker"] for line in service.log_lines if line["event"] == "worker cannot be killed"] == [hangs]

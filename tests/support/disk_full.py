@@ -1,0 +1,75 @@
+"""What test_disk_full.py runs in a namespace in which a small disk is mounted at LEAD_ARCHIVE_SMALL_DISK."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from mariadb import PrivateMariaDB
+
+from support.api import Api
+from support.databases import BERLIN, create_database, migrate
+from support.process import PATIENCE, SLACK
+from support.tables import Tables
+
+
+@pytest.fixture
+def small_disk() -> Path:
+    return Path(os.environ["LEAD_ARCHIVE_SMALL_DISK"])
+
+
+@pytest.fixture
+def tables(small_disk: Path) -> Iterator[Tables]:
+    options = (
+        "--innodb-buffer-pool-size=32M",
+        "--innodb-log-file-size=16M",
+    )
+    with PrivateMariaDB(small_disk / "mariadb", options, timezone=BERLIN) as server:
+        create_database(server, "full")
+        migrate(server.url("full"), "head")
+        tables = Tables(server, "full")
+        yield tables
+        tables.close()
+
+
+def fill(disk: Path) -> Path:
+    """Take all the room that is left."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            pass
+    return ballast
+
+
+def test_a_full_disk_loses_nothing(tables: Tables, small_disk: Path, new_api: Callable[..., Api]) -> None:
+    leads = range(1, 5001)
+    tables.live(*leads, comments="x" * 200, address1="y" * 90)
+    before, _ = tables.both()
+    api = new_api(REQUEST_TIMEOUT="3")
+    assert api.archive_all([1]).status_code == 200
+    ballast = fill(small_disk)
+
+    statuses = []
+    for first in range(2, 4002, 500):
+        started = time.monotonic()
+        response = api.archive_all(list(range(first, first + 500)))
+        assert time.monotonic() - started < 4 + SLACK
+        statuses.append(response.status_code)
+
+    assert 503 in statuses, "the disk was not full"
+    assert set(statuses) <= {200, 503}
+    ballast.unlink()
+    live, archived = tables.both()
+    assert archived | live == before
+    deadline = time.monotonic() + PATIENCE
+    while api.get("/readyz").status_code != 200:
+        assert time.monotonic() < deadline
+    for first in range(1, 5001, 500):
+        assert api.archive_all(list(range(first, first + 500))).json()["remaining_lead_ids"] == []
+    assert tables.both() == ({}, before)

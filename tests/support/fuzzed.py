@@ -1,0 +1,69 @@
+"""What the tests with Schemathesis share: leads for it to archive, of which none may get lost."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Self
+
+from support.tables import Row, Tables
+
+LIVE = [1, 4711, 4713]
+EQUAL = [2, 4712]
+DIFFERENT = [0, 3, 4294967294, 4294967295]
+"""Leads in vicidial_list only, and such that are in the archive too, with the same data or with other data. They are what
+Schemathesis likes to send: the ids in the contract's examples, and the smallest and the largest that there can be."""
+
+PAUSE = 0.03
+"""Seconds until the leads are put back: some requests find them as they were left by the one before."""
+
+
+class Leads:
+    """Use as a context manager: from entry to exit the leads are put back into the tables again and again, so that there is
+    always something to archive and to delete. lost: those whose data vicidial_list held and neither table holds any more."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.lost: dict[int, Row] = {}
+        self._tables = Tables(tables.mariadb, tables.database)
+        self._leads: dict[int, Row] = {}
+        self._stop = threading.Event()
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._put_back, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._put()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._look()
+        self._tables.close()
+        if self._error:
+            raise self._error
+
+    def _put_back(self) -> None:
+        try:
+            while not self._stop.wait(PAUSE):
+                self._put()
+        except Exception as error:
+            self._error = error
+
+    def _put(self) -> None:
+        # No batch can come in between: LOCK TABLES waits until those in progress have ended, and holds up the next.
+        self._tables.execute("LOCK TABLES vicidial_list WRITE, vicidial_list_archive WRITE")
+        self._look()
+        for table in ("vicidial_list", "vicidial_list_archive"):
+            self._tables.execute(f"DELETE FROM {table}")
+        self._tables.live(*LIVE, *EQUAL, *DIFFERENT)
+        self._tables.archived(*EQUAL)
+        self._tables.archived(*DIFFERENT, status="NEW")
+        self._leads = self._tables.rows("vicidial_list")
+        self._tables.execute("UNLOCK TABLES")
+
+    def _look(self) -> None:
+        live, archived = self._tables.both()
+        for lead_id, row in self._leads.items():
+            if row not in (live.get(lead_id), archived.get(lead_id)):
+                self.lost[lead_id] = row

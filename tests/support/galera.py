@@ -1,0 +1,160 @@
+"""A Galera cluster of three private MariaDB servers on loopback, whose nodes can be killed, frozen, cut off and held back."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from mariadb import PrivateMariaDB, free_port
+
+from support.paths import ROOT
+
+SST_SCRIPTS = ROOT / ".galera" / "bin"
+"""Where scripts/install --cluster puts the script that copies a node's data to another."""
+
+SST_METHOD = "lead_archive"
+"""What follows wsrep_sst_ in the script's name. A package's script of the same name would be preferred; there is none."""
+
+PROVIDER = "/usr/lib/galera/libgalera_smm.so"
+
+PATIENCE = 120
+"""Seconds for whatever the cluster does by itself: far more than on an idle machine."""
+
+
+class Node(PrivateMariaDB):
+    """One server of a cluster."""
+
+    def __init__(self, folder: Path, number: int, cluster_ports: list[int], password: str) -> None:
+        address = "127.0.0.1"
+        options = (
+            "--innodb-buffer-pool-size=64M",
+            "--innodb-log-file-size=32M",
+            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-autoinc-lock-mode=2",
+            "--binlog-format=ROW",
+            "--slave-run-triggers-for-rbr=ENFORCE",  # for held_back()
+            "--wsrep-on=ON",
+            f"--wsrep-provider={PROVIDER}",
+            f"--wsrep-node-name=node{number}",
+            f"--wsrep-node-address={address}",
+            "--wsrep-cluster-address=gcomm://" + ",".join(f"{address}:{port}" for port in cluster_ports),
+            f"--wsrep-sst-method={SST_METHOD}",
+            f"--wsrep-sst-receive-address={address}:{free_port()}",
+            f"--wsrep-provider-options=base_port={cluster_ports[number]}"
+            f";gmcast.listen_addr=tcp://{address}:{cluster_ports[number]};ist.recv_addr={address}:{free_port()}"
+            ";gcache.size=32M",
+        )
+        super().__init__(folder, options)
+        self.environment["PATH"] = f"{SST_SCRIPTS}:{os.environ['PATH']}"
+        self.password = password  # one for all: a node that joins gets the accounts of another
+
+    def start_again(self) -> None:
+        """Start after a crash as a distribution's service does: see how far the data got, and ask the others for the rest."""
+        self.launch("--wsrep-recover")
+        assert self._process is not None
+        self._process.wait(PATIENCE)
+        self.kill()
+        *_, position = re.findall(r"Recovered position: (\S+)", self.error_log.read_text(errors="replace"))
+        self.start(f"--wsrep-start-position={position}")
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """The node neither answers nor ends."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
+
+    @contextmanager
+    def cut_off(self) -> Iterator[None]:
+        """The node hears from no other, and none from it. Clients reach it."""
+        self.execute("SET GLOBAL wsrep_provider_options = 'gmcast.isolate=1'")
+        try:
+            yield
+        finally:
+            self.execute("SET GLOBAL wsrep_provider_options = 'gmcast.isolate=0'")
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """The node, and no other, stops at gate(name)."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"SELECT GET_LOCK('{name}', 0)")
+            yield
+
+    def execute(self, statement: str, **options: Any) -> list[tuple[Any, ...]]:
+        with self.connect(**options) as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            return list(cursor.fetchall())
+
+    def status(self, name: str) -> str:
+        ((_, value),) = self.execute(f"SHOW STATUS LIKE '{name}'")
+        return str(value)
+
+
+def gate(name: str) -> str:
+    """The body of a trigger that waits while the server that runs it is locked(name)."""
+    return f"WHILE IS_USED_LOCK('{name}') DO DO SLEEP(0.01); END WHILE"
+
+
+class Cluster:
+    """Three nodes that are in step with each other."""
+
+    def __init__(self, folder: Path) -> None:
+        password = secrets.token_hex(16)
+        ports = [free_port() for _ in range(3)]
+        self.nodes = [Node(folder / f"node{number}", number, ports, password) for number in range(3)]
+
+    def __enter__(self) -> Self:
+        try:
+            first, *others = self.nodes
+            first.start("--wsrep-new-cluster")
+            first.execute("CREATE DATABASE held_back")
+            first.execute("CREATE TABLE held_back.gate (id INT AUTO_INCREMENT PRIMARY KEY) ENGINE = InnoDB")
+            first.execute(f"CREATE TRIGGER held_back.gate AFTER INSERT ON held_back.gate FOR EACH ROW {gate('held back')}")
+            for node in others:
+                node.launch()
+            for node in others:
+                node.wait_until_it_answers()
+            self.wait_until_in_step()
+        except BaseException:
+            self._kill()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._kill()
+
+    def _kill(self) -> None:
+        for node in self.nodes:
+            node.kill()
+
+    def wait_until_in_step(self) -> None:
+        """Wait until all three are one cluster, and each has what was committed before that."""
+        wait_for(lambda: all(node.status("wsrep_cluster_size") == "3" for node in self.nodes))
+        wait_for(lambda: all(node.status("wsrep_local_state_comment") == "Synced" for node in self.nodes))
+        for node in self.nodes:
+            node.execute("SELECT 1", init_command="SET SESSION wsrep_sync_wait = 1")
+
+    @contextmanager
+    def held_back(self, node: Node) -> Iterator[None]:
+        """The node applies nothing that the others commit, from now to the end of the block."""
+        other = next(other for other in self.nodes if other is not node)
+        with node.locked("held back"):
+            other.execute("INSERT INTO held_back.gate VALUES ()")
+            yield
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = PATIENCE) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} seconds"
+        time.sleep(0.02)

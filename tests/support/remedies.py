@@ -1,0 +1,98 @@
+"""What a service refuses, and how an administrator mends it: by what /readyz says, and by nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from support.api import Api
+from support.tables import Tables
+
+LIST, ARCHIVE = "vicidial_list", "vicidial_list_archive"
+
+NamedRow = dict[str, bytes | None]
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account of the database that may do what it was granted, and nothing else. Its password is "secret"."""
+
+    tables: Tables
+    name: str
+    """As SQL writes it."""
+    url: str
+    """DATABASE_URL for it."""
+
+    def grant(self, privileges: str, table: str) -> None:
+        self.tables.execute(f"GRANT {privileges} ON {self._place(table)} TO {self.name}")
+
+    def revoke(self, privileges: str, table: str) -> None:
+        self.tables.execute(f"REVOKE {privileges} ON {self._place(table)} FROM {self.name}")
+
+    def _place(self, table: str) -> str:
+        database = self.tables.database
+        return f"`{database.replace('_', chr(92) + '_')}`.*" if table == "*" else f"`{database}`.`{table}`"
+
+
+@contextmanager
+def account(tables: Tables) -> Iterator[Account]:
+    """An account that may do nothing yet."""
+    user = f"archive_{tables.database}"
+    name = f"'{user}'@'127.0.0.1'"
+    tables.execute(f"CREATE USER {name} IDENTIFIED BY 'secret'")
+    yield Account(tables, name, f"mysql+asyncmy://{user}:secret@127.0.0.1:{tables.mariadb.port}/{tables.database}")
+    tables.execute(f"DROP USER {name}")
+
+
+def problems(api: Api) -> list[dict[str, Any]]:
+    """What /readyz finds wrong, and that the status goes with it."""
+    response = api.get("/readyz")
+    found: list[dict[str, Any]] = response.json()["problems"]
+    assert response.status_code == (503 if found else 200)
+    return found
+
+
+def mend(tables: Tables, api: Api, *, rounds: int = 4) -> list[str]:
+    """Run every remedy that /readyz names, until it is green. Return the statements."""
+    done: list[str] = []
+    for _ in range(rounds):
+        found = problems(api)
+        if not found:
+            return done
+        for problem in found:
+            assert problem["remedy"], problem["message"]
+            tables.execute(problem["remedy"])
+            done.append(problem["remedy"])
+    raise AssertionError(f"still not ready after {done}: {found}")
+
+
+def refused_until_mended(tables: Tables, api: Api, said: str, lead_ids: list[int]) -> list[str]:
+    """Archive leads, which is refused and changes nothing; do what /readyz says; archive them, which succeeds. Return what
+    was done."""
+    before = tables.both()
+    response = api.archive_all(lead_ids)
+    assert response.status_code == 503, response.json()
+    assert said in response.json()["message"]
+    assert said in "; ".join(problem["message"] for problem in problems(api))
+    assert tables.both() == before
+    live = named(tables, LIST)
+
+    done = mend(tables, api)
+
+    answer = api.archive_all(lead_ids)
+    assert (answer.status_code, answer.json().get("remaining_lead_ids")) == (200, []), answer.json()
+    assert not named(tables, LIST).keys() & set(lead_ids)
+    archived = named(tables, ARCHIVE)
+    for lead_id in lead_ids:  # a column that was added on the way may be more
+        assert live[lead_id].items() <= archived[lead_id].items()
+    return done
+
+
+def named(tables: Tables, table: str) -> dict[int, NamedRow]:
+    """Every row of a table by its lead_id, its values by the names of their columns."""
+    names = [(name or b"").decode() for name, *_ in tables.execute(f"SHOW COLUMNS FROM {table}")]
+    columns = ", ".join("`" + name.replace("`", "``") + "`" for name in names)
+    rows = tables.execute(f"SELECT {columns} FROM {table}")
+    return {int(row[names.index("lead_id")] or b""): dict(zip(names, row, strict=True)) for row in rows}

@@ -1,0 +1,1 @@
+"""Random sites: schemas, servers and accounts as administrators make them."""
