@@ -45,7 +45,7 @@ class Outlet:
     """The transport as a request sees it: to close it is left to the protocol."""
 
     def __init__(self, protocol: Protocol, transport: asyncio.Transport) -> None:
-        self.write = transport.write
+        self.write = protocol.write
         self.is_closing = transport.is_closing
         self.close = protocol.finish
 
@@ -88,8 +88,9 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         super().connection_made(transport)
-        self._outlet: Any = Outlet(self, transport)
         self._patience = Patience(transport)
+        self.write = self._patience.write
+        self._outlet: Any = Outlet(self, transport)
         self._crowd.is_here(self, transport.abort, self._is_extra)
         self._expect_head()
         self._crowd.is_idle(self, transport.abort)
@@ -120,7 +121,7 @@ class Protocol(HttpToolsProtocol):
 
     def check(self, now: float) -> None:
         """Disconnect a client that does not take its answer in time. now: the event loop's time, in seconds."""
-        self._patience.check(now)
+        self._patience.check(now, bool(self._running and self._running.response_started))
 
     # What arrives
 
@@ -257,7 +258,7 @@ class Protocol(HttpToolsProtocol):
         last.keep_alive = False
 
     def _answer(self, status: int, message: str) -> None:
-        self.transport.write(refusal(status, message))
+        self.write(refusal(status, message))
         self.finish()
 
     def finish(self) -> None:
