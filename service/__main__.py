@@ -12,15 +12,14 @@ import click
 from service import __version__
 from service.admin.cli import check, grants
 from service.admin.keys_command import keys
-from service.api.leads import Service
-from service.app import create_app, create_service
+from service.api.context import AppContext
+from service.app import create_app, create_context
 from service.archive.readiness import obstacle
-from service.database.errors import DatabaseError
-from service.database.statements import StatementError
+from service.errors import DatabaseError, NotReadyError, SettingsError, StartError, StatementError
 from service.observability import logs
-from service.server.serve import StartError, serve
-from service.settings import Settings, SettingsError, read_settings
-from service.tables.preconditions import READ_ONLY_SERVER, NotReadyError, version_problem
+from service.server.serve import serve
+from service.settings import Settings, read_settings
+from service.tables.preconditions.server import READ_ONLY_SERVER, version_problem
 
 START_TIMEOUT = 10
 """Seconds that the database has to answer at start."""
@@ -29,17 +28,17 @@ START_TIMEOUT = 10
 @click.group(invoke_without_command=True)
 @click.version_option(__version__, prog_name="vicidial-lead-archive-api")
 @click.pass_context
-def main(context: click.Context) -> None:
+def main(command: click.Context) -> None:
     """Archive Vicidial leads over HTTP. Without a command: serve. The settings come from the environment."""
-    if context.invoked_subcommand is None:
+    if command.invoked_subcommand is None:
         # It reloads what can be reloaded. Until then it must not end the process.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        settings, service = _prepare()
+        settings, context = _prepare()
         logs.configure(settings.LOG_LEVEL)
-        asyncio.run(_look_at_tables(service))
+        asyncio.run(_look_at_tables(context))
         try:
             app = create_app(settings)
-            status = serve(settings, app, app.state.service.keys, app.state.service.forbidden)
+            status = serve(settings, app, app.state.context.keys, app.state.context.forbidden)
         except StartError as error:
             _end(str(error))
         sys.exit(status)
@@ -52,33 +51,33 @@ def sql(lead_ids: tuple[int, ...]) -> None:
 
     They are filled in with the columns that the tables have now, and with LEAD_IDS (0 if none are given).
     """
-    _, service = _prepare()
-    click.echo(asyncio.run(_script(service, list(lead_ids) or [0])), nl=False)
+    _, context = _prepare()
+    click.echo(asyncio.run(_script(context, list(lead_ids) or [0])), nl=False)
 
 
 for command in (check, grants, keys):
     main.add_command(command)
 
 
-def _prepare() -> tuple[Settings, Service]:
+def _prepare() -> tuple[Settings, AppContext]:
     try:
         settings = read_settings()
-        return settings, create_service(settings)
+        return settings, create_context(settings)
     except (SettingsError, StatementError) as error:
         _end(str(error))
 
 
-async def _look_at_tables(service: Service) -> None:
+async def _look_at_tables(context: AppContext) -> None:
     """End the process if the database does not answer or a table is missing.
 
     Tables that merely do not fit are no reason not to start: they can be mended while the service runs, and /readyz says
     how.
     """
     try:
-        if problem := version_problem(await service.database.server_version(START_TIMEOUT)):
+        if problem := version_problem(await context.database.server_version(START_TIMEOUT)):
             _end(f"DATABASE_URL: {problem.message}")
-        await service.readiness.database.connect()
-        for found in (await service.readiness.look(START_TIMEOUT)).obstacles:
+        await context.readiness.database.connect()
+        for found in (await context.readiness.look(START_TIMEOUT)).obstacles:
             mend = f"; mend it with: {found.remedy}" if found.remedy else ""
             click.echo(f"warning: {found.message}{mend}", err=True)
     except DatabaseError as error:
@@ -86,21 +85,21 @@ async def _look_at_tables(service: Service) -> None:
             _end(f"DATABASE_URL: cannot use the database: {error}")
         click.echo(f"warning: {obstacle(error).message}", err=True)
     finally:
-        await service.readiness.database.disconnect()
+        await context.readiness.database.disconnect()
 
 
-async def _script(service: Service, lead_ids: list[int]) -> str:
-    await service.database.connect()
+async def _script(context: AppContext, lead_ids: list[int]) -> str:
+    await context.database.connect()
     try:
-        async with service.database.transaction(START_TIMEOUT) as transaction:
-            script = await service.archive.script(transaction, lead_ids)
-            return f"{service.database.session};\n\n{script}"
+        async with context.database.transaction(START_TIMEOUT) as transaction:
+            script = await context.archive.script(transaction, lead_ids)
+            return f"{context.database.session};\n\n{script}"
     except NotReadyError as error:
         _end("\n".join(f"{problem.message}; mend it with: {problem.remedy}" for problem in error.problems))
     except DatabaseError as error:
         _end(f"DATABASE_URL: cannot use the database: {error}")
     finally:
-        await service.database.disconnect()
+        await context.database.disconnect()
 
 
 def _end(message: str) -> NoReturn:

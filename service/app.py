@@ -13,22 +13,24 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
+from service.api.context import AppContext
 from service.api.contract import Contract
 from service.api.docs import Docs, DocsFile
-from service.api.error_responses import RefusalError, on_http_exception, on_refusal
+from service.api.error_responses import on_http_exception, on_refusal
 from service.api.health import READINESS_TIMEOUT, Livez, Metrics, OpenAPI, Readyz
-from service.api.leads import ArchiveLeads, CompareLeads, DearchiveLeads, Service
+from service.api.leads import ArchiveLeads, CompareLeads, DearchiveLeads
 from service.api.middleware import RequestMiddleware
 from service.archive.comparer import Comparer
 from service.archive.mover import Mover
 from service.archive.readiness import Readiness
 from service.database.pool import Database
 from service.database.statements import Statements
+from service.errors import RefusalError
 from service.observability import logs
 from service.observability.audit_log import Audit
 from service.settings import Settings, read_settings
 from service.tables.definitions import ARCHIVE, LEADS
-from service.tables.preconditions import least_packet
+from service.tables.preconditions.server import least_packet
 from service.tables.table_reader import TableReader
 
 ROUTES = [
@@ -47,7 +49,7 @@ DISCONNECT_TIMEOUT = 1
 """Seconds to say goodbye to the database at the end."""
 
 
-def create_service(settings: Settings, now: Callable[[], datetime] | None = None) -> Service:
+def create_context(settings: Settings, now: Callable[[], datetime] | None = None) -> AppContext:
     """All that the endpoints need, from the settings. now: the clock that office hours go by."""
     statements = Statements.load()
     database = Database(
@@ -74,7 +76,7 @@ def create_service(settings: Settings, now: Callable[[], datetime] | None = None
     dearchive_reader = TableReader(
         statements, ARCHIVE, LEADS, keep_leads_in_use=False, keep_reused=keep_reused, whole_only=True, least_packet=packet
     )
-    return Service(
+    return AppContext(
         contract=Contract(settings.LEAD_IDS_LIMIT),
         keys=settings.keys,
         office_hours=settings.office_hours,
@@ -98,21 +100,21 @@ def create_app(settings: Settings | None = None, now: Callable[[], datetime] | N
     if settings is None:
         settings = read_settings()
         logs.configure(settings.LOG_LEVEL)
-    service = create_service(settings, now)
+    context = create_context(settings, now)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await service.database.connect()
-        await service.readiness.database.connect()
+        await context.database.connect()
+        await context.readiness.database.connect()
         # What was made until here stays until the end: the garbage collector need not go through it again and again.
         gc.collect()
         gc.freeze()
         yield
-        await service.audit.drain()
+        await context.audit.drain()
         try:
             async with asyncio.timeout(DISCONNECT_TIMEOUT):
-                await service.readiness.database.disconnect()
-                await service.database.disconnect()
+                await context.readiness.database.disconnect()
+                await context.database.disconnect()
         except TimeoutError:  # the database does not answer, and does not keep the service from ending
             pass
 
@@ -123,5 +125,5 @@ def create_app(settings: Settings | None = None, now: Callable[[], datetime] | N
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
-    app.state.service = service
+    app.state.context = context
     return app

@@ -20,17 +20,11 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from service.access.keys import Keys, KeysFile
+from service.access.keys import Keys
+from service.access.keys_file import KeysFile
 from service.access.office_hours import OfficeHours
+from service.errors import SettingsError
 from service.observability import audit_file
-
-
-class SettingsError(Exception):
-    """Settings are missing or cannot be understood. The message names each one; it never holds a password."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = problems
 
 
 def _database_url(url: SecretStr) -> SecretStr:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
-import math
 import os
 import re
 import stat
-import threading
-import time
 import tomllib
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Self
-
-import structlog
-
-from service.daemon_threads import DaemonThreads
 
 FORM = 'write each key as a [[keys]] table with name = "…" and sha256 = "…", the 64 hex digits of the key\'s SHA-256'
 
@@ -27,17 +19,6 @@ LARGEST_LIST_ID = 2**64 - 1
 
 LARGEST_FILE = 4 * 1024 * 1024
 """Bytes: some 30,000 keys."""
-
-SETTLE_TIME = 2.0
-"""Seconds after which a file that has changed is read once more. A second change within the same tick of the file system's
-clock leaves no other trace; FAT's clock ticks every two seconds, ext4's every few milliseconds."""
-
-REMINDER_INTERVAL = 600.0
-"""Seconds between two log lines about the same problem."""
-
-NEVER_READ = ()
-
-logger = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -73,7 +54,7 @@ class Keys:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read the TOML file. Raises ValueError, which says what is wrong and where, if it is not exactly as it should be."""
-        return cls.parse(_read_existing(path), path)
+        return cls.parse(read_existing(path), path)
 
     @classmethod
     def parse(cls, text: bytes, path: Path) -> Self:
@@ -105,127 +86,7 @@ class Keys:
         return None
 
 
-class KeysFile:
-    """API_KEYS_FILE, read anew when it changes.
-
-    A new file that cannot be understood changes nothing: the old keys stay until it is mended, and the log says so. A file
-    that cannot be read, since descriptors are out or it is being replaced, is tried again with each request until it is read.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Raises ValueError if the file cannot be understood."""
-        self._path = path
-        self._lock = threading.RLock()
-        self._thread = DaemonThreads(1, "keys")
-        self._looking: asyncio.Task[None] | None = None
-        """The look of the event loop that began last."""
-        self._begun = 0
-        """How many looks have begun."""
-        self._ended = 0
-        """The number of the last look that has ended."""
-        self._signature = _signature(path)
-        text = _read_existing(path)
-        self._keys = Keys.parse(text, path)
-        self._digest = hashlib.sha256(text).digest()
-        """SHA-256 of the text that was looked at last."""
-        self._due = time.monotonic() + SETTLE_TIME
-        """When the file is read anew though it does not seem to have changed, by time.monotonic()."""
-        self._told: dict[str, float] = {}
-        """By problem since the last success, when to log it again."""
-
-    async def current(self, timeout: float) -> Keys:
-        """Return the keys as they are now: of a file that changed before the call, those after the change.
-
-        A thread looks at the file and reads it, while the event loop goes on: a network file system may stand still. timeout:
-        seconds after which the old keys are returned.
-        """
-        deadline = time.monotonic() + timeout
-        # A look that has begun may have missed the last change. Whoever comes while it lasts shares the next one.
-        wanted = self._begun + 1
-        while self._ended < wanted and (seconds := deadline - time.monotonic()) > 0:
-            if self._looking is None or self._looking.done():
-                self._begun += 1
-                self._looking = asyncio.create_task(self._look_in_thread(self._begun))
-            await asyncio.wait([self._looking], timeout=seconds)
-            if self._looking.done():
-                self._looking.result()  # raise what a defect has raised
-        return self._keys
-
-    def reload(self) -> None:
-        """Read the file, whether it has changed or not, and log what came of it. May be called in any thread.
-
-        It takes tenths of a second for thousands of keys: the event loop should not be the one that calls it.
-        """
-        with self._lock:
-            self._digest = b""
-            self._look()
-
-    def refresh(self) -> None:
-        """Read the file if it has changed. As reload() otherwise."""
-        self._look()
-
-    def _is_due(self) -> bool:
-        return _signature(self._path) != self._signature or time.monotonic() >= self._due
-
-    async def _look_in_thread(self, number: int) -> None:
-        try:
-            future = self._thread.submit(self._look_if_due)
-        except RuntimeError:  # there is no thread left; a pause is better than a revoked key
-            self._look_if_due()
-        else:
-            await asyncio.wrap_future(future)
-        self._ended = number
-
-    def _look_if_due(self) -> None:
-        with self._lock:
-            if self._is_due():
-                self._look()
-
-    def _look(self) -> None:
-        """Read the file. Never raise."""
-        with self._lock:
-            signature = _signature(self._path)  # before it is read: a change meanwhile is seen by the next
-            try:
-                self._read(signature)
-            except (OSError, MemoryError) as error:
-                self._signature, self._digest = NEVER_READ, b""
-                self._tell(f"cannot read {self._path}: {(isinstance(error, OSError) and error.strerror) or 'out of memory'}")
-            except Exception as error:
-                self._signature = signature
-                self._tell(str(error))
-
-    def _read(self, signature: tuple[int, ...] | None) -> None:
-        self._due = time.monotonic() + REMINDER_INTERVAL if self._told else math.inf
-        text = read_file(self._path)
-        digest = hashlib.sha256(text).digest()
-        if digest != self._digest:
-            self._due = time.monotonic() + SETTLE_TIME
-        elif not self._told:
-            self._signature = signature
-            return
-        self._digest = digest
-        keys = Keys.parse(text, self._path)
-        self._keys, self._signature = keys, signature
-        self._told.clear()
-        logger.info("keys reloaded", file=str(self._path), keys=len(keys.entries))
-
-    def _tell(self, problem: str) -> None:
-        now = time.monotonic()
-        if now >= self._told.get(problem, 0):
-            self._told[problem] = now + REMINDER_INTERVAL
-            logger.error("keys not reloaded", file=str(self._path), error=problem)
-
-
-def _signature(path: Path) -> tuple[int, ...] | None:
-    """Return what changes whenever the file does, whether it is written in place or another is put there."""
-    try:
-        status = os.stat(path)  # half the time of Path.stat
-    except (OSError, MemoryError):
-        return None
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _read_existing(path: Path) -> bytes:
+def read_existing(path: Path) -> bytes:
     """Return the content of a file like read_file, but raise ValueError only."""
     try:
         return read_file(path)

@@ -15,13 +15,13 @@ from cryptography import x509
 from service.access.keys import Keys
 from service.access.office_hours import OfficeHours
 from service.admin.keys_command import state
-from service.app import create_service
-from service.database.errors import DatabaseError
-from service.database.pool import READ_ONLY, Transaction
-from service.database.statements import Statements, identifier
+from service.app import create_context
+from service.database.statements import Statements, identifier, table_of
+from service.database.transaction import READ_ONLY, Transaction
+from service.errors import DatabaseError
 from service.settings import Settings
 from service.tables.definitions import TablePair
-from service.tables.preconditions import server_problem, version_problem
+from service.tables.preconditions.server import server_problem, version_problem
 from service.tables.privileges import DATABASE_PRIVILEGES, needed
 
 TIMEOUT = 10
@@ -60,18 +60,18 @@ async def find(settings: Settings, now: datetime) -> list[Finding]:
 
 async def _database(settings: Settings) -> list[Finding]:
     found: list[Finding] = []
-    service = create_service(settings)
-    database, loaded = service.database, service.statements
+    context = create_context(settings)
+    database, loaded = context.database, context.statements
     try:
         if problem := version_problem(await database.server_version(TIMEOUT)):
             return [Finding("database", problem.message, State.PROBLEM)]
         await database.connect()
         async with database.transaction(TIMEOUT, READ_ONLY) as transaction:
-            (server,) = await transaction.select(loaded.fill("describe_server", {}))
+            (server,) = await transaction.select(loaded.describe_server.fill())
             found = _server(server)
         async with database.transaction(TIMEOUT) as transaction:
-            state = await service.readiness.look_in(transaction)
-            pair = service.archive_reader.cached
+            state = await context.readiness.look_in(transaction)
+            pair = context.archive_reader.cached
             assert pair is not None
             found += [
                 Finding(", ".join(problem.operations), problem.message, State.PROBLEM, problem.remedy)
@@ -132,11 +132,11 @@ def _tables(pair: TablePair, settings: Settings) -> Iterator[Finding]:
 
 async def _privileges(transaction: Transaction, loaded: Statements, pair: TablePair, database: str) -> list[Finding]:
     """What the account lacks, the readiness says: it tries. This tells what the account has beyond that."""
-    rows = await transaction.select(loaded.fill("describe_privileges", {}))
+    rows = await transaction.select(loaded.describe_privileges.fill())
     granted: dict[tuple[bool, str], set[str]] = defaultdict(set)
     for schema, table, privilege in rows:
         granted[bool(schema), table].add(privilege)
-    tables = needed(loaded.leads_in_use.values())
+    tables = needed(map(table_of, loaded.leads_in_use))
     too_much = {
         "everywhere": granted.pop((False, ""), set()) - {"USAGE", "REFERENCES"},
         f"in {database}": granted.pop((True, ""), set()) - set(DATABASE_PRIVILEGES),

@@ -15,8 +15,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from service.admin.check import Finding, State, find
-from service.database.statements import StatementError, Statements
-from service.settings import SettingsError, read_settings
+from service.database.statements import Statements, table_of
+from service.errors import SettingsError, StatementError
+from service.settings import read_settings
 from service.tables.privileges import statements
 
 UNBOUNDED = 1_000_000
@@ -57,5 +58,7 @@ def grants(account: str) -> None:
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
     click.echo("note: leave out tables that your version of Vicidial does not have, as mariadb --force does", err=True)
-    for statement in statements(DatabaseURL(url).database, account, dict.fromkeys(Statements.load().leads_in_use.values())):
+    for statement in statements(
+        DatabaseURL(url).database, account, dict.fromkeys(map(table_of, Statements.load().leads_in_use))
+    ):
         click.echo(f"{statement};")

@@ -13,24 +13,16 @@ import yaml
 
 from service import resource_path
 from service.api import strict_json
+from service.errors import InvalidBodyError, InvalidJSONError
+from service.tables.definitions import LARGEST_LEAD_ID
 
 DEFAULT_LIMIT = 500
-LARGEST_LEAD_ID = 4294967295
 
 UNKNOWN_FIELD = ""
 """A name that no field has."""
 
 MOST_UNKNOWN_FIELDS = 100
 """More of them do not fit into a message."""
-
-
-class InvalidBodyError(Exception):
-    """A request body that the contract refuses: the message, in the contract's words, and the values that are the reason, as
-    an answer repeats them."""
-
-    def __init__(self, message: str, lead_ids: list[Any] | None = None) -> None:
-        super().__init__(message)
-        self.lead_ids = strict_json.shown(lead_ids or [])
 
 
 class Contract:
@@ -75,7 +67,7 @@ class RequestSchema:
         """The body, its lead_ids as integers (1.0 is 1). Raises InvalidBodyError with the contract's message."""
         try:
             body = strict_json.parse(raw)
-        except strict_json.InvalidJSONError as error:
+        except InvalidJSONError as error:
             raise InvalidBodyError(f"request body is {error}") from None
         bounded = self._bounded(body)
         if not self._validator.is_valid(bounded):
@@ -139,13 +131,15 @@ class RequestSchema:
         sent = [(value, strict_json.integer(value)) for value in body["lead_ids"]]
         if ("lead_ids", "items.type") in violations:
             not_integers = [value for value, integer in sent if integer is None]
-            raise InvalidBodyError("lead_ids must only contain integer values", not_integers)
+            raise InvalidBodyError("lead_ids must only contain integer values", strict_json.shown(not_integers))
         if violations & {("lead_ids", "items.minimum"), ("lead_ids", "items.maximum")}:
             out_of_range = [value for value, integer in sent if integer is not None and not 0 <= integer <= LARGEST_LEAD_ID]
-            raise InvalidBodyError(f"lead_ids must only contain integer values from 0 to {LARGEST_LEAD_ID}", out_of_range)
+            raise InvalidBodyError(
+                f"lead_ids must only contain integer values from 0 to {LARGEST_LEAD_ID}", strict_json.shown(out_of_range)
+            )
         if ("lead_ids", "uniqueItems") in violations:
             times = Counter(integer for _, integer in sent)
             first = {integer: value for value, integer in reversed(sent)}
             twice = [first[integer] for integer, count in times.items() if count > 1]
-            raise InvalidBodyError("lead_ids cannot contain duplicate values", twice)
+            raise InvalidBodyError("lead_ids cannot contain duplicate values", strict_json.shown(twice))
         raise AssertionError(f"a violation that has no message: {sorted(violations)}")

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from service.api.contract import InvalidBodyError
-from service.archive.mover import UnknownLeadsError
-from service.database.errors import DatabaseError
-from service.observability.audit_file import AuditError
-from service.tables.preconditions import NotReadyError, server_problem
+from service.errors import AuditError, DatabaseError, InvalidBodyError, NotReadyError, RefusalError, UnknownLeadsError
+from service.tables.preconditions.server import server_problem
 
 RETRY_AFTER = 5
 """Seconds after which a request that the database could not process is worth repeating."""
-
-
-class RefusalError(Exception):
-    """A request that is refused: what the answer says."""
-
-    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None, **fields: Any) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = {"message": message, **fields}
-        self.headers = headers
 
 
 def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:

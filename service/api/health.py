@@ -10,8 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from service.api.context import AppContext
 from service.api.error_responses import RETRY_AFTER
-from service.api.leads import Service
 from service.observability.metrics import registry
 
 READINESS_TIMEOUT = 5
@@ -29,8 +29,8 @@ class Readyz(HTTPEndpoint):
     """GET /readyz: the database answers and leads can be moved both ways, or what is wrong."""
 
     async def get(self, request: Request) -> Response:
-        service: Service = request.app.state.service
-        state = await service.readiness.state(READINESS_TIMEOUT)
+        context: AppContext = request.app.state.context
+        state = await context.readiness.state(READINESS_TIMEOUT)
         body = {
             "message": "not ready" if state.obstacles else "ready",
             "problems": [asdict(problem) for problem in state.obstacles],
@@ -44,15 +44,15 @@ class Metrics(HTTPEndpoint):
     """GET /metrics: what Prometheus asks for, unless it has a port of its own."""
 
     async def get(self, request: Request) -> Response:
-        service: Service = request.app.state.service
-        if not service.metrics_here:
+        context: AppContext = request.app.state.context
+        if not context.metrics_here:
             raise HTTPException(404)
-        return Response(generate_latest(registry(service.forbidden)), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return Response(generate_latest(registry(context.forbidden)), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 class OpenAPI(HTTPEndpoint):
     """GET /openapi.yaml: the contract, with the limit in force."""
 
     async def get(self, request: Request) -> Response:
-        service: Service = request.app.state.service
-        return Response(service.contract.text, media_type="application/yaml")
+        context: AppContext = request.app.state.context
+        return Response(context.contract.text, media_type="application/yaml")

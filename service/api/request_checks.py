@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from service.access.keys import Key, Keys
 from service.access.office_hours import OfficeHours
-from service.api.error_responses import RefusalError
+from service.errors import RefusalError
 
 LARGEST_BODY = 1024 * 1024
 """Bytes. A batch of 10,000 ids, the largest limit there is, takes an eighth of it on one line."""

@@ -10,6 +10,8 @@ from decimal import Decimal, InvalidOperation
 from itertools import islice
 from typing import Any, NoReturn
 
+from service.errors import InvalidJSONError
+
 FAR = 2**53
 """An integer beyond every range in the contract. Larger ones are taken for it: arithmetic on them takes long."""
 
@@ -31,10 +33,6 @@ PAIRED = re.compile(
     re.IGNORECASE,
 )
 """JSON whose surrogates are in pairs. Possessive: it never goes back, whatever the text."""
-
-
-class InvalidJSONError(Exception):
-    """A text that is not parsed: the message says what it is instead, "not valid JSON: …"."""
 
 
 def parse(raw: bytes) -> Any:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from service.archive.lead_ids import LeadIDs
 from service.archive.mover import foreign_leads
-from service.database.pool import READ_ONLY, Database, Transaction
+from service.database.pool import Database
 from service.database.statements import Statements
+from service.database.transaction import READ_ONLY, Transaction
 from service.tables.table_reader import TableReader
 
 
@@ -59,7 +60,7 @@ class Comparer:
         values = {**pair.values, "lead_ids": asked.sql}
         in_use_query = pair.in_use_query(asked.sql)
         rows, *in_use = await transaction.select_each(
-            self._statements.fill("compare_leads", values), *([in_use_query] if in_use_query else [])
+            self._statements.compare_leads.fill(values), *([in_use_query] if in_use_query else [])
         )
         used_by: dict[int, list[str]] = defaultdict(list)
         for lead_id, name in sorted(set(in_use[0])) if in_use else ():

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from service.archive.lead_ids import NONE, LeadIDs
 from service.archive.row_changes import Changes
-from service.database.errors import DatabaseError
-from service.database.pool import Database, Transaction
-from service.database.statements import Statements, integers
+from service.database.pool import Database
+from service.database.statements import Statement, Statements, integers
+from service.database.transaction import Transaction
+from service.errors import DatabaseError, UnknownLeadsError
 from service.tables.definitions import TablePair, names
 from service.tables.table_reader import TableReader
 
@@ -63,16 +64,6 @@ class Seen:
     pair: TablePair
 
 
-class UnknownLeadsError(Exception):
-    """Some of the leads are in neither table. Nothing was changed."""
-
-    def __init__(self, asked: list[int], *unknown: LeadIDs) -> None:
-        """asked: in the order in which the unknown ones are named."""
-        super().__init__("lead_ids does not exist")
-        unknown_ids = set().union(*unknown)
-        self.lead_ids = [lead_id for lead_id in asked if lead_id in unknown_ids]
-
-
 class Mover:
     """Moves leads from a source table to a target table: into the archive, or back."""
 
@@ -113,26 +104,27 @@ class Mover:
 
         # A lead in use that is to be deleted is left alone as a whole: a copy of it would be stale when it is no longer in
         # use.
+        sql = self._statements
         left_alone = (seen.reused, seen.in_use) if batch.delete_leads else (seen.reused,)
         steps = await self._steps(transaction, seen, seen.leads.difference(*left_alone), batch)
-        await before_change(list(steps["delete_leads"]))
-        if seen.on_cluster and steps["delete_leads"]:
-            steps["delete_leads"] = await self._claim(transaction, seen.pair, steps["delete_leads"])
+        await before_change(list(steps[sql.delete_leads]))
+        if seen.on_cluster and steps[sql.delete_leads]:
+            steps[sql.delete_leads] = await self._claim(transaction, seen.pair, steps[sql.delete_leads])
         if seen.pair.one_transaction:
             counts = await self._changes.run(transaction, seen.pair, steps)
         else:
             counts = await self._change_one_by_one(transaction, asked, seen.pair, steps)
         remaining = NONE
-        if batch.delete_leads and counts["delete_leads"] < len(seen.leads):
+        if batch.delete_leads and counts[sql.delete_leads] < len(seen.leads):
             remaining = await self._changes.find(transaction, seen.pair.source.name, seen.leads)
         return Result(
             select_count=len(seen.leads),
-            insert_count=counts["insert_leads"],
-            update_count=counts["update_leads"],
-            delete_count=counts["delete_leads"],
+            insert_count=counts[sql.insert_leads],
+            update_count=counts[sql.update_leads],
+            delete_count=counts[sql.delete_leads],
             remaining_lead_ids=list(remaining),
             reused_lead_ids=list(seen.reused),
-            deleted_lead_ids=list(steps["delete_leads"].difference(remaining)),
+            deleted_lead_ids=list(steps[sql.delete_leads].difference(remaining)),
         )
 
     async def script(self, transaction: Transaction, lead_ids: list[int]) -> str:
@@ -146,10 +138,11 @@ class Mover:
         if not moved:
             return header
         values = {**pair.values, "lead_ids": integers(moved)}
-        order = ["select_leads", "look_at_copies", "insert_leads", "update_leads", "delete_leads", "select_leads"]
+        sql = self._statements
+        order = [sql.select_leads, sql.look_at_copies, sql.insert_leads, sql.update_leads, sql.delete_leads, sql.select_leads]
         between = "" if pair.one_transaction else "COMMIT;\n\nSTART TRANSACTION;\n\n"
-        statements = between.join(f"{self._statements.fill(name, values)};\n\n" for name in order)
-        checks = self._statements.fill("set_foreign_key_checks", values)
+        statements = between.join(f"{statement.fill(values)};\n\n" for statement in order)
+        checks = sql.set_foreign_key_checks.fill(values)
         return f"{header}{checks};\n\nSTART TRANSACTION;\n\n{statements}COMMIT;\n"
 
     async def _look(self, transaction: Transaction, asked: LeadIDs) -> Seen:
@@ -169,10 +162,11 @@ class Mover:
             "least_packet": str(self._tables.least_packet),
         }
         in_use_query = known.in_use_query(asked.sql)
+        sql = self._statements
         leads, ((copies, reused),), (session,), *answers = await transaction.select_each(
-            self._statements.fill("select_leads" if known.one_transaction else "find_leads", values),
-            self._statements.fill("look_at_copies", values),
-            self._statements.fill("look_at_session", values),
+            (sql.select_leads if known.one_transaction else sql.find_leads).fill(values),
+            sql.look_at_copies.fill(values),
+            sql.look_at_session.fill(values),
             *self._tables.definition_queries,
             *([in_use_query] if in_use_query else []),
         )
@@ -199,23 +193,24 @@ class Mover:
         if not leads:
             return NONE
         values = {**names(self._tables.source, self._tables.target), "lead_ids": leads.sql}
-        rows = await transaction.select(self._statements.fill("find_in_either_table", values))
+        rows = await transaction.select(self._statements.find_in_either_table.fill(values))
         return leads.difference(leads.selected(rows))
 
-    async def _steps(self, transaction: Transaction, seen: Seen, leads: LeadIDs, batch: Batch) -> dict[str, LeadIDs]:
+    async def _steps(self, transaction: Transaction, seen: Seen, leads: LeadIDs, batch: Batch) -> dict[Statement, LeadIDs]:
         """Return the statements of a batch, in their order, each with its leads."""
+        sql = self._statements
         new = leads.difference(seen.copies) if batch.insert_leads else NONE
         if new and self._tables.whole_only and seen.pair.differences:
             new = await self._whole(transaction, seen.pair, new)
         # A lead that was not in the target before is copied by the insert, if at all: there is nothing to refresh.
         old = leads.intersection(seen.copies) if batch.update_leads else NONE
         if old and not seen.pair.target.transactional:
-            old = await self._changes.select(transaction, "select_different_leads", seen.pair, old)
-        return {"insert_leads": new, "update_leads": old, "delete_leads": leads if batch.delete_leads else NONE}
+            old = await self._changes.select(transaction, sql.select_different_leads, seen.pair, old)
+        return {sql.insert_leads: new, sql.update_leads: old, sql.delete_leads: leads if batch.delete_leads else NONE}
 
     async def _change_one_by_one(
-        self, transaction: Transaction, asked: LeadIDs, pair: TablePair, steps: Mapping[str, LeadIDs]
-    ) -> dict[str, int]:
+        self, transaction: Transaction, asked: LeadIDs, pair: TablePair, steps: Mapping[Statement, LeadIDs]
+    ) -> dict[Statement, int]:
         """Run each statement in a transaction of its own: the copies must last before the other table deletes for good."""
         counts = dict.fromkeys(steps, 0)
         for number, statement in enumerate(statement for statement in steps if steps[statement]):
@@ -230,18 +225,19 @@ class Mover:
 
         Return the leads without those whose copy cannot be written, such as those that a trigger refuses.
         """
-        equal = await self._changes.select(transaction, "select_equal_leads", pair, lead_ids)
+        sql = self._statements
+        equal = await self._changes.select(transaction, sql.select_equal_leads, pair, lead_ids)
         refused: set[int] = set()
-        await self._changes.run(transaction, pair, {"touch_leads": equal, "restore_leads": equal}, refused)
+        await self._changes.run(transaction, pair, {sql.touch_leads: equal, sql.restore_leads: equal}, refused)
         return lead_ids.difference(LeadIDs(refused))
 
     async def _whole(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
         """Return those of the leads that the target can hold whole."""
         values = {**pair.values, "lead_ids": lead_ids.sql}
-        await transaction.execute(self._statements.fill("stage_table", values))
-        await transaction.execute(self._statements.fill("stage_leads", values))
-        whole = await self._changes.select(transaction, "select_whole_leads", pair, lead_ids)
-        await transaction.execute(self._statements.fill("drop_staged", values))
+        await transaction.execute(self._statements.stage_table.fill(values))
+        await transaction.execute(self._statements.stage_leads.fill(values))
+        whole = await self._changes.select(transaction, self._statements.select_whole_leads, pair, lead_ids)
+        await transaction.execute(self._statements.drop_staged.fill(values))
         return whole
 
 
@@ -253,4 +249,4 @@ async def foreign_leads(
     if list_ids is None:
         return NONE
     values = {"lead_ids": lead_ids.sql, "list_ids": integers(sorted(list_ids))}
-    return lead_ids.selected(await transaction.select(statements.fill("foreign_leads", values)))
+    return lead_ids.selected(await transaction.select(statements.foreign_leads.fill(values)))

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from service.database.errors import DatabaseError, MendableError
-from service.database.pool import Database, Transaction
+from service.database.pool import Database
 from service.database.statements import Statements, identifier
+from service.database.transaction import Transaction
+from service.errors import DatabaseError, MendableError, NotReadyError, Problem
 from service.observability.audit_log import Audit
-from service.tables.definitions import ARCHIVE, LEADS, Problem, TablePair
-from service.tables.preconditions import NotReadyError, largest_lead_id, server_problem
+from service.tables.definitions import ARCHIVE, LEADS, TablePair
+from service.tables.preconditions.server import server_problem
+from service.tables.preconditions.tables import largest_lead_id
 from service.tables.table_reader import TableReader
 
 REFUSAL_AGE = 10.0
@@ -151,7 +153,7 @@ class Readiness:
         if not lead_id.auto_increment:
             return []
         values = {"table": identifier(ARCHIVE)}
-        ((highest,),) = await transaction.select(self._statements.fill("highest_lead_id", values))
+        ((highest,),) = await transaction.select(self._statements.highest_lead_id.fill(values))
         following = self._readers["archive"].auto_increments[LEADS]
         if highest is None or following > highest:
             return []

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import structlog
 
 from service.archive.lead_ids import NONE, LeadIDs
-from service.database.errors import DatabaseError
-from service.database.pool import Transaction
-from service.database.statements import Statements, identifier
-from service.tables.definitions import TablePair
+from service.database.statements import Statement, Statements, identifier
+from service.database.transaction import Transaction
+from service.errors import DatabaseError
+from service.tables.definitions import Table, TablePair
 
 logger = structlog.get_logger()
 
@@ -22,8 +22,8 @@ class Changes:
         self._statements = statements
 
     async def run(
-        self, transaction: Transaction, pair: TablePair, steps: Mapping[str, LeadIDs], left_alone: set[int] | None = None
-    ) -> dict[str, int]:
+        self, transaction: Transaction, pair: TablePair, steps: Mapping[Statement, LeadIDs], left_alone: set[int] | None = None
+    ) -> dict[Statement, int]:
         """Run the statements, each for its leads, one after the other in one round trip. Return how many rows each has
         changed.
 
@@ -35,14 +35,12 @@ class Changes:
         while todo:
             done = 0
             sent = todo[: len(steps)]  # many leads that fail one by one make a long list
-            transaction.send_first(self._statements.fill("set_foreign_key_checks", pair.values))
-            for statement, _ in sent:
-                written = pair.source if statement == "delete_leads" else pair.target
-                if not written.transactional:
-                    transaction.changes_may_persist = True
+            transaction.send_first(self._statements.set_foreign_key_checks.fill(pair.values))
+            if not all(self._written(pair, statement).transactional for statement, _ in sent):
+                transaction.changes_may_persist = True
             try:
                 async for count in transaction.execute_each(
-                    *(self._statements.fill(name, {**pair.values, "lead_ids": leads.sql}) for name, leads in sent)
+                    *(statement.fill({**pair.values, "lead_ids": leads.sql}) for statement, leads in sent)
                 ):
                     counts[sent[done][0]] += count
                     done += 1
@@ -56,29 +54,34 @@ class Changes:
                 parts = [part for part in leads.difference(finished).halves() if part]
                 if len(parts) == 1:
                     (lead_id,) = parts.pop()
-                    logger.warning("lead left alone", lead_id=lead_id, statement=statement, code=error.code)
+                    logger.warning("lead left alone", lead_id=lead_id, statement=statement.name, code=error.code)
                     if left_alone is not None:
                         left_alone.add(lead_id)
                 todo = [*((statement, part) for part in parts), *todo[done + 1 :]]
         return counts
 
-    async def _finished(self, transaction: Transaction, pair: TablePair, statement: str, leads: LeadIDs) -> LeadIDs:
+    def _written(self, pair: TablePair, statement: Statement) -> Table:
+        """Return the table that a statement changes."""
+        return pair.source if statement == self._statements.delete_leads else pair.target
+
+    async def _finished(self, transaction: Transaction, pair: TablePair, statement: Statement, leads: LeadIDs) -> LeadIDs:
         """Return the leads that a statement has changed before it failed: none where the engine takes them back."""
-        if (pair.source if statement == "delete_leads" else pair.target).transactional:
+        sql = self._statements
+        if self._written(pair, statement).transactional:
             return NONE
-        if statement == "update_leads":
-            return leads.difference(await self.select(transaction, "select_different_leads", pair, leads))
+        if statement == sql.update_leads:
+            return leads.difference(await self.select(transaction, sql.select_different_leads, pair, leads))
         copied = await self.find(transaction, pair.target.name, leads)
-        if statement == "insert_leads":
+        if statement == sql.insert_leads:
             return copied
         return copied.difference(await self.find(transaction, pair.source.name, leads))
 
     async def find(self, transaction: Transaction, table: str, lead_ids: LeadIDs) -> LeadIDs:
         """Return those of the leads that are in a table."""
         values = {"table": identifier(table), "lead_ids": lead_ids.sql}
-        return lead_ids.selected(await transaction.select(self._statements.fill("find_leads", values)))
+        return lead_ids.selected(await transaction.select(self._statements.find_leads.fill(values)))
 
-    async def select(self, transaction: Transaction, statement: str, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
+    async def select(self, transaction: Transaction, statement: Statement, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
         """Return those of the leads that a statement selects."""
         values = {**pair.values, "lead_ids": lead_ids.sql}
-        return lead_ids.selected(await transaction.select(self._statements.fill(statement, values)))
+        return lead_ids.selected(await transaction.select(statement.fill(values)))

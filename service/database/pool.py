@@ -7,7 +7,7 @@ before the connection is given back, and the pool has one slot less for good.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -15,12 +15,13 @@ import asyncmy
 import databases
 import stamina
 import structlog
-from asyncmy.cursors import Cursor
 from asyncmy.errors import MySQLError
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
-from service.database.errors import ACCESS_DENIED, DEADLOCK, UNUSABLE_SESSION, DatabaseError, MendableError
 from service.database.statements import Statements
+from service.database.transaction import READ_WRITE, Transaction, database_error
+from service.errors import DatabaseError, MendableError
+from service.mariadb_errors import ACCESS_DENIED, UNUSABLE_SESSION
 from service.observability import metrics
 
 CONNECT_TIMEOUT = 5
@@ -35,12 +36,6 @@ ROLLBACK_TIMEOUT = 2
 
 ATTEMPTS = 10
 """How often a transaction is tried, at most, when it and others get in each other's way."""
-
-READ_WRITE = "START TRANSACTION READ WRITE"
-"""Said in full: a server that is read only refuses it, before anything is changed, and tx_read_only means nothing then."""
-
-READ_ONLY = "START TRANSACTION READ ONLY"
-"""For what only reads: it works on a server that is read only, too."""
 
 T = TypeVar("T")
 
@@ -58,93 +53,6 @@ def _on_retry(details: RetryDetails) -> None:
 set_on_retry_hooks([_on_retry])
 
 
-class QuietCursor(Cursor):
-    """A cursor that does not ask for warnings. Asked, the server tells the values that did not fit, and they would be logged:
-    lead data. Whether anything was lost on the way is for the compare to see."""
-
-    async def _show_warnings(self, _: Any) -> None:
-        pass
-
-
-class Transaction:
-    """Statements on one connection, between BEGIN and COMMIT. All methods raise DatabaseError."""
-
-    def __init__(self, connection: Any, session: str, begin: str) -> None:
-        """session: sql/session.sql, filled in; begin: the statement that begins a transaction. Both are sent along with the
-        first one in it: a round trip less. What a trigger has set is set back by the first."""
-        self.connection = connection
-        self._session = session
-        self._begin = begin
-        self._first = [session, begin]
-        self._writes = False
-        self.changes_may_persist = False
-        """Whether a change may last even if the transaction fails from here on: COMMIT was sent, and not answered with a
-        deadlock, or a table was written whose engine cannot roll back."""
-
-    def send_first(self, statement: str) -> None:
-        """Send a statement along with the next one, before it."""
-        self._first.append(statement)
-
-    async def commit(self) -> None:
-        """Commit, and begin anew with the next statement."""
-        persisted_already = self.changes_may_persist
-        self.changes_may_persist = persisted_already or self._writes
-        try:
-            await self.connection.commit()
-        except MySQLError as error:
-            # In a cluster, COMMIT is where it comes out that another node has changed the same rows: this one was rolled back.
-            if error.args[:1] == (DEADLOCK,):
-                self.changes_may_persist = persisted_already
-            raise self._error(error) from error
-        self._writes = False
-        self._first = [self._session, self._begin]
-
-    async def select(self, statement: str) -> list[tuple[Any, ...]]:
-        """Return the rows of a SELECT."""
-        (rows,) = await self.select_each(statement)
-        return rows
-
-    async def select_each(self, *statements: str) -> list[list[tuple[Any, ...]]]:
-        """Return the rows of several SELECTs, in one round trip: they are sent together, and run one after the other."""
-        async with self._send(statements) as cursor:
-            rows = [await cursor.fetchall()]
-            while await cursor.nextset():
-                rows.append(await cursor.fetchall())
-            return rows
-
-    async def execute(self, statement: str) -> int:
-        """Return how many rows an INSERT, UPDATE or DELETE changed."""
-        (count,) = [count async for count in self.execute_each(statement)]
-        return count
-
-    async def execute_each(self, *statements: str) -> AsyncIterator[int]:
-        """Yield the same of several, sent in one round trip. If one fails, those after it are not run."""
-        self._writes = True
-        try:
-            async with self._send(statements) as cursor:
-                yield cursor.rowcount
-                while await cursor.nextset():
-                    yield cursor.rowcount
-        finally:
-            self._first.append(self._session)
-
-    @asynccontextmanager
-    async def _send(self, statements: Sequence[str]) -> AsyncIterator[Any]:
-        """A cursor at the first result of the statements."""
-        try:
-            async with self.connection.cursor(QuietCursor) as cursor:
-                first, self._first = self._first, []
-                await cursor.execute(";\n".join([*first, *statements]))
-                for _ in first:
-                    await cursor.nextset()
-                yield cursor
-        except MySQLError as error:
-            raise self._error(error) from error
-
-    def _error(self, error: MySQLError) -> DatabaseError:
-        return _database_error(error, outcome_known=not self.changes_may_persist)
-
-
 class Database:
     """A pool of connections, each set up by sql/session.sql. Connects when it is first used, never before."""
 
@@ -152,11 +60,10 @@ class Database:
         """timeout: seconds after which the server is to give up a statement; a wait for a lock gets a third of it.
         counted: whether the metrics count its connections."""
         self._counted = counted
-        self.session = statements.fill(
-            "session",
+        self.session = statements.session.fill(
             {"lock_wait_timeout": str(max(1, int(timeout / 3))), "max_statement_time": str(timeout)},
         )
-        self._new_session_queries = [statements.fill(name, {}) for name in ("current_database", "show_temporary_tables")]
+        self._new_session_queries = [statements.current_database.fill(), statements.show_temporary_tables.fill()]
         self._used: set[int] = set()
         """The sessions that have been used before, by the server's numbers for them."""
         self._pool = databases.Database(
@@ -200,7 +107,7 @@ class Database:
         except TimeoutError as error:
             raise DatabaseError(f"no answer within {timeout:.0f} seconds") from error
         except (MySQLError, OSError) as error:
-            raise _database_error(error, outcome_known=True) from error
+            raise database_error(error, outcome_known=True) from error
 
     async def attempt(
         self,
@@ -286,7 +193,7 @@ class Database:
         except TimeoutError as error:
             raise DatabaseError(f"no answer within {timeout:.0f} seconds", None, _unchanged(transaction)) from error
         except (MySQLError, OSError) as error:
-            raise _database_error(error, _unchanged(transaction)) from error
+            raise database_error(error, _unchanged(transaction)) from error
 
     @asynccontextmanager
     async def _wait_for_connection(self) -> AsyncIterator[Any]:
@@ -294,12 +201,6 @@ class Database:
             async with self._pool.connection() as pooled:
                 waiting.got_it()
                 yield pooled
-
-
-def _database_error(error: Exception, outcome_known: bool) -> DatabaseError:
-    """Return an error of the driver or of the way to the server as ours."""
-    code, message = error.args if len(error.args) == 2 else (None, str(error) or type(error).__name__)
-    return DatabaseError(str(message), code, outcome_known)
 
 
 def _unchanged(transaction: Transaction | None) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 
 from service import resource_path
+from service.errors import StatementError
 
 PLACEHOLDERS = frozenset(
     {
@@ -41,67 +44,110 @@ PLACEHOLDERS = frozenset(
 uses is a condition that got lost, such as the compare of a DELETE."""
 
 
-class StatementError(Exception):
-    """The files in sql/ are not what the code needs; the message says which file and why."""
+@dataclass(frozen=True, eq=False)
+class Statement:
+    """One statement of sql/, with placeholders. Comment lines are for readers: they are not sent to the server."""
+
+    name: str
+    template: str
+
+    def fill(self, values: Mapping[str, str] | None = None) -> str:
+        """Return the statement with its placeholders filled in. Raises KeyError for a value that is not given."""
+        return self.template.format_map(values or {})
 
 
+@dataclass(frozen=True, eq=False)
 class Statements:
-    """Statements by name. Comment lines are for readers: they are not sent to the server."""
+    """All statements of sql/. Each is in the file of the same name."""
 
-    def __init__(self, templates: Mapping[str, str]) -> None:
-        self._templates = dict(templates)
+    compare_leads: Statement
+    current_database: Statement
+    delete_leads: Statement
+    describe_columns: Statement
+    describe_foreign_keys: Statement
+    describe_keys: Statement
+    describe_privileges: Statement
+    describe_server: Statement
+    describe_session: Statement
+    describe_tables: Statement
+    drop_staged: Statement
+    find_in_either_table: Statement
+    find_leads: Statement
+    foreign_leads: Statement
+    highest_lead_id: Statement
+    insert_leads: Statement
+    look_at_copies: Statement
+    look_at_session: Statement
+    prepare: Statement
+    restore_leads: Statement
+    select_different_leads: Statement
+    select_equal_leads: Statement
+    select_leads: Statement
+    select_whole_leads: Statement
+    session: Statement
+    set_foreign_key_checks: Statement
+    show_create_table: Statement
+    show_temporary_tables: Statement
+    stage_leads: Statement
+    stage_table: Statement
+    touch_leads: Statement
+    update_leads: Statement
+    leads_in_use: Mapping[str, Statement]
+    """Those of sql/leads_in_use/, by the table and the column that they are named after: `vicidial_hopper.lead_id`."""
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Self:
         """Read every .sql file below folder (default: the project's sql/).
 
-        Raises StatementError for an empty file, more than one statement in a file, a name given twice, and a placeholder
-        that is unknown or that no statement uses.
+        Raises StatementError for a file that is missing or that nothing uses, an empty file, more than one statement in a
+        file, and a placeholder that is unknown or that no statement uses.
         """
-        templates: dict[str, str] = {}
-        used: set[str] = set()
-        for path in sorted((folder or resource_path("sql")).rglob("*.sql")):
-            # Names are one space, whatever folder they are in; some file systems fold letter case.
-            name = path.stem.lower()
-            if name in templates:
-                raise StatementError(f"{path}: there is another statement named {name}")
-            lines = path.read_text(encoding="utf-8").splitlines()
-            text = "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("--"))
-            if not text:
-                raise StatementError(f"{path}: holds no statement")
-            if ";" in text:
-                raise StatementError(f"{path}: holds a semicolon; one statement a file, without one at its end")
-            placeholders = _placeholders(path, text)
-            if unknown := placeholders - PLACEHOLDERS:
-                raise StatementError(f"{path}: unknown placeholder {', '.join(sorted(unknown))}")
-            used |= placeholders
-            templates[name] = text
-        if unused := PLACEHOLDERS - used:
-            raise StatementError(f"no statement uses the placeholder {', '.join(sorted(unused))}")
-        return cls(templates)
-
-    @property
-    def leads_in_use(self) -> Mapping[str, str]:
-        """The statements that find leads in use, each with its table: they are named after the table and the column."""
-        return {name: name.split(".")[0] for name in self._templates if "." in name}
-
-    def template(self, name: str) -> str:
-        """Return the statement with its placeholders. Raises KeyError for a name that is not there."""
-        return self._templates[name]
-
-    def fill(self, name: str, values: Mapping[str, str]) -> str:
-        """The statement with its placeholders filled in. Raises KeyError for a name or a value that is not there."""
-        return self._templates[name].format_map(values)
+        folder = folder or resource_path("sql")
+        paths = sorted(folder.rglob("*.sql"))
+        found = {path: _read(path) for path in paths}
+        names = [field.name for field in fields(cls) if field.name != "leads_in_use"]
+        in_use = [path for path in paths if path.parent == folder / "leads_in_use" and re.fullmatch(r"\w+\.\w+", path.stem)]
+        expected = {name: folder / f"{name}.sql" for name in names}
+        if missing := [path for path in expected.values() if path not in found]:
+            raise StatementError(f"{missing[0]}: is missing")
+        if unused := [path for path in paths if path not in {*expected.values(), *in_use}]:
+            raise StatementError(f"{unused[0]}: no code uses it")
+        if lost := PLACEHOLDERS - set().union(*map(_placeholders, found.values())):
+            raise StatementError(f"no statement uses the placeholder {', '.join(sorted(lost))}")
+        return cls(
+            **{name: found[path] for name, path in expected.items()},
+            leads_in_use={path.stem: found[path] for path in in_use},
+        )
 
 
-def _placeholders(path: Path, text: str) -> set[str]:
+def table_of(name: str) -> str:
+    """Return the table that a statement of sql/leads_in_use/ is named after, given `table.column`."""
+    return name.split(".", maxsplit=1)[0]
+
+
+def _read(path: Path) -> Statement:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    text = "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("--"))
+    if not text:
+        raise StatementError(f"{path}: holds no statement")
+    if ";" in text:
+        raise StatementError(f"{path}: holds a semicolon; write one statement a file, without a semicolon at its end")
+    statement = Statement(path.stem, text)
     try:
-        fields = list(string.Formatter().parse(text))
+        placeholders = _placeholders(statement)
     except ValueError as error:
         raise StatementError(f"{path}: {error}") from None
-    if any(spec or conversion for _, _, spec, conversion in fields):
-        raise StatementError(f"{path}: a placeholder is a name in braces and nothing else")
-    return {field for _, field, _, _ in fields if field is not None}
+    if unknown := placeholders - PLACEHOLDERS:
+        raise StatementError(f"{path}: unknown placeholder {', '.join(sorted(unknown))}")
+    return statement
+
+
+def _placeholders(statement: Statement) -> set[str]:
+    """Return the names in braces. Raises ValueError for anything else in braces."""
+    parts = list(string.Formatter().parse(statement.template))
+    if any(spec or conversion for _, _, spec, conversion in parts):
+        raise ValueError("a placeholder is a name in braces and nothing else")
+    return {field for _, field, _, _ in parts if field is not None}
 
 
 def identifier(name: str) -> str:

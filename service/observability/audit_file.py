@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from service.daemon_threads import DaemonThreads
+from service.errors import AuditError
 from service.observability import metrics
 
 TIMEOUT = 2.0
@@ -41,15 +42,6 @@ ATTEMPTS = 10
 ENDED = "the service has ended before its disk took the line, which may be written all the same"
 
 STANDS_STILL = f"its disk has not taken a line for {TIMEOUT:.0f} seconds"
-
-
-class AuditError(Exception):
-    """The audit log cannot be written. The batch must not change anything."""
-
-    def __init__(self, reason: str, *, may_be_written: bool = False) -> None:
-        """may_be_written: whether the line may get to the disk all the same."""
-        super().__init__(f"the audit log cannot be written: {reason}")
-        self.may_be_written = may_be_written
 
 
 class AuditFile:

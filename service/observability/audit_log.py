@@ -19,7 +19,8 @@ from typing import Any
 
 import structlog
 
-from service.observability.audit_file import ENDED, AuditError, AuditFile
+from service.errors import AuditError
+from service.observability.audit_file import ENDED, AuditFile
 
 OUTCOME_TIMEOUT = 0.5
 """Seconds that an answer waits for its second line, which is written all the same."""

@@ -1,8 +1,8 @@
 """Logging: one JSON object a line, or readable text on a terminal. The libraries' own lines come out the same way.
 
-Logging never stops, delays or falsifies an answer: service/observability/log_writer.py writes the lines, and a line that cannot be rendered
-is lost like one that cannot be written. The lines are rendered once and then go to `Lines` and `Handler`, where another sink
-would get them too.
+Logging never stops, delays or falsifies an answer: log_writer.py writes the lines, and a line that cannot be rendered is lost
+like one that cannot be written. The lines are rendered once and then go to `Lines` and `Handler`, where another sink would get
+them too.
 """
 
 from __future__ import annotations

@@ -17,8 +17,9 @@ import uvloop
 from starlette.applications import Starlette
 from uvicorn.config import STARTUP_FAILURE
 
-from service.access.keys import KeysFile
+from service.access.keys_file import KeysFile
 from service.api import metrics_app
+from service.errors import StartError
 from service.observability import metrics
 from service.observability.metrics_folder import MetricsFolder
 from service.server.certificate import Certificate
@@ -33,10 +34,6 @@ MOST_ON_METRICS_PORT = 32
 
 STOP_MARGIN = 4
 """Seconds that a worker may take to stop beyond those for the requests in flight."""
-
-
-class StartError(Exception):
-    """What keeps the service from starting, and how to mend it."""
 
 
 class Server(uvicorn.Server):

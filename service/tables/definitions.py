@@ -1,7 +1,7 @@
 """What the two tables really look like, and the lists of columns that follow from it.
 
 Vicidial upgrades alter vicidial_list, but not the archive, and sites add columns of their own: so nothing about columns is
-assumed, all of it is read (service/tables/table_reader.py), and refused where leads could be damaged (service/tables/preconditions.py).
+assumed, all of it is read (table_reader.py), and refused where leads could be damaged (preconditions/).
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from textwrap import indent
 
-from service.database.statements import identifier
+from service.database.statements import identifier, table_of
+from service.errors import Problem
 from service.tables.columns import Column, outside_texts
 from service.tables.same_data import reused, same_data
 
 LEADS = "vicidial_list"
 ARCHIVE = "vicidial_list_archive"
+
+LARGEST_LEAD_ID = 4294967295
+"""The largest lead_id that a caller can name: the largest value of INT UNSIGNED, lead_id's type in Vicidial's schema."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +82,6 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Problem:
-    """What keeps leads from being moved, or what an administrator should know; and the statement that mends it, if there is
-    one."""
-
-    message: str
-    remedy: str | None = None
-
-
-@dataclass(frozen=True)
 class TablePair:
     """A source, a target, and how a lead gets from one to the other."""
 
@@ -109,7 +104,7 @@ class TablePair:
     @property
     def table_names(self) -> tuple[str, ...]:
         """The tables that the statements name."""
-        return (self.source.name, self.target.name, *(name.split(".")[0] for name in self.leads_in_use))
+        return (self.source.name, self.target.name, *map(table_of, self.leads_in_use))
 
     @cached_property
     def columns(self) -> tuple[tuple[Column, Column], ...]:

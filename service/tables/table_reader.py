@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-from service.database.errors import ACCESS_DENIED, NO_SUCH_COLUMN, NO_SUCH_KEY, NO_SUCH_TABLE, DatabaseError
-from service.database.pool import Transaction
-from service.database.statements import Statements, identifier, literal
-from service.tables.columns import Column
-from service.tables.definitions import ForeignKey, Problem, Table, TablePair, names
-from service.tables.preconditions import (
-    LEAST_PACKET,
-    NotReadyError,
-    Session,
-    foreign_key_problems,
-    server_problem,
-    session_problems,
-    table_problems,
-    version_problem,
-)
+from service.database.statements import Statements, identifier
+from service.database.transaction import Transaction
+from service.errors import DatabaseError, NotReadyError
+from service.mariadb_errors import ACCESS_DENIED, NO_SUCH_COLUMN, NO_SUCH_KEY, NO_SUCH_TABLE
+from service.tables.definitions import ForeignKey, TablePair, names
+from service.tables.preconditions.foreign_keys import foreign_key_problems
+from service.tables.preconditions.server import LEAST_PACKET, Session, server_problem, session_problems, version_problem
+from service.tables.preconditions.tables import table_problems
 from service.tables.privileges import Grants
+from service.tables.statement_trial import StatementTrial
+from service.tables.table_builder import Rows, read_table
 
 AUTO_INCREMENT = re.compile(r"^\) (.*?)\bAUTO_INCREMENT=(\d+) ?", re.MULTILINE)
 """In the last line of a table's definition."""
 
 FOREIGN_KEYS_AGE = 10
 """Seconds after which it is looked whether there are foreign keys now. It takes 10 ms where a server has 400 tables."""
-
-Rows = Sequence[tuple[Any, ...]]
 
 
 class TableReader:
@@ -52,6 +44,7 @@ class TableReader:
         are whose lead_id belongs to another lead in the target; whole_only: whether leads that the target cannot hold whole
         are not inserted; least_packet: bytes that max_allowed_packet must allow."""
         self._statements = statements
+        self._trial = StatementTrial(statements)
         self.source = source
         self.target = target
         self.whole_only = whole_only
@@ -59,7 +52,7 @@ class TableReader:
         self._leads_in_use = statements.leads_in_use if keep_leads_in_use else {}
         self._keep_reused = keep_reused
         self.definition_queries = [
-            statements.fill("show_create_table", {"table": identifier(table)}) for table in (source, target)
+            statements.show_create_table.fill({"table": identifier(table)}) for table in (source, target)
         ]
         """The statements whose answers tell whether anything has changed."""
         self._definitions: tuple[str, ...] = ()
@@ -121,17 +114,21 @@ class TableReader:
         """Read all of it, and try all that a batch will do, which a transaction that is read only does not allow."""
         values = names(self.source, self.target)
         tables, columns, keys = [
-            await transaction.select(self._statements.fill(name, values))
-            for name in ("describe_tables", "describe_columns", "describe_keys")
+            await transaction.select(statement.fill(values))
+            for statement in (
+                self._statements.describe_tables,
+                self._statements.describe_columns,
+                self._statements.describe_keys,
+            )
         ]
         session = await self._session(transaction)
         foreign_keys = await self._foreign_keys(transaction)
         source, target = (
-            _table(name, definition, tables, columns, keys)
+            read_table(name, definition, tables, columns, keys)
             for name, definition in zip((self.source, self.target), definitions, strict=True)
         )
         self._grants = grants = Grants(session.database, session.account)
-        leads_in_use, self._skipped, unseen = await self._try_leads_in_use(transaction, grants, self._leads_in_use)
+        leads_in_use, self._skipped, unseen = await self._trial.leads_in_use(transaction, grants, self._leads_in_use)
         pair = TablePair(
             source,
             target,
@@ -146,12 +143,12 @@ class TableReader:
             *foreign_key_problems(pair, bool(session.sees_all_tables), grants),
         ]
         if try_batch and not problems:
-            to_write += await self._try_batch(transaction, pair, grants, bool(session.on_cluster))
+            to_write += await self._trial.batch(transaction, pair, grants, bool(session.on_cluster), self.whole_only)
         return replace(pair, problems_to_read=tuple(problems), problems=(*problems, *to_write))
 
     async def _session(self, transaction: Transaction) -> Session:
         """Return what is known of the session and its server."""
-        (row,) = await transaction.select(self._statements.fill("describe_session", {}))
+        (row,) = await transaction.select(self._statements.describe_session.fill())
         return Session(*row)
 
     def _are_old(self) -> bool:
@@ -160,7 +157,7 @@ class TableReader:
     async def _foreign_keys(self, transaction: Transaction) -> tuple[ForeignKey, ...]:
         """Return the foreign keys of the two tables, and those that refer to them, as far as the account sees them."""
         self._foreign_keys_read = time.monotonic()
-        rows = await transaction.select(self._statements.fill("describe_foreign_keys", names(self.source, self.target)))
+        rows = await transaction.select(self._statements.describe_foreign_keys.fill(names(self.source, self.target)))
         return tuple(
             ForeignKey(schema, table, name, referenced, bool(incoming), frozenset(rules))
             for schema, table, name, referenced, incoming, *rules in rows
@@ -170,82 +167,8 @@ class TableReader:
         """Return whether a table that tells of leads in use is there, and was not the last time."""
         if not self._skipped:
             return False
-        working, _, unseen = await self._try_leads_in_use(transaction, self._grants, self._skipped)
+        working, _, unseen = await self._trial.leads_in_use(transaction, self._grants, self._skipped)
         return bool(working or unseen)
-
-    async def _try_leads_in_use(
-        self, transaction: Transaction, grants: Grants, statement_names: Iterable[str]
-    ) -> tuple[dict[str, str], dict[str, str], list[Problem]]:
-        """Try the statements that find leads in use.
-
-        Return those that work, those that do not with the table or column that is not there, and what the account lacks.
-        """
-        working: dict[str, str] = {}
-        skipped: dict[str, str] = {}
-        problems: list[Problem] = []
-        for name in statement_names:
-            table = self._leads_in_use[name]
-            error = await self._try(transaction, self._statements.fill(name, {"lead_ids": "NULL"}))
-            if error is not None and error.code in ACCESS_DENIED:
-                # Without a privilege on the whole database, a table that is not there is denied like any other.
-                definition = self._statements.fill("show_create_table", {"table": identifier(table)})
-                seen = await self._failure(transaction.select(definition))
-                if seen is None:
-                    message = f"the account may not read {table}, which tells of leads in use"
-                    problems.append(Problem(message, grants.statement("SELECT", table)))
-                elif seen.code == NO_SUCH_TABLE:
-                    skipped[name] = table
-                else:
-                    message = f"the account cannot see whether there is a table {table}, which would tell of leads in use"
-                    problems.append(Problem(message, grants.statement("REFERENCES")))
-            elif error is not None and error.code in {NO_SUCH_TABLE, NO_SUCH_COLUMN}:
-                skipped[name] = table if error.code == NO_SUCH_TABLE else name
-            elif error is not None:
-                raise error
-            else:
-                working[name] = self._statements.template(name)
-        return working, skipped, list(dict.fromkeys(problems))
-
-    async def _try_batch(self, transaction: Transaction, pair: TablePair, grants: Grants, on_cluster: bool) -> list[Problem]:
-        """Try the statements of a batch, and return what keeps them from working."""
-        values = {**pair.values, "lead_ids": "NULL", "table": pair.values["source"]}
-        tried = ["select_leads", "insert_leads", "delete_leads"]
-        tried += [] if self.whole_only else ["update_leads"]
-        tried += ["touch_leads", "restore_leads"] if on_cluster else []
-        tried += ["stage_table"] if self.whole_only and pair.differences else []
-        problems = []
-        for name in tried:
-            error = await self._try(transaction, self._statements.fill(name, values))
-            if error is not None:
-                problem = server_problem(error, grants)
-                if problem is None:
-                    raise error
-                problems.append(problem)
-        if not problems:
-            # To prepare an INSERT does not look at the columns.
-            problems += [
-                Problem(
-                    f"the account may not insert into the column {copy.name} of {pair.target.name}",
-                    grants.statement("INSERT", pair.target.name),
-                )
-                for _, copy in pair.columns
-                if not copy.generated and "insert" not in copy.privileges
-            ]
-        return list(dict.fromkeys(problems))
-
-    async def _try(self, transaction: Transaction, statement: str) -> DatabaseError | None:
-        """Have the server prepare a statement, which looks at privileges and names, and locks nothing. Return its error."""
-        return await self._failure(transaction.select(self._statements.fill("prepare", {"statement": literal(statement)})))
-
-    async def _failure(self, answer: Awaitable[object]) -> DatabaseError | None:
-        """Return the error by which the server refuses, None if it does not. Raises DatabaseError if it does not answer."""
-        try:
-            await answer
-        except DatabaseError as error:
-            if not error.from_server or (error.is_transient and error.code != NO_SUCH_COLUMN):
-                raise
-            return error
-        return None
 
     def invalidate_on(self, error: DatabaseError) -> None:
         """Read everything anew the next time if the error says that a table, a column, a key or a privilege is gone."""
@@ -255,51 +178,3 @@ class TableReader:
     def invalidate(self) -> None:
         """Read everything anew the next time: a table that tells of leads in use may be gone."""
         self.cached = None
-
-
-def _table(name: str, definition: str, tables: Rows, columns: Rows, keys: Rows) -> Table:
-    """Put a table together from its definition and the rows of describe_tables, describe_columns and describe_keys."""
-    # Only a definition tells all columns: information_schema shows an account those that it may see.
-    lines = dict(re.findall(r"^  (`(?:[^`]|``)+`)( .*?),?$", definition, re.MULTILINE))
-    kind, engine, *facts = next((row[1:] for row in tables if row[0] == name), ("", None, 0, 0))
-    transactional, on_one_node = map(bool, facts)
-    key_columns: dict[str, list[str]] = {}
-    for _, key, column in (row for row in keys if row[0] == name):
-        key_columns.setdefault(key, []).append(column.lower())
-    seen = {
-        column: Column(
-            column,
-            data_type,
-            column_type,
-            charset,
-            collation,
-            (expression or "") if generated else None,
-            bool(counts),
-            frozenset(privileges.split(",")),
-            identifier(column) + lines.get(identifier(column), f" {column_type}"),
-        )
-        for table, column, data_type, column_type, charset, collation, generated, expression, counts, privileges in columns
-        if table == name
-    }
-    return Table(
-        name=name,
-        engine=engine,
-        is_view="VIEW" in kind,
-        is_versioned="VERSIONED" in kind,
-        transactional=transactional,
-        columns={name: column for name, column in seen.items() if "select" in column.privileges},
-        hidden_columns=tuple(
-            name
-            for quoted in lines
-            if (name := quoted[1:-1].replace("``", "`")) not in seen or "select" not in seen[name].privileges
-        ),
-        unique_columns=unique_columns(key_columns),
-        has_primary_key="PRIMARY" in key_columns,
-        on_one_node=on_one_node,
-    )
-
-
-def unique_columns(key_columns: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Return the columns that are each a unique key by itself, given the columns of all unique keys."""
-    keys = sorted(key_columns, key=lambda key: key != "PRIMARY", reverse=True)  # what comes last counts
-    return {key_columns[key][0]: key for key in keys if len(key_columns[key]) == 1}

@@ -19,7 +19,7 @@ from support.refusals import Refusals
 from support.tables import Tables
 
 from service.access.keys import LARGEST_FILE, Keys
-from service.settings import SettingsError
+from service.errors import SettingsError
 
 ARCHIVE = "/vicidial/leads/archive"
 GOOD = json.dumps({**Api.ALL, "lead_ids": [4711]})

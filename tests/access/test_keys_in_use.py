@@ -23,8 +23,9 @@ from support.api import KEY, Api
 from support.process import PATIENCE
 from support.tables import Tables
 
-from service.access import keys
-from service.access.keys import Keys, KeysFile
+from service.access import keys_file
+from service.access.keys import Keys
+from service.access.keys_file import KeysFile
 
 
 def entry(key: str, more: str = "") -> str:
@@ -139,8 +140,8 @@ def test_a_second_change_that_leaves_no_trace_counts_too(
     new_api: Callable[..., Api], keys_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As on a file system whose clock has not ticked in between: the size is all that tells the two apart.
-    monkeypatch.setattr("service.access.keys._signature", lambda path: (path.stat().st_size,))
-    monkeypatch.setattr("service.access.keys.SETTLE_TIME", 1)
+    monkeypatch.setattr("service.access.keys_file._signature", lambda path: (path.stat().st_size,))
+    monkeypatch.setattr("service.access.keys_file.SETTLE_TIME", 1)
     api = new_api()
     keys_file.write_text(entry(KEY) + entry("one"))
     assert (livestatus(api), livestatus(api, "one")) == (200, 200)
@@ -157,8 +158,8 @@ def test_a_second_change_that_leaves_no_trace_counts_too(
 def test_a_problem_that_lasts_is_told_of_again(
     new_api: Callable[..., Api], keys_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.access.keys.SETTLE_TIME", 0.1)
-    monkeypatch.setattr("service.access.keys.REMINDER_INTERVAL", 0.5)
+    monkeypatch.setattr("service.access.keys_file.SETTLE_TIME", 0.1)
+    monkeypatch.setattr("service.access.keys_file.REMINDER_INTERVAL", 0.5)
     api = new_api()
     keys_file.write_text("keys = [")
     deadline = time.monotonic() + PATIENCE
@@ -239,7 +240,7 @@ class StuckFileSystem:
         self.released = Event()
         self.looks = 0
         self.begun = Semaphore(0)
-        self._signature = keys._signature
+        self._signature = keys_file._signature
 
     def signature(self, path: Path) -> tuple[int, ...] | None:
         self.looks += 1
@@ -252,7 +253,7 @@ class StuckFileSystem:
 @pytest.fixture
 def file_system(monkeypatch: pytest.MonkeyPatch) -> Iterator[StuckFileSystem]:
     file_system = StuckFileSystem()
-    monkeypatch.setattr(keys, "_signature", file_system.signature)
+    monkeypatch.setattr(keys_file, "_signature", file_system.signature)
     yield file_system
     file_system.released.set()
 

@@ -27,12 +27,14 @@ from support.process import PATIENCE, SLACK, ServiceProcess
 from support.tables import Tables
 
 from service.access.keys import Key
-from service.api.leads import Service, move
-from service.app import create_service
+from service.api.context import AppContext
+from service.api.leads import move
+from service.app import create_context
 from service.archive.mover import Mover
 from service.archive.row_changes import Changes
-from service.database.errors import DEADLOCK, DatabaseError
-from service.database.pool import Transaction
+from service.database.transaction import Transaction
+from service.errors import DatabaseError
+from service.mariadb_errors import DEADLOCK
 from service.observability import audit_file
 from service.observability.audit_file import AuditFile
 from service.observability.audit_log import Audit, Outcome
@@ -57,8 +59,8 @@ def audited(new_api: Callable[..., Api], path: Path) -> Api:
 
 
 @pytest.fixture
-def service(environment: dict[str, str], settings_from: ReadSettings, path: Path) -> Service:
-    return create_service(settings_from({**environment, "AUDIT_LOG": str(path)}))
+def context(environment: dict[str, str], settings_from: ReadSettings, path: Path) -> AppContext:
+    return create_context(settings_from({**environment, "AUDIT_LOG": str(path)}))
 
 
 def events(*files: Path) -> list[tuple[str, str | None]]:
@@ -689,21 +691,21 @@ def test_copies_that_last_are_no_rollback(tables: Tables, new_api: Callable[...,
     assert events(path) == [("intent", None), ("outcome", "not known")]
 
 
-def test_a_batch_that_is_cancelled_has_an_outcome(tables: Tables, service: Service, path: Path) -> None:
+def test_a_batch_that_is_cancelled_has_an_outcome(tables: Tables, context: AppContext, path: Path) -> None:
     tables.live(1)
     tables.archived(1, status="NEW")
     before = tables.both()
     other = tables.mariadb.connect(tables.database, autocommit=False)
 
     async def cancel_while_it_waits_for_a_row() -> None:
-        await service.database.connect()
-        task = asyncio.create_task(archive(service))
+        await context.database.connect()
+        task = asyncio.create_task(archive(context))
         await asyncio.to_thread(tables.wait_for_a_lock_wait)
         assert events(path) == [("intent", None)]
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await service.database.disconnect()
+        await context.database.disconnect()
 
     with other.cursor() as cursor:
         cursor.execute("SELECT * FROM vicidial_list_archive WHERE lead_id = 1 FOR UPDATE")
@@ -715,7 +717,7 @@ def test_a_batch_that_is_cancelled_has_an_outcome(tables: Tables, service: Servi
 
 
 def test_an_outcome_is_written_even_if_the_batch_is_cancelled_meanwhile(
-    tables: Tables, service: Service, path: Path, disk: StuckDisk
+    tables: Tables, context: AppContext, path: Path, disk: StuckDisk
 ) -> None:
     """As when a stop cuts off what has not ended in time."""
     tables.live(1)
@@ -723,13 +725,13 @@ def test_an_outcome_is_written_even_if_the_batch_is_cancelled_meanwhile(
     disk.stuck = lambda _: events(path)[-1][0] == "outcome"
 
     async def cancel_while_it_waits_for_the_disk() -> None:
-        await service.database.connect()
-        task = asyncio.create_task(archive(service))
+        await context.database.connect()
+        task = asyncio.create_task(archive(context))
         await asyncio.to_thread(wait_until, lambda: disk.waiting)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await service.database.disconnect()
+        await context.database.disconnect()
 
     asyncio.run(cancel_while_it_waits_for_the_disk())
     disk.released.set()
@@ -739,17 +741,17 @@ def test_an_outcome_is_written_even_if_the_batch_is_cancelled_meanwhile(
 
 
 def test_a_batch_that_runs_out_of_time_waiting_for_the_disk_is_rolled_back(
-    tables: Tables, service: Service, path: Path, disk: StuckDisk
+    tables: Tables, context: AppContext, path: Path, disk: StuckDisk
 ) -> None:
     tables.live(1)
     before, _ = tables.both()
     started = time.monotonic()
 
     async def archive_with_little_time() -> None:
-        await service.database.connect()
+        await context.database.connect()
         with pytest.raises(DatabaseError):
-            await archive(service, 0.3)
-        await service.database.disconnect()
+            await archive(context, 0.3)
+        await context.database.disconnect()
 
     asyncio.run(archive_with_little_time())
 
@@ -759,10 +761,10 @@ def test_a_batch_that_runs_out_of_time_waiting_for_the_disk_is_rolled_back(
     wait_until(lambda: sorted(events(path)) == [("intent", None), ("outcome", "rolled back")])
 
 
-async def archive(service: Service, seconds: float = PATIENCE) -> None:
+async def archive(context: AppContext, seconds: float = PATIENCE) -> None:
     key = Key("tests", b"")
     deadline = asyncio.get_running_loop().time() + seconds
-    await move(service, service.archive, "archive", key=key, fields=FIELDS, deadline=deadline)
+    await move(context, context.archive, "archive", key=key, fields=FIELDS, deadline=deadline)
 
 
 # --- the question --------------------------------------------------------------------------------------------------------

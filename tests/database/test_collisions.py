@@ -14,8 +14,8 @@ from support.api import Api
 from support.process import SLACK
 from support.tables import Tables
 
-from service.database.errors import NO_SUCH_COLUMN, TRANSIENT_ERRORS
 from service.database.pool import ATTEMPTS
+from service.mariadb_errors import NO_SUCH_COLUMN, TRANSIENT_ERRORS
 
 
 def fail_on_delete(tables: Tables, number: int, times: int) -> None:

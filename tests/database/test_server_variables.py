@@ -230,7 +230,7 @@ def test_what_a_site_forbids_is_forbidden_whatever_the_servers_defaults(
 
 def test_the_locks_of_a_transaction_that_was_left_behind_are_given_back(tables: Tables, mariadb: PrivateMariaDB) -> None:
     tables.live(1)
-    session = Statements.load().fill("session", {"lock_wait_timeout": "1", "max_statement_time": "0.5"})
+    session = Statements.load().session.fill({"lock_wait_timeout": "1", "max_statement_time": "0.5"})
     left = mariadb.connect(tables.database, init_command=session)
     with contextlib.closing(left), left.cursor() as cursor:
         cursor.execute("START TRANSACTION")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from shutil import copytree
@@ -15,7 +16,8 @@ from support.tables import Tables
 
 from service import resource_path
 from service.__main__ import main
-from service.database.statements import PLACEHOLDERS, StatementError, Statements, identifier, integers
+from service.database.statements import PLACEHOLDERS, Statements, identifier, integers
+from service.errors import StatementError
 
 
 @pytest.fixture
@@ -47,9 +49,10 @@ def folder(tmp_path: Path) -> Path:
         ("new.sql", "SELECT 1 }", "Single '}' encountered in format string"),
         ("new.sql", "SELECT 1;", "holds a semicolon"),
         ("new.sql", "DELETE FROM {source}; DROP TABLE {source}", "holds a semicolon"),
-        ("INSERT_LEADS.sql", "SELECT 1", "there is another statement named "),
-        ("leads_in_use/Select_Leads.sql", "SELECT 1", "there is another statement named select_leads"),
-        ("deeper/delete_leads.sql", "SELECT 1", "there is another statement named delete_leads"),
+        ("new.sql", "SELECT 1", "no code uses it"),
+        ("INSERT_LEADS.sql", "SELECT 1", "no code uses it"),
+        ("leads_in_use/vicidial_hopper.sql", "SELECT 1", "no code uses it"),
+        ("deeper/delete_leads.sql", "SELECT 1", "no code uses it"),
     ],
 )
 def test_the_loader_refuses_a_file(folder: Path, file: str, content: str, problem: str) -> None:
@@ -82,27 +85,38 @@ def test_the_loader_refuses_a_folder_without_statements(tmp_path: Path) -> None:
 
 def test_comments_are_not_sent_and_other_files_are_not_read(folder: Path) -> None:
     (folder / "notes.txt").write_text("{nonsense};")
-    (folder / "new.sql").write_text("-- It's {not} sent; really.\nSELECT '{{}}',\n\n    {lead_ids} -- this is\n")
+    (folder / "prepare.sql").write_text("-- It's {not} sent; really.\nSELECT '{{}}',\n\n    {statement} -- this is\n")
 
-    filled = Statements.load(folder).fill("new", {"lead_ids": "1, 2"})
+    filled = Statements.load(folder).prepare.fill({"statement": "1, 2"})
 
     assert filled == "SELECT '{}',\n    1, 2 -- this is"
 
 
-def test_a_statement_or_a_value_that_is_not_there_is_an_error(folder: Path) -> None:
+@pytest.mark.parametrize("name", ["delete_leads", "session"])
+def test_the_loader_refuses_a_folder_that_lacks_a_statement(folder: Path, name: str) -> None:
+    (folder / f"{name}.sql").unlink()
+
+    with pytest.raises(StatementError) as caught:
+        Statements.load(folder)
+
+    assert str(caught.value) == f"{folder}/{name}.sql: is missing"
+
+
+def test_a_value_that_is_not_there_is_an_error(folder: Path) -> None:
     statements = Statements.load(folder)
     with pytest.raises(KeyError):
-        statements.fill("drop_leads", {})
-    with pytest.raises(KeyError):
-        statements.fill("delete_leads", {"source": "a", "target": "b", "lead_ids": "1", "not_in_use": "TRUE"})
+        statements.delete_leads.fill({"source": "a", "target": "b", "lead_ids": "1", "not_in_use": "TRUE"})
 
 
 def test_what_is_filled_in_is_not_looked_at_again(folder: Path) -> None:
-    (folder / "new.sql").write_text("SELECT {assignments} FROM {source}")
+    with (folder / "update_leads.sql").open("a") as file:
+        file.write("\n/* {assignments} FROM {source} */")
 
-    filled = Statements.load(folder).fill("new", {"assignments": "`{source}`", "source": "`{assignments}`"})
+    statement = Statements.load(folder).update_leads
+    values = defaultdict(str, assignments="`{source}`", source="`{assignments}`")
+    filled = statement.template.format_map(values).rsplit("/* ", 1)[1].removesuffix(" */")
 
-    assert filled == "SELECT `{source}` FROM `{assignments}`"
+    assert filled == "`{source}` FROM `{assignments}`"
 
 
 @pytest.mark.parametrize(("name", "quoted"), [("a", "`a`"), ("a`b", "`a``b`"), ("`", "````"), ("a b;--", "`a b;--`")])

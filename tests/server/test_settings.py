@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from support.fixtures import ReadSettings
 
-from service.settings import Settings, SettingsError
+from service.errors import SettingsError
+from service.settings import Settings
 
 PASSWORD = "hunter2-the-password"
 URL = f"mysql+asyncmy://cron:{PASSWORD}@db.example:3307/asterisk"

@@ -9,9 +9,10 @@ from starlette.responses import JSONResponse
 
 from benchmark.progress import progress
 from benchmark.spread import Spread
-from service.api.contract import Contract, InvalidBodyError
+from service.api.contract import Contract
 from service.api.error_responses import refusal_for
 from service.api.request_checks import LARGEST_BODY
+from service.errors import InvalidBodyError
 
 LIMITS = (500, 10_000)
 """The default LEAD_IDS_LIMIT and the largest."""

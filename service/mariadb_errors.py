@@ -1,10 +1,6 @@
-"""What MariaDB's error numbers mean here: whether to try again, whether one lead is the reason, whether anything was
-changed."""
+"""MariaDB's error numbers, and what they mean here: whether to try again, and whether one row can be the reason."""
 
 from __future__ import annotations
-
-import re
-from collections.abc import Iterable
 
 NO_SUCH_COLUMN = 1054
 NO_SUCH_TABLE = 1146
@@ -59,42 +55,3 @@ STATEMENT_ERRORS = frozenset(
 
 ACCESS_DENIED = {1044, 1142, 1143, 1227, 1370}
 """Error numbers of what the account may not do: in a database, with a table, with a column, on the server, with a routine."""
-
-
-class MendableError(Exception):
-    """An administrator must mend something first. A session that began before may not see that it is mended."""
-
-
-class DatabaseError(Exception):
-    """The database could not do it.
-
-    code is MariaDB's error number, None where it gave none; outcome_known says whether it is certain that nothing was changed.
-    """
-
-    def __init__(self, message: str, code: int | None = None, outcome_known: bool = True, retry: bool = False) -> None:
-        """retry: whether the same transaction may succeed at once, whatever the code."""
-        super().__init__(message)
-        self.code = code
-        self.outcome_known = outcome_known
-        self._retry = retry
-
-    @property
-    def from_server(self) -> bool:
-        """Whether the server answered and refused. Its client libraries number what they could not send from 2000 to 2999."""
-        return self.code is not None and not 2000 <= self.code < 3000
-
-    @property
-    def is_transient(self) -> bool:
-        """Whether the same transaction may succeed at once."""
-        return self._retry or self.code in TRANSIENT_ERRORS
-
-    def may_be_of_a_row(self, tables: Iterable[str]) -> bool:
-        """Return whether a row may be the reason that it makes a trigger, a foreign key or a check fail for.
-
-        tables: those of the statement, which the transaction has read: they are there, and so are their columns. What is
-        missing or denied beside them is a trigger's.
-        """
-        if self.code in {1142, 1143}:
-            named = re.findall(r"[`']([^`']+)[`']", str(self))
-            return bool(named) and named[-1] not in tables
-        return self.from_server and self.code not in STATEMENT_ERRORS

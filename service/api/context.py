@@ -1,0 +1,45 @@
+"""What the endpoints work with, made once when the service starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from service.access.keys_file import KeysFile
+from service.access.office_hours import OfficeHours
+from service.api.contract import Contract
+from service.archive.comparer import Comparer
+from service.archive.mover import Mover
+from service.archive.readiness import Readiness
+from service.database.pool import Database
+from service.database.statements import Statements
+from service.observability.audit_log import Audit
+from service.tables.table_reader import TableReader
+
+
+@dataclass(frozen=True)
+class AppContext:
+    """All that an endpoint may need: app.state.context."""
+
+    contract: Contract
+    keys: KeysFile
+    office_hours: OfficeHours
+    dearchive_office_hours: OfficeHours
+    database: Database
+    archive: Mover
+    dearchive: Mover
+    comparer: Comparer
+    readiness: Readiness
+    audit: Audit
+    statements: Statements
+    archive_reader: TableReader
+    request_timeout: float
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    metrics_here: bool = True
+    """Whether /metrics is served along with the rest."""
+
+    def forbidden(self) -> dict[str, bool]:
+        """By operation, whether office hours forbid it now."""
+        hours = {"archive": self.office_hours, "dearchive": self.dearchive_office_hours}
+        return {operation: windows.end(self.now()) is not None for operation, windows in hours.items()}

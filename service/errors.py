@@ -1,0 +1,144 @@
+"""Every error that a module of this service raises for another one to handle, in one hierarchy.
+
+    ServiceError
+    ├── SettingsError          settings are missing or cannot be understood      ends the process
+    ├── StatementError         the files in sql/ are not what the code needs     ends the process
+    ├── StartError             something else keeps the service from starting    ends the process
+    ├── RefusalError           an answer other than 200, ready to be sent        4xx, 5xx
+    ├── InvalidJSONError       the request body is not JSON                      400
+    ├── InvalidBodyError       the request body does not fit the contract        400
+    ├── UnknownLeadsError      some leads are in neither table                   404
+    ├── AuditError             the audit log cannot be written                   503
+    ├── DatabaseError          MariaDB refused, did not answer, or broke off     503
+    └── MendableError          an administrator must change something first     503
+        └── NotReadyError      leads cannot be moved safely: the reasons, the remedies
+
+service/api/error_responses.py turns them into answers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from service.mariadb_errors import STATEMENT_ERRORS, TRANSIENT_ERRORS
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that an administrator should know or change: in words, and as a statement of SQL where there is one."""
+
+    message: str
+    remedy: str | None = None
+
+
+class ServiceError(Exception):
+    """The base class of all errors of this service."""
+
+
+class SettingsError(ServiceError):
+    """Settings are missing or cannot be understood. The message names each of them; it never holds a password."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class StatementError(ServiceError):
+    """The files in sql/ are not what the code needs. The message says which file and why."""
+
+
+class StartError(ServiceError):
+    """The service cannot start. The message says why, and how to mend it."""
+
+
+class RefusalError(ServiceError):
+    """A request is refused: the status, the headers and the body of the answer."""
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None, **fields: Any) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {"message": message, **fields}
+        self.headers = headers
+
+
+class InvalidJSONError(ServiceError):
+    """A text is not JSON. The message says what it is instead: "not valid JSON: …"."""
+
+
+class InvalidBodyError(ServiceError):
+    """A request body does not fit the contract. The message is the contract's."""
+
+    def __init__(self, message: str, lead_ids: list[Any] | None = None) -> None:
+        """lead_ids: the values that are the reason, as the answer repeats them."""
+        super().__init__(message)
+        self.lead_ids = lead_ids or []
+
+
+class UnknownLeadsError(ServiceError):
+    """Some of the leads are in neither table. Nothing was changed."""
+
+    def __init__(self, asked: list[int], *unknown: Iterable[int]) -> None:
+        """asked: all ids, in the order in which the unknown ones are to be named."""
+        super().__init__("lead_ids does not exist")
+        unknown_ids = set().union(*unknown)
+        self.lead_ids = [lead_id for lead_id in asked if lead_id in unknown_ids]
+
+
+class AuditError(ServiceError):
+    """The audit log cannot be written. The batch must not change anything."""
+
+    def __init__(self, reason: str, *, may_be_written: bool = False) -> None:
+        """may_be_written: whether the line may reach the disk all the same."""
+        super().__init__(f"the audit log cannot be written: {reason}")
+        self.may_be_written = may_be_written
+
+
+class DatabaseError(ServiceError):
+    """MariaDB refused a statement, did not answer in time, or closed the connection.
+
+    code: MariaDB's error number; None where there is none. outcome_known: whether it is certain that nothing was changed.
+    """
+
+    def __init__(self, message: str, code: int | None = None, outcome_known: bool = True, retry: bool = False) -> None:
+        """retry: whether the same transaction may succeed at once, whatever the code."""
+        super().__init__(message)
+        self.code = code
+        self.outcome_known = outcome_known
+        self._retry = retry
+
+    @property
+    def from_server(self) -> bool:
+        """Whether the server itself refused. Client libraries use the numbers from 2000 to 2999 for lost connections."""
+        return self.code is not None and not 2000 <= self.code < 3000
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same transaction may succeed at once."""
+        return self._retry or self.code in TRANSIENT_ERRORS
+
+    def may_be_of_a_row(self, tables: Iterable[str]) -> bool:
+        """Return whether a single row can be the reason, by a trigger, a foreign key or a check constraint.
+
+        tables: those of the statement. The transaction has read them, so they and their columns exist: a table or column that
+        is missing or denied, and is none of theirs, belongs to a trigger.
+        """
+        if self.code in {1142, 1143}:
+            named = re.findall(r"[`']([^`']+)[`']", str(self))
+            return bool(named) and named[-1] not in tables
+        return self.from_server and self.code not in STATEMENT_ERRORS
+
+
+class MendableError(ServiceError):
+    """An administrator must change something first. A session that began before the change may not see it."""
+
+
+class NotReadyError(MendableError):
+    """Leads cannot be moved safely. Nothing was deleted."""
+
+    def __init__(self, problems: tuple[Problem, ...], skipped_tables: tuple[str, ...] = ()) -> None:
+        super().__init__("; ".join(problem.message for problem in problems))
+        self.problems = problems
+        self.skipped_tables = skipped_tables

@@ -1,0 +1,39 @@
+"""Foreign keys that refer to the two tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from service.database.statements import identifier
+from service.errors import Problem
+from service.tables.definitions import TablePair
+from service.tables.privileges import Grants
+
+
+def foreign_key_problems(pair: TablePair, sees_all_tables: bool, grants: Grants) -> Iterator[Problem]:
+    """Find foreign keys by which a batch would change rows that nobody named, or could never end.
+
+    The others keep a lead where it is (RESTRICT), and the statements see that. sees_all_tables: whether the account sees the
+    tables of all databases.
+    """
+    tables = {pair.source.name, pair.target.name}
+    for key in pair.foreign_keys:
+        mended = f"ALTER TABLE {identifier(key.schema)}.{identifier(key.table)} DROP FOREIGN KEY {identifier(key.name)}"
+        if not key.incoming:
+            continue
+        if acting := key.rules - {"RESTRICT", "NO ACTION"}:
+            yield Problem(
+                f"the foreign key {key.name} of {key.table} changes rows of its own ({', '.join(sorted(acting))}) when a lead "
+                f"leaves {key.referenced_table}",
+                mended,
+            )
+        elif key.table in tables and key.table != key.referenced_table:
+            yield Problem(
+                f"the foreign key {key.name} of {key.table} keeps every lead in {key.referenced_table} that is in both tables",
+                mended,
+            )
+    if pair.foreign_keys and not sees_all_tables:
+        yield Problem(
+            "there are foreign keys, and the account cannot see whether tables of other databases have some that change rows",
+            f"GRANT REFERENCES ON *.* TO {grants.account}",
+        )

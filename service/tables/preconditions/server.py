@@ -1,0 +1,111 @@
+"""The server: its version, what it does not allow, and the variables of a session that the account cannot set."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from service.errors import DatabaseError, Problem
+from service.mariadb_errors import ACCESS_DENIED, NO_SUCH_TABLE, UNUSABLE_SESSION
+from service.tables.privileges import Grants
+
+OLDEST_MARIADB = (10, 5)
+"""The oldest version that the tests run on."""
+
+LEAST_PACKET = 1024 * 1024
+"""Bytes that max_allowed_packet must allow: no text that is converted for a comparison is longer, and no batch of 5,000
+leads."""
+
+LEAST_BINLOG_CACHE = 64 * 1024 * 1024
+"""Bytes that max_binlog_cache_size must allow: 10,000 leads, each deleted and inserted, of some kilobytes each."""
+
+READ_ONLY_SERVER = {1290, 1836}
+NO_STATEMENT_CAN_BE_PREPARED = 1461
+
+
+def version_problem(version: str) -> Problem | None:
+    """Return what is wrong with a server's VERSION()."""
+    needed = f"this service needs MariaDB {'.'.join(map(str, OLDEST_MARIADB))} or later"
+    # Some proxies and old protocols put 5.5.5- in front.
+    numbers = version.removeprefix("5.5.5-").split(".")[:2]
+    if "MariaDB" not in version:
+        return Problem(f"the server is {version}, no MariaDB: {needed}")
+    if tuple(int(number) for number in numbers) < OLDEST_MARIADB:
+        return Problem(f"the server is {version}: {needed}")
+    return None
+
+
+def server_problem(error: DatabaseError, grants: Grants | None = None) -> Problem | None:  # noqa: PLR0911
+    """Return what an administrator should mend after an error of the database, None if it is none of that kind.
+
+    grants: of the account, if it is known.
+    """
+    if error.code == UNUSABLE_SESSION:
+        return Problem(
+            "init_connect chooses another database, or makes temporary tables, which may hide those of the site",
+            "SET GLOBAL init_connect = ''",
+        )
+    if error.code in READ_ONLY_SERVER:
+        return Problem(
+            "the server is read only: if it is a replica, set DATABASE_URL to the primary", "SET GLOBAL read_only = OFF"
+        )
+    if found := re.match(r"SHOW VIEW command denied .*[`'](\w+)[`']$", str(error)):
+        return Problem(f"{found[1]} is no table that keeps rows, but a view")
+    if error.code in ACCESS_DENIED:
+        return Problem(
+            f"the account lacks a privilege: {error}; `python -m service grants` prints all that it needs",
+            grants.lacking(str(error)) if grants else None,
+        )
+    if error.code == NO_SUCH_TABLE:
+        return Problem(str(error))  # one of the two, or one that a trigger uses
+    if error.code == NO_STATEMENT_CAN_BE_PREPARED:
+        return Problem(
+            "max_prepared_stmt_count is used up: the service cannot ask what the account may do",
+            "SET GLOBAL max_prepared_stmt_count = 16382",
+        )
+    return None
+
+
+@dataclass(frozen=True)
+class Session:
+    """What sql/describe_session.sql tells."""
+
+    version: str
+    account: str
+    database: str
+    on_cluster: int
+    largest_packet: int
+    logs_statements: int
+    is_made_to_log_statements: int
+    binlog_cache: int | None
+    sees_all_tables: int
+
+
+def least_packet(limit: int) -> int:
+    """Return the bytes that max_allowed_packet must allow. limit: lead ids in a request."""
+    return LEAST_PACKET if limit <= 5000 else 4 * LEAST_PACKET
+
+
+def session_problems(session: Session, least_packet: int) -> Iterator[Problem]:
+    """Find what is wrong with the variables of a session that the account cannot set. least_packet: in bytes."""
+    if session.largest_packet < least_packet:
+        yield Problem(
+            f"max_allowed_packet is {session.largest_packet} bytes: a batch needs up to {least_packet}",
+            "SET GLOBAL max_allowed_packet = 16777216",
+        )
+    if session.binlog_cache is not None and session.binlog_cache < LEAST_BINLOG_CACHE:
+        yield Problem(
+            f"max_binlog_cache_size is {session.binlog_cache} bytes: a batch needs up to {LEAST_BINLOG_CACHE}",
+            "SET GLOBAL max_binlog_cache_size = 18446744073709547520",
+        )
+    if session.is_made_to_log_statements:
+        yield Problem(
+            "wsrep_forced_binlog_format is STATEMENT: what a batch changes must be logged by row",
+            "SET GLOBAL wsrep_forced_binlog_format = 'NONE'",
+        )
+    if session.logs_statements:
+        yield Problem(
+            "binlog_format is STATEMENT: a replica would evaluate each DELETE on its own tables, and could delete other leads",
+            "SET GLOBAL binlog_format = 'MIXED'",
+        )

@@ -1,0 +1,100 @@
+"""Find what the account may do, by having the server prepare the statements that a batch sends.
+
+To prepare a statement checks privileges and names, roles included, and locks nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable
+
+from service.database.statements import Statements, identifier, literal, table_of
+from service.database.transaction import Transaction
+from service.errors import DatabaseError, Problem
+from service.mariadb_errors import ACCESS_DENIED, NO_SUCH_COLUMN, NO_SUCH_TABLE
+from service.tables.definitions import TablePair
+from service.tables.preconditions.server import server_problem
+from service.tables.privileges import Grants
+
+
+class StatementTrial:
+    """Tries statements, and says what the account lacks."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+
+    async def leads_in_use(
+        self, transaction: Transaction, grants: Grants, statement_names: Iterable[str]
+    ) -> tuple[dict[str, str], dict[str, str], list[Problem]]:
+        """Try the statements that find leads in use.
+
+        Return those that work, those that do not with the table or column that is not there, and what the account lacks.
+        """
+        working: dict[str, str] = {}
+        skipped: dict[str, str] = {}
+        problems: list[Problem] = []
+        for name in statement_names:
+            table = table_of(name)
+            error = await self._try(transaction, self._statements.leads_in_use[name].fill({"lead_ids": "NULL"}))
+            if error is not None and error.code in ACCESS_DENIED:
+                # Without a privilege on the whole database, a table that is not there is denied like any other.
+                definition = self._statements.show_create_table.fill({"table": identifier(table)})
+                seen = await self._failure(transaction.select(definition))
+                if seen is None:
+                    message = f"the account may not read {table}, which tells of leads in use"
+                    problems.append(Problem(message, grants.statement("SELECT", table)))
+                elif seen.code == NO_SUCH_TABLE:
+                    skipped[name] = table
+                else:
+                    message = f"the account cannot see whether there is a table {table}, which would tell of leads in use"
+                    problems.append(Problem(message, grants.statement("REFERENCES")))
+            elif error is not None and error.code in {NO_SUCH_TABLE, NO_SUCH_COLUMN}:
+                skipped[name] = table if error.code == NO_SUCH_TABLE else name
+            elif error is not None:
+                raise error
+            else:
+                working[name] = self._statements.leads_in_use[name].template
+        return working, skipped, list(dict.fromkeys(problems))
+
+    async def batch(
+        self, transaction: Transaction, pair: TablePair, grants: Grants, on_cluster: bool, whole_only: bool
+    ) -> list[Problem]:
+        """Try the statements of a batch, and return what keeps them from working."""
+        values = {**pair.values, "lead_ids": "NULL", "table": pair.values["source"]}
+        sql = self._statements
+        tried = [sql.select_leads, sql.insert_leads, sql.delete_leads]
+        tried += [] if whole_only else [sql.update_leads]
+        tried += [sql.touch_leads, sql.restore_leads] if on_cluster else []
+        tried += [sql.stage_table] if whole_only and pair.differences else []
+        problems = []
+        for statement in tried:
+            error = await self._try(transaction, statement.fill(values))
+            if error is not None:
+                problem = server_problem(error, grants)
+                if problem is None:
+                    raise error
+                problems.append(problem)
+        if not problems:
+            # To prepare an INSERT does not look at the columns.
+            problems += [
+                Problem(
+                    f"the account may not insert into the column {copy.name} of {pair.target.name}",
+                    grants.statement("INSERT", pair.target.name),
+                )
+                for _, copy in pair.columns
+                if not copy.generated and "insert" not in copy.privileges
+            ]
+        return list(dict.fromkeys(problems))
+
+    async def _try(self, transaction: Transaction, statement: str) -> DatabaseError | None:
+        """Have the server prepare a statement, which looks at privileges and names, and locks nothing. Return its error."""
+        return await self._failure(transaction.select(self._statements.prepare.fill({"statement": literal(statement)})))
+
+    async def _failure(self, answer: Awaitable[object]) -> DatabaseError | None:
+        """Return the error by which the server refuses, None if it does not. Raises DatabaseError if it does not answer."""
+        try:
+            await answer
+        except DatabaseError as error:
+            if not error.from_server or (error.is_transient and error.code != NO_SUCH_COLUMN):
+                raise
+            return error
+        return None
