@@ -127,7 +127,7 @@ def test_there_is_one_version() -> None:
 def test_what_the_first_pages_point_to_exists(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     folders = "deploy|docs|lead_archive|migrations|scripts|service|sql|tests"
-    paths = re.findall(rf"`((?:{folders})/[a-z_/.-]*[a-z/])[` ]", text) + re.findall(r"\]\(([^)#:]+)[)#]", text)
+    paths = re.findall(rf"`((?:{folders})/[a-z0-9_/.-]*[a-z0-9/])[` ]", text) + re.findall(r"\]\(([^)#:]+)[)#]", text)
 
     assert paths
     assert [path for path in paths if not (ROOT / path).exists()] == []
