@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
@@ -23,6 +24,10 @@ class DaemonThreads:
         """most: threads that are started at most, each when all others have something to do."""
         self._most = most
         self._name = name
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
         self._queue: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
@@ -34,6 +39,8 @@ class DaemonThreads:
 
         Raises RuntimeError if there is no thread, and the system has none left.
         """
+        if self._pid != os.getpid():
+            self._reset()  # threads do not exist in a forked process, and one of them may have held the lock
         future: Future[T] = Future()
         with self._lock:
             if self._unfinished >= self._threads < self._most:

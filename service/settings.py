@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import ssl
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
@@ -20,10 +19,12 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.access.certificate import Certificate
 from service.access.keys import Keys
 from service.access.keys_file import KeysFile
 from service.access.office_hours import OfficeHours
 from service.errors import SettingsError
+from service.files import read_existing
 from service.observability import audit_file
 
 
@@ -67,10 +68,7 @@ def _time_zone(name: str) -> str:
 
 
 def _readable(path: Path) -> Path:
-    try:
-        path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    read_existing(path)
     return path
 
 
@@ -149,8 +147,8 @@ class Settings(BaseSettings):
             raise ValueError("goes together with TLS_CERT_FILE: set both or neither")
         if certificate and key:
             try:
-                ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password=lambda: "")
-            except (ssl.SSLError, OSError) as error:
+                Certificate(certificate, key)
+            except (OSError, ValueError) as error:
                 raise ValueError(
                     f"TLS_CERT_FILE and it are not a PEM certificate and its key, without a passphrase: {error}"
                 ) from None

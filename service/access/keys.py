@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
-import stat
 import tomllib
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from service.files import read_existing
+
 FORM = 'write each key as a [[keys]] table with name = "…" and sha256 = "…", the 64 hex digits of the key\'s SHA-256'
 
 LARGEST_LIST_ID = 2**64 - 1
-
-LARGEST_FILE = 4 * 1024 * 1024
-"""Bytes: some 30,000 keys."""
 
 
 @dataclass(frozen=True)
@@ -84,29 +81,6 @@ class Keys:
         if found and hmac.compare_digest(digest, found.digest) and found.is_valid_on(today):
             return found
         return None
-
-
-def read_existing(path: Path) -> bytes:
-    """Return the content of a file like read_file, but raise ValueError only."""
-    try:
-        return read_file(path)
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from None
-
-
-def read_file(path: Path) -> bytes:
-    """Return the content of a regular file. Raises OSError, and ValueError if it is no regular file or larger than allowed."""
-
-    def opener(name: str, flags: int) -> int:
-        return os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY)  # a FIFO would wait for somebody who writes to it
-
-    with open(path, "rb", opener=opener) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError(f"{path} is not a regular file")
-        content = file.read(LARGEST_FILE + 1)
-    if len(content) > LARGEST_FILE:
-        raise ValueError(f"{path} is larger than {LARGEST_FILE} bytes")
-    return content
 
 
 def parse_toml(text: bytes, path: Path) -> dict[str, Any]:

@@ -6,14 +6,16 @@ import asyncio
 import hashlib
 import math
 import os
-import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 import structlog
 
-from service.access.keys import Keys, read_existing, read_file
+from service.access.keys import Keys
 from service.daemon_threads import DaemonThreads
+from service.files import read_existing, read_file
 
 SETTLE_TIME = 2.0
 """Seconds after which a file that has changed is read once more. A second change within the same tick of the file system's
@@ -37,8 +39,9 @@ class KeysFile:
     def __init__(self, path: Path) -> None:
         """Raises ValueError if the file cannot be understood."""
         self._path = path
-        self._lock = threading.RLock()
         self._thread = DaemonThreads(1, "keys")
+        """Whatever looks at the file runs here, one look at a time."""
+        self._refresh: Future[None] | None = None
         self._looking: asyncio.Task[None] | None = None
         """The look of the event loop that began last."""
         self._begun = 0
@@ -76,45 +79,51 @@ class KeysFile:
     def reload(self) -> None:
         """Read the file, whether it has changed or not, and log what came of it. May be called in any thread.
 
-        It takes tenths of a second for thousands of keys: the event loop should not be the one that calls it.
+        It takes tenths of a second for thousands of keys, and a file system may stand still: the event loop should not be the
+        one that calls it.
         """
-        with self._lock:
-            self._digest = b""
-            self._look()
+        self._in_thread(self._look_anew).result()
 
     def refresh(self) -> None:
-        """Read the file if it has changed. As reload() otherwise."""
-        self._look()
+        """Have the file read if it has changed. Return at once."""
+        if self._refresh is None or self._refresh.done():
+            self._refresh = self._in_thread(self._look_if_due)
+
+    def _in_thread(self, look: Callable[[], None]) -> Future[None]:
+        try:
+            return self._thread.submit(look)
+        except RuntimeError:  # there is no thread, and the system has none left; a pause is better than a revoked key
+            look()
+            done: Future[None] = Future()
+            done.set_result(None)
+            return done
 
     def _is_due(self) -> bool:
         return _signature(self._path) != self._signature or time.monotonic() >= self._due
 
     async def _look_in_thread(self, number: int) -> None:
-        try:
-            future = self._thread.submit(self._look_if_due)
-        except RuntimeError:  # there is no thread left; a pause is better than a revoked key
-            self._look_if_due()
-        else:
-            await asyncio.wrap_future(future)
+        await asyncio.wrap_future(self._in_thread(self._look_if_due))
         self._ended = number
 
     def _look_if_due(self) -> None:
-        with self._lock:
-            if self._is_due():
-                self._look()
+        if self._is_due():
+            self._look()
+
+    def _look_anew(self) -> None:
+        self._digest = b""
+        self._look()
 
     def _look(self) -> None:
         """Read the file. Never raise."""
-        with self._lock:
-            signature = _signature(self._path)  # before it is read: a change meanwhile is seen by the next
-            try:
-                self._read(signature)
-            except (OSError, MemoryError) as error:
-                self._signature, self._digest = NEVER_READ, b""
-                self._tell(f"cannot read {self._path}: {(isinstance(error, OSError) and error.strerror) or 'out of memory'}")
-            except Exception as error:
-                self._signature = signature
-                self._tell(str(error))
+        signature = _signature(self._path)  # before it is read: a change meanwhile is seen by the next
+        try:
+            self._read(signature)
+        except (OSError, MemoryError) as error:
+            self._signature, self._digest = NEVER_READ, b""
+            self._tell(f"cannot read {self._path}: {(isinstance(error, OSError) and error.strerror) or 'out of memory'}")
+        except Exception as error:
+            self._signature = signature
+            self._tell(str(error))
 
     def _read(self, signature: tuple[int, ...] | None) -> None:
         self._due = time.monotonic() + REMINDER_INTERVAL if self._told else math.inf
@@ -125,9 +134,15 @@ class KeysFile:
         elif not self._told:
             self._signature = signature
             return
+        try:
+            keys = Keys.parse(text, self._path)
+        except ValueError:
+            self._digest = digest
+            raise
+        # In this order: a worker that is forked meanwhile must not take the text for read while it has the old keys.
+        self._keys = keys
+        self._signature = signature
         self._digest = digest
-        keys = Keys.parse(text, self._path)
-        self._keys, self._signature = keys, signature
         self._told.clear()
         logger.info("keys reloaded", file=str(self._path), keys=len(keys.entries))
 

@@ -21,7 +21,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from service.access.keys import LARGEST_LIST_ID, Key, Keys, fingerprint, parse_toml, read_file
+from service.access.keys import LARGEST_LIST_ID, Key, Keys, fingerprint, parse_toml
+from service.files import read_file
 
 LOCK_TIMEOUT = 30.0
 """Seconds to wait for another command that is changing the file."""

@@ -24,6 +24,11 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 METHODS = frozenset({"GET", "HEAD", "POST"})
 """Those that some path of the contract has."""
 
+PART = 64 * 1024
+"""Bytes of an answer that are written at a time. The server waits before each part until the client has taken most of those
+before: with TLS, whatever is written is copied, so that an answer in one piece costs its whole size for each client that does
+not read."""
+
 CUT_OFF = "the service was stopped, and may have processed the batch; no lead is lost, repeat the request to learn"
 
 logger = structlog.get_logger()
@@ -32,6 +37,15 @@ logger = structlog.get_logger()
 def common_headers(request_id: str) -> dict[str, str]:
     """What every answer has."""
     return {"X-Request-ID": request_id, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+async def send_in_parts(send: Send, message: Message) -> None:
+    """Send a message, with no more than PART of a body at a time."""
+    body: bytes = message.get("body", b"")
+    for end in range(PART, len(body), PART):
+        await send({**message, "body": body[end - PART : end], "more_body": True})
+    rest = len(body) % PART or min(len(body), PART)
+    await send(message if rest == len(body) else {**message, "body": body[-rest:]})
 
 
 class RequestMiddleware:
@@ -70,7 +84,7 @@ class RequestMiddleware:
                 if body_is_due:
                     # Answered before the body was read. The server would go on reading it, however long it is.
                     answer["Connection"] = "close"
-            await send(message)
+            await send_in_parts(send, message)
 
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)

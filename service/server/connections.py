@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import functools
 import resource
 import socket
 import ssl
@@ -154,6 +156,7 @@ class Door:
             tls = self._tls()
             task = self._loop.create_task(self._connect(accepted, is_extra, tls))
             self._arriving.add(task)
+            task.add_done_callback(functools.partial(self._has_arrived, accepted))
             if tls:
                 self._handshakes.add(task)
                 self._crowd.is_here(task, task.cancel, is_extra)
@@ -164,8 +167,6 @@ class Door:
             self._loop.add_reader(self._listener.fileno(), self._accept)
 
     async def _connect(self, accepted: socket.socket, is_extra: bool, tls: ssl.SSLContext | None) -> None:
-        task = asyncio.current_task()
-        assert task
         try:
             await self._loop.connect_accepted_socket(
                 lambda: self._protocol(is_extra),
@@ -174,9 +175,17 @@ class Door:
                 ssl_handshake_timeout=HANDSHAKE_TIMEOUT if tls else None,
                 ssl_shutdown_timeout=HANDSHAKE_TIMEOUT if tls else None,
             )
-        except (OSError, asyncio.CancelledError) as error:
+        except OSError as error:
             logger.debug("no connection", error=str(error))
-        finally:
-            self._arriving.discard(task)
-            self._handshakes.discard(task)
-            self._crowd.is_gone(task)
+
+    def _has_arrived(self, accepted: socket.socket, task: asyncio.Task[None]) -> None:
+        """Called when the task has ended, even if it was cancelled before it could begin."""
+        self._arriving.discard(task)
+        self._handshakes.discard(task)
+        self._crowd.is_gone(task)
+        if task.cancelled():
+            # uvloop keeps a connection whose handshake was cancelled before it began, for HANDSHAKE_TIMEOUT. With its socket
+            # shut down it ends at once.
+            with contextlib.suppress(OSError):
+                accepted.shutdown(socket.SHUT_RDWR)
+            accepted.close()

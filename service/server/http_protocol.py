@@ -34,6 +34,10 @@ the connection, and the reset can destroy an answer that is still under way (RFC
 LARGEST_REST = 2 * LARGEST_BODY
 """Bytes that are discarded: the largest body with the overhead of its chunks."""
 
+MOST_CHUNKS = 64 * 1024
+"""Chunks of a body, or segments that it arrives in: six for each id of the largest batch, since there are encoders that send
+each token by itself. A chunk costs half a microsecond: a megabyte of single bytes would take half a second."""
+
 MOST_PIPELINED = 16
 """Requests that may wait on a connection for the answer to the one before them."""
 
@@ -45,7 +49,7 @@ class Outlet:
     """The transport as a request sees it: to close it is left to the protocol."""
 
     def __init__(self, protocol: Protocol, transport: asyncio.Transport) -> None:
-        self.write = transport.write
+        self.write = protocol.write
         self.is_closing = transport.is_closing
         self.close = protocol.finish
 
@@ -75,6 +79,8 @@ class Protocol(HttpToolsProtocol):
         """Bytes that arrived since the last step: more of a head, or of a body's trailers. Once deaf, the bytes discarded."""
         self._steps = 0
         """How often a head began or ended, or a part of a body arrived."""
+        self._chunks = 0
+        """Parts of the body that is arriving."""
         self._running: RequestResponseCycle | None = None
         """The request that is being answered."""
         self._parsed: RequestResponseCycle | None = None
@@ -88,8 +94,9 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         super().connection_made(transport)
-        self._outlet: Any = Outlet(self, transport)
         self._patience = Patience(transport)
+        self.write = self._patience.write
+        self._outlet: Any = Outlet(self, transport)
         self._crowd.is_here(self, transport.abort, self._is_extra)
         self._expect_head()
         self._crowd.is_idle(self, transport.abort)
@@ -120,7 +127,7 @@ class Protocol(HttpToolsProtocol):
 
     def check(self, now: float) -> None:
         """Disconnect a client that does not take its answer in time. now: the event loop's time, in seconds."""
-        self._patience.check(now)
+        self._patience.check(now, bool(self._running and self._running.response_started))
 
     # What arrives
 
@@ -177,6 +184,7 @@ class Protocol(HttpToolsProtocol):
         self._stop_timer()
         super().on_headers_complete()
         self._begun = False
+        self._chunks = 0
         self._step()
         cycle = self._parsed = self.cycle
         cycle.transport = self._outlet
@@ -192,6 +200,9 @@ class Protocol(HttpToolsProtocol):
         if not self.is_deaf:
             super().on_body(body)
             self._step()
+            self._chunks += 1
+            if self._chunks > MOST_CHUNKS:
+                self._refuse(400, f"request body cannot have more than {MOST_CHUNKS} chunks")
 
     def on_message_complete(self) -> None:
         if not self.is_deaf:
@@ -257,7 +268,7 @@ class Protocol(HttpToolsProtocol):
         last.keep_alive = False
 
     def _answer(self, status: int, message: str) -> None:
-        self.transport.write(refusal(status, message))
+        self.write(refusal(status, message))
         self.finish()
 
     def finish(self) -> None:

@@ -1,38 +1,40 @@
-"""Reading anew what can be, on SIGHUP: beside the event loop, and never more than once at a time."""
+"""Reading a file anew on SIGHUP: in a thread, and never more than once at a time."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+from concurrent.futures import Future
 
 import structlog
+
+from service.daemon_threads import DaemonThreads
 
 logger = structlog.get_logger()
 
 
 class Reloads:
-    """Runs in a thread: thousands of keys take tenths of a second. However often it is asked for, one waits at most."""
+    """Of one file. However often it is asked for, one reload runs and one waits at most.
+
+    The thread may wait for a file system that stands still: neither whoever asks nor the end of the process waits with it.
+    Make it in the process that asks: a forked one cannot tell what runs in its parent.
+    """
 
     def __init__(self, reload: Callable[[], None]) -> None:
         self._reload = reload
-        self._is_running = False
-        self._is_due = False
+        self._thread = DaemonThreads(1, "reload")
+        self._last: Future[None] | None = None
 
     def ask(self) -> None:
-        """Have it read once more, from now on or after what runs. Call from the event loop's thread."""
-        if self._is_running:
-            self._is_due = True
-            return
+        """Have the file read once more, from now on or after what runs. Return at once."""
+        if self._last and not self._last.running() and not self._last.done():
+            return  # it is still to begin
         try:
-            running = asyncio.get_running_loop().run_in_executor(None, self._reload)
-        except RuntimeError as error:  # there is no thread left, or the service stops
+            self._last = self._thread.submit(self._run)
+        except RuntimeError as error:  # the system has no thread left
             logger.error("not reloaded", error=str(error))
-            return
-        self._is_running = True
-        running.add_done_callback(self._go_on)
 
-    def _go_on(self, _: asyncio.Future[None]) -> None:
-        self._is_running = False
-        if self._is_due:
-            self._is_due = False
-            self.ask()
+    def _run(self) -> None:
+        try:
+            self._reload()
+        except Exception:
+            logger.exception("not reloaded")

@@ -17,12 +17,12 @@ import uvloop
 from starlette.applications import Starlette
 from uvicorn.config import STARTUP_FAILURE
 
+from service.access.certificate import Certificate
 from service.access.keys_file import KeysFile
 from service.api import metrics_app
 from service.errors import StartError
 from service.observability import metrics
 from service.observability.metrics_folder import MetricsFolder
-from service.server.certificate import Certificate
 from service.server.connections import BACKLOG, EXTRA, Connections, Door, most_connections
 from service.server.http_protocol import Protocol
 from service.server.reload import Reloads
@@ -114,7 +114,7 @@ async def check_clients(*servers: Server) -> None:
 def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[[], dict[str, bool]]) -> int:
     """Serve until SIGTERM or SIGINT, which let the requests in flight finish, and return the status to end with.
 
-    keys: are read anew on SIGHUP, and before a worker starts. forbids: by operation, whether office hours forbid it now, for
+    keys: are read anew on SIGHUP, and whenever they change. forbids: by operation, whether office hours forbid it now, for
     the metrics. Raises StartError.
     """
     certificate = _certificate(settings)
@@ -125,10 +125,16 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
     listener = listen(settings.HOST, settings.PORT)
     metrics_listener = listen(settings.HOST, settings.METRICS_PORT) if settings.METRICS_PORT else None
 
-    def reload() -> None:
-        keys.reload()
-        if certificate:
-            certificate.reload()
+    def reloads() -> Callable[[], None]:
+        """Return what reads the files anew, in threads of the process that it is called in."""
+        # Each in its own: one file system may stand still while the other does not.
+        each = [Reloads(keys.reload), *([Reloads(certificate.reload)] if certificate else [])]
+
+        def ask() -> None:
+            for reload in each:
+                reload.ask()
+
+        return ask
 
     def work(parent: int | None = None, signs: SignsOfLife | None = None) -> None:
         crowd = Connections(most, frozenset({b"/livez"}))
@@ -143,7 +149,7 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
             crowd = Connections(MOST_ON_METRICS_PORT, frozenset({metrics_app.PATH.encode()}))
             servers.append(Server(metrics_app.create_metrics_app(forbids), metrics_listener, crowd, lifespan="off"))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(servers, reload, parent))
+            runner.run(_run(servers, reloads(), parent))
 
     if settings.WORKERS == 1:
         work()
@@ -161,7 +167,7 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
     supervisor = Supervisor(
         settings.WORKERS,
         work_and_leave,
-        reload=reload,
+        reload=reloads(),
         refresh=keys.refresh,
         listeners=listeners,
         stop_timeout=settings.REQUEST_TIMEOUT + 1 + STOP_MARGIN,
@@ -205,7 +211,7 @@ async def _run(servers: list[Server], reload: Callable[[], None], parent: int | 
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    loop.add_signal_handler(signal.SIGHUP, Reloads(reload).ask)
+    loop.add_signal_handler(signal.SIGHUP, reload)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     if parent is not None:
         loop.add_reader(parent, stop)

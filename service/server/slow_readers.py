@@ -25,23 +25,32 @@ class Patience:
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
-        self._unsent: int | None = None
-        """Bytes that the client had not taken at the last look; None if nothing was waiting for it."""
+        self._written = 0
+        """Bytes of all answers so far."""
+        self._taken: int | None = None
+        """Bytes that the client had taken at the last look; None if nothing was waiting for it."""
         self._since = self._progress_at = 0.0
 
-    def check(self, now: float) -> None:
+    def write(self, data: bytes) -> None:
+        """Send a part of an answer."""
+        self._written += len(data)
+        self._transport.write(data)
+
+    def check(self, now: float, is_answering: bool) -> None:
         """Disconnect a client that does not take its answer in time. Called every second.
 
-        now: the event loop's time, in seconds.
+        now: the event loop's time, in seconds. is_answering: whether more of an answer is to come. It waits until the client
+        has taken what there is, so that the bytes that are not sent yet tell nothing of progress.
         """
         unsent = self._transport.get_write_buffer_size()
-        if not unsent and not self._transport.is_closing():
-            self._unsent = None
-        elif self._unsent is None:
-            self._unsent, self._since, self._progress_at = unsent, now, now
+        taken = self._written - unsent
+        if not unsent and not is_answering and not self._transport.is_closing():
+            self._taken = None
+        elif self._taken is None:
+            self._taken, self._since, self._progress_at = taken, now, now
         else:
-            if unsent < self._unsent:
-                self._unsent, self._progress_at = unsent, now
+            if taken > self._taken:
+                self._taken, self._progress_at = taken, now
             if now - self._progress_at > STALL_TIMEOUT or now - self._since > ANSWER_TIMEOUT:
                 logger.info("client does not read", unsent=unsent)
                 # With a reset: otherwise the kernel would keep the rest, and probe for a reader, for minutes more.

@@ -82,7 +82,8 @@ class Supervisor:
         stop_timeout: float,
     ) -> None:
         """work: what a worker does until SIGTERM, given a file descriptor that can be read when this process is gone.
-        reload: read anew what can be, on SIGHUP. refresh: what else is to be done before a worker starts.
+        reload: read anew what can be, on SIGHUP. refresh: keep what workers start with up to date; called about once a second.
+        Both return at once.
         stop_timeout: seconds that a worker has to stop.
         """
         self._count = count
@@ -110,6 +111,7 @@ class Supervisor:
     def run(self) -> int:
         """Supervise until SIGTERM or SIGINT. Return the status to end with. Call catch_signals() before."""
         while True:
+            self._refresh()
             while len(self._workers) < self._count and time.monotonic() >= self._next_start:
                 self._try_to_start()
             caught = self._wait_for_signals(1 if len(self._workers) == self._count else 0.1)
@@ -142,7 +144,6 @@ class Supervisor:
 
     def _start(self) -> None:
         """Raises OSError if there is no process or memory left for it."""
-        self._refresh()
         signs = SignsOfLife()
         _flush()
         # A worker handles signals in its own way, once it can. Until then they wait.

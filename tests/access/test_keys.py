@@ -18,8 +18,9 @@ from support.fixtures import ReadSettings
 from support.refusals import Refusals
 from support.tables import Tables
 
-from service.access.keys import LARGEST_FILE, Keys
+from service.access.keys import Keys
 from service.errors import SettingsError
+from service.files import LARGEST_FILE
 
 ARCHIVE = "/vicidial/leads/archive"
 GOOD = json.dumps({**Api.ALL, "lead_ids": [4711]})

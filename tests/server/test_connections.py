@@ -17,7 +17,7 @@ from support.tables import Tables
 from support.wire import Connection
 
 from service.api.request_checks import LARGEST_BODY
-from service.server.http_protocol import HEAD_TIMEOUT, LARGEST_HEAD
+from service.server.http_protocol import HEAD_TIMEOUT, LARGEST_HEAD, MOST_CHUNKS
 
 ARCHIVE = "/vicidial/leads/archive"
 JSON = {"Authorization": f"Key={KEY}", "Content-Type": "application/json"}
@@ -257,6 +257,37 @@ def test_headers_without_end_are_not_kept(connect: NewConnection) -> None:
             assert sent < 20_000_000
         assert connection.answer() == (400, f"request line and headers cannot exceed {LARGEST_HEAD} bytes")
         assert connection.is_closed()
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_a_body_in_chunks_without_end_is_not_read(connect: NewConnection) -> None:
+    connection = connect()
+    connection.send("POST", ARCHIVE, {**JSON, "Transfer-Encoding": "chunked"})
+    with suppress(ConnectionError):
+        for _ in range(LARGEST_BODY // 1024):
+            if select.select([connection.socket], [], [], 0)[0]:
+                break
+            connection.socket.sendall(b"1\r\n \r\n" * 1024)
+        assert connection.answer() == (400, f"request body cannot have more than {MOST_CHUNKS} chunks")
+        assert connection.is_closed()
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_a_body_in_as_many_chunks_as_it_has_tokens_is_read(connect: NewConnection) -> None:
+    connection = connect()
+    tokens = [
+        json.dumps(Api.ALL).encode()[:-1],
+        b', "lead_ids"',
+        b":",
+        b"[",
+        *(b"%d," % lead_id for lead_id in range(9_999)),
+        b"9999",
+        b"]",
+        b"}",
+    ]
+    connection.send("POST", ARCHIVE, {**JSON, "Transfer-Encoding": "chunked"})
+    connection.socket.sendall(b"".join(b"%x\r\n%s\r\n" % (len(token), token) for token in tokens) + b"0\r\n\r\n")
+    assert connection.answer() == (400, "lead_ids cannot exceed 500 values")
 
 
 @pytest.mark.usefixtures("unchanged")

@@ -3,6 +3,8 @@ answers through all of it."""
 
 from __future__ import annotations
 
+import asyncio
+import resource
 import socket
 import ssl
 import struct
@@ -12,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import cast
 
 import httpx2
 import pytest
@@ -22,10 +25,11 @@ from support.paths import ROOT
 from support.process import PATIENCE, SLACK, ServiceProcess, clean, with_descriptors
 from support.tables import Tables
 
+from service.api.middleware import PART
 from service.server.connections import EXTRA, HANDSHAKE_TIMEOUT, KEPT_BACK, LEAST
 from service.server.http_protocol import HEAD_TIMEOUT
 from service.server.serve import MOST_ON_METRICS_PORT
-from service.server.slow_readers import STALL_TIMEOUT
+from service.server.slow_readers import ANSWER_TIMEOUT, STALL_TIMEOUT, Patience
 
 DESCRIPTORS = 256
 MANY = 300
@@ -107,14 +111,30 @@ def test_too_few_descriptors_are_refused_and_just_enough_are_enough(
     assert tables.ids() == ([], [1])
 
 
-def test_a_service_full_of_half_requests_says_so_and_is_alive(tables: Tables, environment: dict[str, str]) -> None:
+@pytest.mark.parametrize("shakes_hands", [False, True])
+def test_idle_connections_make_room_at_once_with_just_enough_descriptors(
+    tables: Tables, settings: dict[str, str], shakes_hands: bool
+) -> None:
     tables.live(1)
+    tls = "TLS_CERT_FILE" in settings and shakes_hands
+    with ServiceProcess(settings, with_descriptors(NEEDED)) as service, connected(service.port, MANY, b"", tls):
+        assert service.get("/livez")[0] == 200
+        assert archives(service, 1)
+        assert "connections not accepted" not in service.log
+    assert tables.ids() == ([], [1])
+
+
+@pytest.mark.parametrize("number", [DESCRIPTORS, NEEDED])
+def test_a_service_full_of_half_requests_says_so_and_is_alive(tables: Tables, settings: dict[str, str], number: int) -> None:
+    tables.live(1)
+    tls = "TLS_CERT_FILE" in settings
     half = f"POST /vicidial/leads/archive HTTP/1.1\r\nAuthorization: Key={KEY}\r\nContent-Type: application/json\r\n"
     half += "Host: x\r\nContent-Length: 100\r\n\r\n{"
-    with ServiceProcess(environment, with_descriptors(DESCRIPTORS)) as service:
-        with connected(service.port, MANY, half.encode()):
+    with ServiceProcess(settings, with_descriptors(number)) as service:
+        with connected(service.port, MANY, half.encode(), tls):
+            time.sleep(1)  # one that it has not read yet is an idle one, which makes room
             assert service.get("/livez")[0] == 200
-            with httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client:
+            with httpx2.Client(base_url=service.base_url, timeout=PATIENCE, verify=False) as client:
                 answer = Api(client).archive_all([1])
                 assert (answer.status_code, answer.json()["message"]) == (
                     503,
@@ -165,6 +185,68 @@ def test_clients_that_never_read_are_disconnected_and_do_not_hold_up_a_stop(sett
             started = time.monotonic()
             assert service.stop() == 0
             assert time.monotonic() - started < 2 * STALL_TIMEOUT + SLACK
+
+
+def test_clients_that_never_read_cost_little_memory(settings: dict[str, str]) -> None:
+    """A part of the script, with TLS too, which makes a copy of what it sends."""
+    count = 40
+    with ServiceProcess(settings) as service:
+        size = len(service.get("/docs/swagger-ui-bundle.js")[1])
+        before = resident(service)
+        with connected(service.port, count, SCRIPT, "TLS_CERT_FILE" in settings):
+            time.sleep(STALL_TIMEOUT / 2)
+            assert resident(service) - before < count * size / 4
+
+
+def resident(service: ServiceProcess) -> int:
+    """Bytes of memory that the process has."""
+    return int(Path(f"/proc/{service.pid}/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+class Transport:
+    """What Patience sees of a connection."""
+
+    def __init__(self) -> None:
+        self.socket = socket.socket()
+        self.unsent = 0
+        self.is_aborted = False
+
+    def write(self, data: bytes) -> None:
+        self.unsent += len(data)
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def is_closing(self) -> bool:
+        return self.is_aborted
+
+    def get_extra_info(self, _: str) -> socket.socket:
+        return self.socket
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+@pytest.mark.parametrize(
+    ("taken_each_second", "disconnected_after"),
+    [(30_000, None), (20_000, ANSWER_TIMEOUT + 2), (0, STALL_TIMEOUT + 2)],
+    ids=["slow", "too slow", "deaf"],
+)
+def test_a_client_that_takes_an_answer_part_by_part_has_its_time(
+    taken_each_second: int, disconnected_after: int | None
+) -> None:
+    transport = Transport()
+    patience = Patience(cast(asyncio.Transport, transport))
+    parts = [bytes(PART)] * 24
+    second = 0
+    while second < 100 and not transport.is_aborted:
+        while parts and transport.unsent < PART:
+            patience.write(parts.pop())
+        second += 1
+        patience.check(second, is_answering=bool(parts))
+        transport.unsent = max(0, transport.unsent - taken_each_second)
+    transport.socket.close()
+    assert (second if transport.is_aborted else None) == disconnected_after
 
 
 def is_closed(connection: socket.socket) -> bool:

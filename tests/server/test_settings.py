@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from support.fixtures import ReadSettings
+from support.process import run_service
 
 from service.errors import SettingsError
 from service.settings import Settings
@@ -212,6 +214,17 @@ def test_a_number_that_is_none_or_out_of_range(refusal: Callable[..., str], name
 )
 def test_a_bad_value(refusal: Callable[..., str], name: str, value: str, problem: str) -> None:
     assert refusal(**{name: value}).startswith(f"{name}: {problem}")
+
+
+@pytest.mark.parametrize("name", ["API_KEYS_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE", "AUDIT_LOG"])
+def test_a_fifo_is_refused_at_once(good: dict[str, str], tmp_path: Path, name: str) -> None:
+    """Nobody waits for somebody who writes to it."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    ended = run_service({**good, name: str(fifo)})
+    assert ended.returncode == 2
+    about = f"cannot append to {fifo}: it is no regular file" if name == "AUDIT_LOG" else f"{fifo} is not a regular file"
+    assert ended.stderr.startswith(f"error: {name}: {about}")
 
 
 @pytest.mark.parametrize("name", ["OFFICE_HOURS", "DEARCHIVE_OFFICE_HOURS"])

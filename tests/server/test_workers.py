@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import hashlib
 import os
 import shlex
 import signal
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import httpx2
 import pytest
 import trustme
 from mariadb import free_port
+from structlog.testing import capture_logs
 from support.api import Api
 from support.paths import ROOT
 from support.process import PATIENCE, ServiceProcess, clean
@@ -62,6 +63,22 @@ def test_a_worker_that_is_replaced_has_the_last_keys_that_were_good(
         assert all(service.log_lines)  # each line is JSON
         assert service.stop() == 0
     assert tables.ids() == ([], [1])
+
+
+def test_a_key_that_was_revoked_does_not_come_back_with_a_worker(environment: dict[str, str], keys_file: Path) -> None:
+    """Though the key file cannot be understood any more when the worker starts."""
+    with ServiceProcess({**environment, "WORKERS": "2"}) as service:
+        before = set(service.workers)
+        other = hashlib.sha256(b"other").hexdigest()
+        keys_file.write_text(f'[[keys]]\nname = "other"\nsha256 = "{other}"\n')
+        service.wait_for_line("keys reloaded")
+        keys_file.write_text("not TOML")
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        wait_for_workers(service, before)
+
+        with httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client:
+            assert Api(client).archive_all([1]).status_code == 401
 
 
 WORKERS_THAT_CANNOT_START = """
@@ -274,18 +291,34 @@ def test_however_many_reloads_are_asked_for_one_runs_and_one_waits() -> None:
         begun.release()
         assert may_end.acquire(timeout=PATIENCE)
 
-    async def storm() -> None:
-        reloads = Reloads(reload)
-        for _ in range(2):  # after a storm, it goes on as before
-            for _ in range(50):
-                reloads.ask()
-            for _ in range(2):
-                assert await asyncio.to_thread(begun.acquire, timeout=PATIENCE)
-                may_end.release()
-                await asyncio.sleep(0.2)
-
-    asyncio.run(storm())
+    reloads = Reloads(reload)
+    for _ in range(2):  # after a storm, it goes on as before
+        reloads.ask()
+        assert begun.acquire(timeout=PATIENCE)
+        for _ in range(50):
+            reloads.ask()
+        may_end.release()
+        assert begun.acquire(timeout=PATIENCE)
+        may_end.release()
+        assert not begun.acquire(timeout=0.2)
     assert count == 4
+
+
+def test_a_reload_that_fails_is_told_of_and_the_next_runs() -> None:
+    begun = threading.Semaphore(0)
+
+    def fail() -> None:
+        begun.release()
+        raise RuntimeError("the defect")
+
+    with capture_logs() as log:
+        reloads = Reloads(fail)
+        for _ in range(2):
+            reloads.ask()
+            assert begun.acquire(timeout=PATIENCE)
+            assert reloads._last
+            wait([reloads._last], PATIENCE)
+    assert {line["event"] for line in log} == {"not reloaded"}
 
 
 def served(service: ServiceProcess) -> set[str]:

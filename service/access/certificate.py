@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import ssl
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
+
+from service.files import read_file
 
 logger = structlog.get_logger()
 
@@ -34,21 +35,17 @@ class Certificate:
 
     def _load(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        with _regular(self._files[0]) as certificate, _regular(self._files[1]) as key:
+        texts = [read_file(path) for path in self._files]
+        with _in_memory(texts[0]) as certificate, _in_memory(texts[1]) as key:
             context.load_cert_chain(certificate, key, password=lambda: "")
         return context
 
 
 @contextlib.contextmanager
-def _regular(path: Path) -> Iterator[str]:
-    """Give a name under which a regular file can be read, whatever is put in its place meanwhile.
-
-    Raises OSError, and ValueError if it is no regular file: a FIFO would wait for somebody who writes to it.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError(f"{path} is not a regular file")
+def _in_memory(content: bytes) -> Iterator[str]:
+    """Give a name under which OpenSSL, which takes names only, reads the content: never from a disk that may stand still."""
+    descriptor = os.memfd_create("certificate")
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
         yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,33 @@
+"""Reading the files that the settings name."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+LARGEST_FILE = 4 * 1024 * 1024
+"""Bytes: some 30,000 keys."""
+
+
+def read_file(path: Path) -> bytes:
+    """Return the content of a regular file. Raises OSError, and ValueError if it is no regular file or larger than allowed."""
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY)  # a FIFO would wait for somebody who writes to it
+
+    with open(path, "rb", opener=opener) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError(f"{path} is not a regular file")
+        content = file.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise ValueError(f"{path} is larger than {LARGEST_FILE} bytes")
+    return content
+
+
+def read_existing(path: Path) -> bytes:
+    """Return the content of a file like read_file, but raise ValueError only."""
+    try:
+        return read_file(path)
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None

@@ -1,0 +1,99 @@
+"""Key file and certificate on a file system that stands still, while the service runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trustme
+from support.process import PATIENCE, SLACK, ServiceProcess
+
+from service.server.serve import STOP_MARGIN
+
+STANDS_STILL = """
+import os, threading
+from service.__main__ import main
+
+def waits_for_ever(function):
+    def wait_or_call(path, *arguments, **options):
+        if os.fspath(path) in FILES and exists(FLAG):
+            threading.Event().wait()
+        return function(path, *arguments, **options)
+    return wait_or_call
+
+def exists(path):
+    try:
+        return bool(stat(path))
+    except FileNotFoundError:
+        return False
+
+stat = os.stat
+os.stat, os.open = waits_for_ever(os.stat), waits_for_ever(os.open)
+main([])
+"""
+"""What Python is to run so that FILES can be neither looked at nor opened as long as there is a file FLAG: whoever tries waits
+for ever, as on a network file system whose server is gone."""
+
+
+class Hung(ServiceProcess):
+    """A service whose files stand still from stand_still() on."""
+
+    def __init__(self, settings: dict[str, str], folder: Path, file: str) -> None:
+        self._flag = folder / "stands_still"
+        script = STANDS_STILL.replace("FILES", repr([file])).replace("FLAG", repr(str(self._flag)))
+        super().__init__({**settings, "REQUEST_TIMEOUT": "1"}, ("-c", script))
+
+    def stand_still(self) -> None:
+        self._flag.touch()
+
+
+@pytest.fixture(params=["API_KEYS_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE"])
+def hung(request: pytest.FixtureRequest, environment: dict[str, str], tmp_path: Path) -> Callable[[int], Hung]:
+    """Makes a service of so many workers, by the setting of the file that stands still."""
+    settings = environment
+    if request.param != "API_KEYS_FILE":
+        files = {"TLS_CERT_FILE": tmp_path / "cert.pem", "TLS_KEY_FILE": tmp_path / "key.pem"}
+        issued = trustme.CA().issue_cert("127.0.0.1")
+        issued.cert_chain_pems[0].write_to_path(files["TLS_CERT_FILE"])
+        issued.private_key_pem.write_to_path(files["TLS_KEY_FILE"])
+        settings = {**environment, **{name: str(path) for name, path in files.items()}}
+    return lambda workers: Hung({**settings, "WORKERS": str(workers)}, tmp_path, settings[request.param])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_reload_holds_up_neither_answers_nor_the_stop(hung: Callable[[int], Hung], workers: int) -> None:
+    with hung(workers) as service:
+        service.stand_still()
+        for _ in range(3):
+            service.signal(signal.SIGHUP)
+            time.sleep(0.1)
+        time.sleep(1)
+        assert service.get("/livez")[0] == 200
+
+        started = time.monotonic()
+        assert service.stop() == 0
+        assert time.monotonic() - started < 2 + STOP_MARGIN + SLACK
+        assert not service.anything_left()
+
+
+def test_a_worker_is_replaced_all_the_same(hung: Callable[[int], Hung]) -> None:
+    with hung(2) as service:
+        before = set(service.workers)
+        service.stand_still()
+        service.signal(signal.SIGHUP)
+        time.sleep(1)
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + PATIENCE / 2
+        while len(set(service.workers) - before) < 2:
+            assert time.monotonic() < deadline, service.log
+            time.sleep(0.05)
+
+        assert service.get("/livez")[0] == 200
+        assert service.stop() == 0
+        assert "worker does not stop" not in service.log
+        assert not service.anything_left()
