@@ -37,7 +37,7 @@ def granted(tables: Tables, account: str, environment: dict[str, str]) -> dict[s
 
 
 def check(environment: dict[str, str]) -> tuple[int, str]:
-    """Status and output, its lines not folded."""
+    """Run `check`, and return its status and its output without line folding."""
     result = run_service({**environment, "COLUMNS": "400"}, "check")
     assert "Traceback" not in result.stderr
     return result.returncode, result.stdout

@@ -27,7 +27,7 @@ STOCK = "SELECT, INSERT, UPDATE, DELETE, LOCK TABLES"
 
 @pytest.fixture
 def bare(tables: Tables) -> Iterator[Account]:
-    """An account that may do nothing."""
+    """Create an account without privileges."""
     with account(tables) as bare:
         yield bare
 
@@ -42,7 +42,7 @@ def check(environment: dict[str, str], someone: Account) -> tuple[int, str]:
 def test_the_account_that_vicidial_has_will_do(
     tables: Tables, bare: Account, environment: dict[str, str], new_api: NewApi
 ) -> None:
-    """It lacks CREATE TEMPORARY TABLES, which nothing needs as long as the two tables are alike."""
+    """It lacks CREATE TEMPORARY TABLES, which the service needs only if the two tables differ."""
     bare.grant(STOCK, "*")
     tables.live(1)
     status, output = check(environment, bare)

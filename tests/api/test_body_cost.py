@@ -22,7 +22,7 @@ from service.api.request_checks import LARGEST_BODY
 from service.api.strict_json import bounded, parse
 
 MOST_EXPENSIVE = 15
-"""Times the yardstick. The slowest body known takes 4 times."""
+"""The limit in multiples of the yardstick. The slowest known body takes 4 times as long."""
 
 ZEROS = b"[" + b"0," * (LARGEST_BODY // 2 - 1) + b"0]"
 
@@ -40,7 +40,7 @@ def yardstick() -> float:
 
 
 def cost(contract: Contract, body: bytes) -> float:
-    """How many times the yardstick a body takes; the less of two, since it may have been interrupted."""
+    """Return the cost of a body in multiples of the yardstick: the lower of two runs, since one may be interrupted."""
     least = yardstick()
     return min(cpu_seconds(contract, body) for _ in range(2)) / least
 

@@ -15,7 +15,7 @@ LIST, ARCHIVE = "vicidial_list", "vicidial_list_archive"
 
 
 def problems(api: Api) -> list[dict[str, Any]]:
-    """What /readyz finds wrong, and that the rest of its answer goes with it."""
+    """Return the problems that /readyz reports, and assert that the rest of its answer matches."""
     response = api.get("/readyz")
     answer = response.json()
     ready = not answer["problems"]
@@ -192,7 +192,7 @@ def test_readiness_is_answered_within_office_hours_too(new_api: Callable[..., Ap
 
 
 def test_a_busy_pool_is_not_taken_for_a_silent_database(tables: Tables, new_api: Callable[..., Api]) -> None:
-    """All connections wait for a lead that somebody holds; readiness has one of its own."""
+    """All connections of the pool wait for a locked lead. /readyz uses a connection of its own."""
     tables.live(1)
     api = new_api(DATABASE_POOL_SIZE="1", REQUEST_TIMEOUT="20")
     holder = tables.mariadb.connect(tables.database, autocommit=False)

@@ -34,7 +34,7 @@ ANSWERS = {
 
 
 def send(refusals: Refusals, *wrong: str) -> httpx2.Response:
-    """A request that is wrong in these ways and right in all others."""
+    """Send a request that is wrong in these ways and valid in all others."""
     api = refusals.api
     refusals.now = MONDAY_NOON if "office hours" in wrong else refusals.now
     body = {**api.ALL, "lead_ids": [4711, UNKNOWN] if "leads" in wrong else [4711]}

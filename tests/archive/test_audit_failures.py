@@ -235,7 +235,7 @@ main([])
 
 
 def on_a_slow_disk(seconds: float) -> tuple[str, ...]:
-    """What Python is to run so that an outcome takes so long."""
+    """Return the arguments of Python that start a service whose outcomes take this many seconds to write."""
     return "-c", SLOW_DISK.format(seconds=seconds)
 
 

@@ -1,4 +1,4 @@
-"""The audit: for every lead that leaves its table, a line that was on disk before it could, and one of what came of it."""
+"""The audit log: a line with the intent is on disk before a lead leaves its table, and a line with the outcome follows."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ def test_a_batch_that_is_cancelled_has_an_outcome(tables: Tables, context: AppCo
 def test_an_outcome_is_written_even_if_the_batch_is_cancelled_meanwhile(
     tables: Tables, context: AppContext, path: Path, disk: StuckDisk
 ) -> None:
-    """As when a stop cuts off what has not ended in time."""
+    """A stop cancels the batches that have not ended in time."""
     tables.live(1)
     before, _ = tables.both()
     disk.stuck = lambda _: events(path)[-1][0] == "outcome"

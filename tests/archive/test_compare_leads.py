@@ -1,4 +1,4 @@
-"""A look before the leap: where leads are, in what they differ, who uses them; and that looking changes and locks nothing."""
+"""The compare endpoint: where leads are, in which columns they differ, who uses them. It changes and locks nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LIST, ARCHIVE = "vicidial_list", "vicidial_list_archive"
 
 
 def lead(lead_id: int, **facts: Any) -> dict[str, Any]:
-    """What is said of a lead: that it is nowhere, unless facts say otherwise."""
+    """Return the expected comparison of a lead: in neither table, unless these fields are replaced."""
     nowhere = {"in_list": False, "in_archive": False, "identical": False, "different_columns": [], "reused": False}
     return {"lead_id": lead_id, **nowhere, "used_by": [], **facts, "in_use": bool(facts.get("used_by"))}
 
@@ -100,7 +100,7 @@ def test_no_lead_data_is_told(tables: Tables, api: Api) -> None:
 
 
 def test_it_waits_for_no_lock_and_takes_none(tables: Tables, api: Api) -> None:
-    """Whoever writes to the rows, and has not committed, is not waited for."""
+    """The comparison does not wait for uncommitted writes to the rows."""
     tables.live(1)
     tables.archived(1)
     dialler = tables.mariadb.connect(tables.database, autocommit=False)

@@ -1,4 +1,4 @@
-"""The way back where columns differ: only what vicidial_list can hold whole is brought back, whatever kind of table it is."""
+"""Dearchiving where columns differ: only rows that vicidial_list can hold whole are inserted, with every engine."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_leads_that_fit_come_back_and_the_others_stay(tables: Tables, api: Api, 
 def test_a_wait_for_a_lock_in_the_first_batch_after_an_alter_changes_nothing(
     tables: Tables, new_api: NewApi, seconds: int
 ) -> None:
-    """It is tried again. If that takes too long, the caller is told that nothing was changed."""
+    """The batch is retried. If that takes too long, the answer says that nothing was changed."""
     api = new_api(REQUEST_TIMEOUT="6")  # a wait for a lock ends after a third of it
     tables.live(1, 2, 3)
     assert api.archive_all([1]).json()["delete_count"] == 1

@@ -1,4 +1,4 @@
-"""The way back: every state that a lead can be in, and that a lead that comes back is the lead that it was."""
+"""Dearchiving: every state that a lead can be in. A dearchived lead equals the lead that was archived."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_lead_that_was_changed_since_keeps_both_rows(tables: Tables, api: Api)
 
 
 def test_a_column_that_vicidial_list_lacks(tables: Tables, api: Api) -> None:
-    """What is in it would be lost on the way back. Archiving goes on."""
+    """Its values would be lost if the lead were dearchived. Archiving still works."""
     tables.execute(f"ALTER TABLE {ARCHIVE} ADD COLUMN archived_by VARCHAR(20) DEFAULT 'nobody'")
     tables.archived(1)
     tables.live(2)

@@ -141,7 +141,7 @@ def test_an_invisible_column_is_copied_and_compared(tables: Tables, api: Api) ->
 
 @pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
 def test_columns_that_are_added_under_load(tables: Tables, new_api: Callable[..., Api]) -> None:
-    """Every lead that was live when a column was added keeps its value in it, wherever the lead is in the end."""
+    """Every lead that was in vicidial_list when a column was added keeps its value, whichever table it ends up in."""
     leads = range(1, 6001)
     columns = 5
     tables.live(*leads)
@@ -185,7 +185,7 @@ def test_columns_that_are_added_under_load(tables: Tables, new_api: Callable[...
 
 
 def test_a_table_that_a_transaction_has_read_cannot_be_altered(tables: Tables, api: Api) -> None:
-    """What the guarantee rests on: an ALTER TABLE waits until a transaction that has read the table is over."""
+    """The guarantee depends on this: an ALTER TABLE waits for the end of every transaction that has read the table."""
     tables.live(1)
     reader = tables.mariadb.connect(tables.database, autocommit=False)
     with reader.cursor() as cursor:
@@ -199,7 +199,7 @@ def test_a_table_that_a_transaction_has_read_cannot_be_altered(tables: Tables, a
 
 
 def test_a_column_that_both_tables_lose_while_the_service_runs(tables: Tables, api: Api) -> None:
-    """What was asked went by a column that is gone: the batch is tried anew."""
+    """The cached statements name a column that is gone: the batch is retried."""
     tables.live(1, 2)
     assert api.archive_all([1]).json()["delete_count"] == 1
     for table in (LIST, ARCHIVE):
@@ -211,7 +211,7 @@ def test_a_column_that_both_tables_lose_while_the_service_runs(tables: Tables, a
 
 @pytest.mark.parametrize("table", [LIST, ARCHIVE])
 def test_a_key_that_gets_another_name_while_the_service_runs(tables: Tables, api: Api, table: str) -> None:
-    """What was asked went by a key that is gone: the batch is tried anew."""
+    """The cached statements name a key that is gone: the batch is retried."""
     tables.live(1, 2)
     assert api.archive_all([1]).json()["delete_count"] == 1
     tables.execute(
@@ -223,7 +223,7 @@ def test_a_key_that_gets_another_name_while_the_service_runs(tables: Tables, api
 
 
 def test_a_column_that_both_tables_get_while_the_service_runs(tables: Tables, api: Api) -> None:
-    """The copy differs in the new column only, which the service has not seen yet: it is updated all the same."""
+    """The copy differs only in the new column, which the service has not read yet. It is updated nevertheless."""
     tables.live(1)
     assert api.archive_all([1]).json()["delete_count"] == 1
     for table in (LIST, ARCHIVE):

@@ -1,4 +1,4 @@
-"""Storage engines: with rollback, without, and one of each. What no rollback protects, the order of the statements does."""
+"""Storage engines: with rollback, without, and one of each. Without rollback, the order of the statements prevents a loss."""
 
 from __future__ import annotations
 

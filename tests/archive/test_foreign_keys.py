@@ -1,4 +1,4 @@
-"""Foreign keys on the two tables: none may change a row that nobody named, whether the account can see it or not."""
+"""Foreign keys on the two tables: none may change rows of other tables, whether or not the account can see them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NewApi = Callable[..., Api]
 
 @pytest.fixture
 def other_schema(tables: Tables) -> Iterator[str]:
-    """The name of a database of the site's own."""
+    """Create another database of the site, and return its name."""
     name = f"{tables.database}_own"
     tables.execute(f"CREATE DATABASE {name}")
     yield name
@@ -143,7 +143,7 @@ def test_a_row_that_the_account_cannot_see_is_not_changed(
 def test_where_some_are_seen_the_account_must_see_all(
     tables: Tables, stock: Account, new_api: NewApi, other_schema: str
 ) -> None:
-    """Foreign keys are checked for those that are seen: then the unseen would act, too."""
+    """For the visible foreign keys the checks are on, so the invisible ones would act too."""
     tables.execute(
         f"CREATE TABLE {tables.database}.seen (lead_id INT UNSIGNED, FOREIGN KEY (lead_id) REFERENCES {LIST} (lead_id))"
     )
@@ -183,7 +183,7 @@ def test_a_foreign_key_that_is_added_while_the_service_runs(tables: Tables, api:
 
 
 def test_a_foreign_key_that_changes_rows_and_is_added_to_one_that_does_not(tables: Tables, api: Api) -> None:
-    """The definition of a table does not say what refers to it."""
+    """The definition of a table does not list the foreign keys that refer to it."""
     add_notes(tables, f"{tables.database}.kept", "RESTRICT")
     tables.live(3, 4)
     assert api.archive_all([1, 3]).json()["remaining_lead_ids"] == [1]

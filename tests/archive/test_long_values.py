@@ -1,4 +1,4 @@
-"""Values that are longer than max_allowed_packet, of which MariaDB's functions return NULL: they are compared all the same."""
+"""Values longer than max_allowed_packet, for which MariaDB's functions return NULL, are compared nevertheless."""
 
 from __future__ import annotations
 

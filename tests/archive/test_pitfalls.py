@@ -17,7 +17,7 @@ EVERY_NULLABLE_TEXT = ("status", "user", "vendor_lead_code", "source_id", "first
 
 
 def assert_archived(tables: Tables, api: Api, *lead_ids: int) -> None:
-    """The leads are archived whole, each value's bytes as they were, and nothing is left behind; and back; and again."""
+    """Assert that the leads are archived byte for byte, dearchived, and archived again."""
     before, _ = tables.both()
     for call, after in (
         (api.archive_all, ({}, before)),
@@ -30,7 +30,7 @@ def assert_archived(tables: Tables, api: Api, *lead_ids: int) -> None:
 
 
 def assert_kept(tables: Tables, api: Api, *lead_ids: int, update: bool = False) -> None:
-    """The leads stay in vicidial_list, untouched, and the answer names them."""
+    """Assert that the leads stay unchanged in vicidial_list, and that the answer names them."""
     before, archived = tables.both()
     response = api.archive({**api.ALL, "update_leads": update, "lead_ids": list(lead_ids)})
     assert response.json()["delete_count"] == 0
@@ -298,7 +298,7 @@ def test_an_extra_column_in_the_archive(tables: Tables, api: Api) -> None:
 
 
 def test_a_lead_that_changes_while_it_is_copied_stays(tables: Tables, api: Api) -> None:
-    """The dialler holds the row when the batch begins, and changes it: the batch waits, and copies what was committed."""
+    """The dialler has locked the row when the batch begins, and changes it. The batch waits, and copies the committed row."""
     tables.live(1, status="NEW")
     tables.archived(1, status="NEW")
     dialler = tables.mariadb.connect(tables.database, autocommit=False)

@@ -1,4 +1,4 @@
-"""A lead_id that was given to another lead: the archived lead is not overwritten, unless the operator wants it."""
+"""A lead_id that Vicidial gave to another lead: the archived lead is not overwritten, unless a setting allows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the bulk client makes of answers that are not this API's, and of the fields of later releases."""
+"""How the bulk client reads answers that are not this API's, and fields of later releases."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def arrived(reply: Reply) -> Received:
 
 
 def refused(tmp_path: Path, answer: Answer, *arguments: object, openapi: bytes | str | Reply = OPENAPI) -> str:
-    """The error of a run that is refused, and in which nothing was done."""
+    """Return the error of a run that is refused and does nothing."""
     with fake(answer, openapi) as url:
         client = Client(tmp_path, url)
         result = client.invoke(*arguments, client.write("leads", "1-3"), "--json", "--start-over", *FEW)

@@ -1,4 +1,4 @@
-"""What the commands of the bulk client make of leads in every state, and whether --dry-run foresees it."""
+"""The commands of the bulk client on leads in every state, and whether --dry-run predicts the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bulk client when something breaks: the service is killed, the client is, answers are lost, the database is locked."""
+"""The bulk client under faults: the service or the client is killed, answers are lost, the database is locked."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LEADS = 20_000
 
 @pytest.fixture
 def service(environment: dict[str, str]) -> Iterator[ServiceProcess]:
-    """A service that takes so few leads at a time that there is time to break something."""
+    """A service with a low limit of leads, so that a run lasts long enough to break something."""
     with ServiceProcess({**environment, "LEAD_IDS_LIMIT": "100", "REQUEST_TIMEOUT": "10"}) as service:
         yield service
 

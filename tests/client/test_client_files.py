@@ -17,7 +17,7 @@ from support.fake_service import Reply, fake, moved
 from support.process import PATIENCE
 
 NOWHERE = "http://127.0.0.1:1"
-"""A server that no test may get to ask."""
+"""A server that no test may reach."""
 
 
 def unknown(_: str, body: dict[str, Any]) -> Reply:

@@ -19,7 +19,7 @@ from lead_archive.ids import read_ids
 from lead_archive.spool import Spool
 
 NOWHERE = "http://127.0.0.1:1"
-"""A server that no test may get to ask."""
+"""A server that no test may reach."""
 
 
 def read(content: bytes | str, spool: Spool, column: str = "lead_id") -> None:
@@ -202,7 +202,7 @@ finally:
 
 
 def peak_memory(client: Client, file: str) -> int:
-    """KiB that the client takes to read a file and to find that there is no server."""
+    """Return the peak memory in KiB of a client that reads a file and finds no server."""
     arguments = ["archive", file, "--quiet", "--retry-for", "0", "--start-over"]
     result = subprocess.run(
         [sys.executable, "-c", PEAK, *arguments],

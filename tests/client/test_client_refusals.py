@@ -1,4 +1,4 @@
-"""What the bulk client says and does when it cannot or must not go on."""
+"""The messages and the behaviour of the bulk client when it cannot or must not go on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from support.process import PATIENCE, ServiceProcess
 from support.tables import Tables
 
 NOWHERE = "http://127.0.0.1:1"
-"""A server that no test may get to ask."""
+"""A server that no test may reach."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What --resume goes on with, and what belongs to a run: the journal and what may happen to it."""
+"""What --resume continues, and faults of the journal."""
 
 from __future__ import annotations
 

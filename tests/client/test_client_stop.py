@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end every wait of the bulk client at once, unless leads are being moved."""
+"""Ctrl-C and SIGTERM: every wait of the bulk client ends at once, and a batch in flight is finished first."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_while_standard_input_is_read(tmp_path: Path, number: signal.Signals) ->
 
 
 def reads(pid: int) -> bool:
-    """Whether a process waits for standard input."""
+    """Return whether a process waits for standard input."""
     number, first, *_ = [*Path(f"/proc/{pid}/syscall").read_text().split(), "", ""]
     return (number, first) in {("0", "0x0"), ("63", "0x0")}  # read() on x86-64 and ARM
 

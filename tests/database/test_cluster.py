@@ -35,7 +35,7 @@ RETURN_TIMEOUT = 10
 """Seconds within which a service serves again once its node is back."""
 
 LEADS = [range(first, first + 500) for first in (1, 10_001, 20_001)]
-"""What the dialler at each node calls. The leads that it adds follow these."""
+"""The leads of the dialler at each node. The leads that it adds follow these."""
 
 DATABASE = "asterisk"
 
@@ -84,7 +84,7 @@ def tables(cluster: Cluster) -> Iterator[list[Tables]]:
 
 
 def tables_of(cluster: Cluster) -> list[Tables]:
-    """Each node's, and each answers only when it has caught up with the others."""
+    """Return the tables of each node. Each query waits until the node has applied what the others committed."""
     tables = [Tables(node, DATABASE) for node in cluster.nodes]
     for seen in tables:
         seen.execute("SET SESSION wsrep_sync_wait = 15")
@@ -98,7 +98,7 @@ def client_of(service: ServiceProcess) -> httpx2.Client:
 
 
 def retries(services: list[ServiceProcess]) -> int:
-    """How often the services tried a batch anew since it and others got in each other's way."""
+    """Return how often the services retried a batch because of a conflict with another transaction."""
     lines = [line for service in services for line in service.log_lines if line["event"] == "transaction retried"]
     return sum("Deadlock" in line["error"] for line in lines)
 
@@ -270,7 +270,7 @@ def test_a_lead_is_brought_back_on_another_node(
     tables: list[Tables],
     archive_while: Callable[[int, str | Callable[[], Any]], dict[str, Any]],
 ) -> None:
-    """Both tables hold the lead. Each service deletes it from one of them since the other has it."""
+    """Both tables hold the lead. Each service wants to delete it from one of them, since the other holds it."""
     tables[0].live(1)
     tables[0].archived(1)
     brought_back: list[dict[str, Any]] = []
@@ -278,7 +278,7 @@ def test_a_lead_is_brought_back_on_another_node(
     archive_while(1, lambda: brought_back.append(apis[1].dearchive_all([1]).json()))
 
     assert brought_back[0]["delete_count"] == 1
-    # It came first, so the archive was tried anew, and archived what had come back.
+    # The dearchive committed first, so the archive was retried, and archived the lead again.
     for seen in tables:
         assert seen.ids() == ([], [1])
 
@@ -326,7 +326,7 @@ def on_update(cluster: Cluster) -> Iterator[None]:
 @pytest.mark.usefixtures("on_update")
 @pytest.mark.parametrize("way", ["archive", "dearchive"])
 def test_a_lead_that_is_in_both_tables_already_is_left_as_it_is(apis: list[Api], tables: list[Tables], way: str) -> None:
-    """So is every column that the server stamps."""
+    """The columns that the server stamps keep their values too."""
     for insert in (tables[0].live, tables[0].archived):
         insert(1, synced="2020-02-02 02:02:02")
         insert(2, synced=None)
@@ -345,7 +345,7 @@ def test_a_lead_that_is_in_both_tables_already_is_left_as_it_is(apis: list[Api],
 def test_a_copy_that_cannot_be_kept_from_other_nodes_is_not_relied_on(
     cluster: Cluster, apis: list[Api], tables: list[Tables]
 ) -> None:
-    """A trigger refuses to have it written: another node could delete it at the same moment."""
+    """A trigger refuses the UPDATE that would lock the copy: another node could delete it at the same moment."""
     for insert in (tables[0].live, tables[0].archived):
         insert(1, 2, 3)
     before, _ = tables[0].both()

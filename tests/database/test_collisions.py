@@ -1,4 +1,4 @@
-"""Batches that collide with others, connections that break, and more requests than the pool can serve."""
+"""Conflicts between batches, broken connections, and more requests than the pool can serve."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_what_would_fail_again_is_not_tried_again(tables: Tables, api: Api) -> N
 
 @contextmanager
 def locked(tables: Tables, *statements: str) -> Iterator[pymysql.connections.Connection[Any]]:
-    """A transaction of somebody else's that has run the statements and is not over."""
+    """Another transaction that has run the statements, and is still open."""
     other = tables.mariadb.connect(tables.database, autocommit=False)
     with other.cursor() as cursor:
         for statement in statements:

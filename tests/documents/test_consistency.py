@@ -37,7 +37,7 @@ def media_type(response: dict[str, Any]) -> dict[str, Any]:
 
 
 def resolve(item: dict[str, Any]) -> dict[str, Any]:
-    """What a $ref to one of the components means; anything else as it is."""
+    """Return the component that a $ref names, and anything else unchanged."""
     if "$ref" in item:
         _, _, kind, name = item["$ref"].split("/")
         item = DOCUMENT["components"][kind][name]

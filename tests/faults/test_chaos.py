@@ -133,7 +133,7 @@ def kill_a_worker(world: World, rng: random.Random) -> None:
 
 
 def kill_the_parent(world: World, _: random.Random) -> None:
-    """The workers end in order then, and free the port."""
+    """Kill the first process. The workers shut down by themselves, and free the port."""
     world.service.stop(signal.SIGKILL)
     deadline = time.monotonic() + PATIENCE
     while world.service.anything_left():
@@ -152,7 +152,7 @@ DISASTERS = [kill_the_service, kill_the_database, cut_connections, freeze_the_da
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PrivateMariaDB]:
-    """A server of its own, which writes to disk before it says that it did."""
+    """A server of its own, which flushes each commit to disk."""
     options = ("--innodb-buffer-pool-size=128M", "--innodb-log-file-size=32M", "--innodb-flush-log-at-trx-commit=1")
     with TemporaryDirectory(dir=SCRATCH) as folder, PrivateMariaDB(Path(folder), options) as server:
         create_database(server, DATABASE)

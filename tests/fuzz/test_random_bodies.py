@@ -37,7 +37,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def is_valid(value: Any) -> bool:
-    """What the contract says of a body, said once more."""
+    """Return whether a body is valid, by a second implementation of the contract."""
     if not isinstance(value, dict) or value.keys() != {*FLAGS, "lead_ids"}:
         return False
     lead_ids = value["lead_ids"]
@@ -50,7 +50,7 @@ def is_valid(value: Any) -> bool:
 
 
 def assert_safe(refusals: Refusals, response: httpx2.Response) -> None:
-    """Either the batch was processed, or nothing was changed."""
+    """Assert that either the batch was processed, or nothing was changed."""
     assert response.status_code in {200, 400, 404}
     if response.status_code == 200:
         refusals.before = refusals.tables.both()

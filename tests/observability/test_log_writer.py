@@ -1,4 +1,4 @@
-"""A log that cannot be written: answers, leads and the end of the service are what they are with one that can."""
+"""A log that cannot be written changes neither answers nor leads, and does not delay the end of the service."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Reader:
         self._thread.start()
 
     def lines(self) -> list[Any]:
-        """All of them. The writers' ends must be closed."""
+        """Return all lines. The writing ends of the pipe must be closed."""
         self._thread.join(PATIENCE)
         self._file.close()
         return [json.loads(line) for line in self._text.splitlines()]

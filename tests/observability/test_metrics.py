@@ -42,7 +42,7 @@ def figures(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
 
 
 class Figures:
-    """What /metrics says, and how much more it is than when this was made."""
+    """The samples of /metrics, and their increase since this object was created."""
 
     def __init__(self, ask: Callable[[], str]) -> None:
         self._ask = ask
@@ -84,7 +84,7 @@ def test_the_figures_move_with_what_happens(tables: Tables, api: Api) -> None:
 
 
 def test_what_callers_make_up_is_no_label(api: Api) -> None:
-    """Each label is a series that is kept for good."""
+    """Each label value is a time series that is never removed."""
     seen = Figures(lambda: api.get("/metrics").text)
     paths = ("/vicidial/leads/archive", "/livez", "/made-up")
     methods = ("PUT", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "M-SEARCH", "other")

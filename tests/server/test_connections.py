@@ -292,7 +292,7 @@ def test_a_body_in_as_many_chunks_as_it_has_tokens_is_read(connect: NewConnectio
 
 @pytest.mark.usefixtures("unchanged")
 def test_a_head_that_does_not_arrive_in_time(server: tuple[ServiceProcess, Tables], connect: NewConnection) -> None:
-    """Half of one is answered, before the first request and after it. Who says nothing at all is hung up on."""
+    """Half a head is answered, before the first request and after it. A silent connection is closed."""
     service, _ = server
     told = len([line for line in service.log_lines if line["event"] == "no request"])
     half, later, silent = connect(), connect(), connect()
@@ -312,7 +312,7 @@ def test_a_head_that_does_not_arrive_in_time(server: tuple[ServiceProcess, Table
 
 
 def test_a_batch_is_answered_whatever_comes_after_it(server: tuple[ServiceProcess, Tables], connect: NewConnection) -> None:
-    """Its caller would take the 400 for the answer to the batch."""
+    """Otherwise its caller would take the 400 for the answer to the batch."""
     _, tables = server
     tables.execute("REPLACE INTO vicidial_list (lead_id, phone_number, modify_date) VALUES (4712, '1', '2024-01-01')")
     connection = connect()

@@ -1,4 +1,4 @@
-"""Far more than the service can do at once: everybody is answered in time, nobody holds up the others, memory stays flat."""
+"""Overload: every request is answered in time, no client delays the others, and memory stays constant."""
 
 from __future__ import annotations
 

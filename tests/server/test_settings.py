@@ -218,7 +218,7 @@ def test_a_bad_value(refusal: Callable[..., str], name: str, value: str, problem
 
 @pytest.mark.parametrize("name", ["API_KEYS_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE", "AUDIT_LOG"])
 def test_a_fifo_is_refused_at_once(good: dict[str, str], tmp_path: Path, name: str) -> None:
-    """Nobody waits for somebody who writes to it."""
+    """The start does not wait for a writer."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     ended = run_service({**good, name: str(fifo)})

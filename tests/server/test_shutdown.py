@@ -88,7 +88,7 @@ os.kill = lambda pid, number: None if number == signal.SIGKILL else kill(pid, nu
 from service.__main__ import main
 main([])
 """
-"""What Python is to run so that nothing is killed: as if the processes waited in the kernel for a disk that stands still."""
+"""Starts a service in which SIGKILL has no effect, as on processes that wait in the kernel for a hung disk."""
 
 
 def test_it_ends_in_time_even_if_a_worker_cannot_be_killed(environment: dict[str, str]) -> None:

@@ -30,7 +30,7 @@ def taken_port() -> Iterator[int]:
 
 
 def assert_ends(environment: dict[str, str], message: str) -> None:
-    """It ends with status 2 and this one line, which holds no password."""
+    """Assert that it exits with status 2 and this one line, which holds no password."""
     result = run_service(environment)
 
     assert result.stderr.startswith(f"error: {message}")

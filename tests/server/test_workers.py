@@ -66,7 +66,7 @@ def test_a_worker_that_is_replaced_has_the_last_keys_that_were_good(
 
 
 def test_a_key_that_was_revoked_does_not_come_back_with_a_worker(environment: dict[str, str], keys_file: Path) -> None:
-    """Though the key file cannot be understood any more when the worker starts."""
+    """The key file is malformed when the worker starts."""
     with ServiceProcess({**environment, "WORKERS": "2"}) as service:
         before = set(service.workers)
         other = hashlib.sha256(b"other").hexdigest()
@@ -230,7 +230,7 @@ def test_sighup_interrupts_nothing(tables: Tables, environment: dict[str, str], 
 def test_a_certificate_that_was_replaced_is_used_from_sighup_on(
     environment: dict[str, str], tmp_path: Path, workers: str
 ) -> None:
-    """One with a key of another type too: there is no mixture of both."""
+    """This includes a certificate with a key of another type: the old key is not used with it."""
     files = {"TLS_CERT_FILE": tmp_path / "cert.pem", "TLS_KEY_FILE": tmp_path / "key.pem"}
 
     def issue(key_type: trustme.KeyType) -> str:
