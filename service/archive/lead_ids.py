@@ -26,12 +26,12 @@ class LeadIDs:
     def __iter__(self) -> Iterator[int]:
         return iter(self._ids)
 
-    def listed(self, text: str | None) -> LeadIDs:
+    def from_concat(self, text: str | None) -> LeadIDs:
         """Return the ids in `text`, the result of GROUP_CONCAT over some of these ids. None means none."""
         ids = text.split(",") if text else []
         return self if len(ids) == len(self) else LeadIDs(map(int, ids))
 
-    def selected(self, rows: Sequence[tuple[int]]) -> LeadIDs:
+    def from_rows(self, rows: Sequence[tuple[int]]) -> LeadIDs:
         """Return the ids in the rows of a SELECT of some of these ids."""
         # A UNION of two integer types, such as BIGINT and INT UNSIGNED, returns DECIMAL.
         return self if len(rows) == len(self) else LeadIDs(int(lead_id) for (lead_id,) in rows)

@@ -182,9 +182,9 @@ class Mover:
             await transaction.commit()
             return await self._look(transaction, asked)
         return Seen(
-            leads=asked.selected(leads),
-            copies=asked.listed(copies),
-            reused=asked.listed(reused) if pair.keep_reused else NONE,
+            leads=asked.from_rows(leads),
+            copies=asked.from_concat(copies),
+            reused=asked.from_concat(reused) if pair.keep_reused else NONE,
             in_use=LeadIDs({int(lead_id) for lead_id, _ in in_use[0]}) if in_use else NONE,
             on_cluster=bool(on_cluster),
             pair=pair,
@@ -196,7 +196,7 @@ class Mover:
             return NONE
         values = {**names(self._tables.source, self._tables.target), "lead_ids": leads.sql}
         rows = await transaction.select(self._statements.find_in_either_table.fill(values))
-        return leads.difference(leads.selected(rows))
+        return leads.difference(leads.from_rows(rows))
 
     async def _steps(self, transaction: Transaction, seen: Seen, leads: LeadIDs, batch: Batch) -> dict[Statement, LeadIDs]:
         """Return the statements of a batch in their order, each with its leads."""
@@ -251,4 +251,4 @@ async def foreign_leads(
     if list_ids is None:
         return NONE
     values = {"lead_ids": lead_ids.sql, "list_ids": integers(sorted(list_ids))}
-    return lead_ids.selected(await transaction.select(statements.foreign_leads.fill(values)))
+    return lead_ids.from_rows(await transaction.select(statements.foreign_leads.fill(values)))

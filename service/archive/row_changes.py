@@ -79,9 +79,9 @@ class Changes:
     async def find(self, transaction: Transaction, table: str, lead_ids: LeadIDs) -> LeadIDs:
         """Return the leads that are in a table."""
         values = {"table": identifier(table), "lead_ids": lead_ids.sql}
-        return lead_ids.selected(await transaction.select(self._statements.find_leads.fill(values)))
+        return lead_ids.from_rows(await transaction.select(self._statements.find_leads.fill(values)))
 
     async def select(self, transaction: Transaction, statement: Statement, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
         """Return the leads that a statement selects."""
         values = {**pair.values, "lead_ids": lead_ids.sql}
-        return lead_ids.selected(await transaction.select(statement.fill(values)))
+        return lead_ids.from_rows(await transaction.select(statement.fill(values)))
