@@ -1,4 +1,4 @@
-"""The settings: read from the environment once, at start. A setting that is not valid is refused with a message that names it."""
+"""The settings: read from the environment once, at start. A message names each one that is not valid."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ UNBOUNDED = 1_000_000
 
 @click.command()
 def check() -> None:
-    """Check settings, database, tables, privileges, office hours, keys and certificate. Exit status 1 if something is wrong."""
+    """Check settings, database, tables, privileges, office hours, keys and certificate. Status 1 if something is wrong."""
     try:
         found = asyncio.run(find(read_settings(), datetime.now(UTC)))
     except SettingsError as error:

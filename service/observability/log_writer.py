@@ -136,7 +136,7 @@ class LogWriter:
         return bool(self._lines) or self._overflows
 
     def _take(self, lines: list[str]) -> Loss | None:
-        """Move as many lines as a pipe takes in one piece, at least one, to `lines`. Return the loss that comes before them."""
+        """Move as many lines as a pipe takes in one piece, at least one, to `lines`. Return the loss before them."""
         size = 0
         while self._lines and (not lines or size + len(self._lines[0]) < PIPE_BUF):
             lines.append(self._lines.popleft())
