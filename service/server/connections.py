@@ -83,42 +83,42 @@ class Connections:
 
     def _disconnect(self, who: Hashable, among: dict[Hashable, Callable[[], object]]) -> None:
         disconnect = among.pop(who)
-        self.is_gone(who)
+        self.remove(who)
         disconnect()
 
-    def is_here(self, who: Hashable, disconnect: Callable[[], object], is_extra: bool) -> None:
+    def add(self, who: Hashable, disconnect: Callable[[], object], is_extra: bool) -> None:
         self._open.add(who)
         if is_extra:
             self._extra[who] = disconnect
 
-    def is_idle(self, who: Hashable, disconnect: Callable[[], object]) -> None:
+    def mark_idle(self, who: Hashable, disconnect: Callable[[], object]) -> None:
         """The client may be disconnected from now on: it waits for nothing."""
         if who in self._open and who not in self._extra:
             self._idle[who] = disconnect
 
-    def is_busy(self, who: Hashable) -> None:
+    def mark_busy(self, who: Hashable) -> None:
         self._idle.pop(who, None)
 
-    def is_gone(self, who: Hashable) -> None:
+    def remove(self, who: Hashable) -> None:
         self._open.discard(who)
         self._idle.pop(who, None)
         self._extra.pop(who, None)
 
 
-class Door:
+class Acceptor:
     """Accepts the connections of a listening socket. asyncio's own server is not used: it does not count connections during
     their TLS handshake, and it keeps its certificate for ever."""
 
     def __init__(
         self,
         listener: socket.socket,
-        crowd: Connections,
+        connections: Connections,
         protocol: Callable[[bool], asyncio.Protocol],
         tls: Callable[[], ssl.SSLContext | None],
     ) -> None:
         """protocol: called with whether the connection is an extra one. tls: returns the context for the next connection."""
         self._listener = listener
-        self._crowd = crowd
+        self._connections = connections
         self._protocol = protocol
         self._tls = tls
         self._loop = asyncio.get_running_loop()
@@ -136,7 +136,7 @@ class Door:
             self._loop.remove_reader(self._listener.fileno())
             self._listener.close()
             for task in self._handshakes:
-                self._crowd.is_gone(task)
+                self._connections.remove(task)
                 task.cancel()
 
     async def wait_closed(self) -> None:
@@ -155,15 +155,15 @@ class Door:
                     self._loop.call_later(1, self._resume)
                 return  # or the process that started the workers has shut the socket down
             accepted.setblocking(False)
-            is_extra = self._crowd.make_room()
+            is_extra = self._connections.make_room()
             tls = self._tls()
             task = self._loop.create_task(self._connect(accepted, is_extra, tls))
             self._arriving.add(task)
             task.add_done_callback(functools.partial(self._has_arrived, accepted))
             if tls:
                 self._handshakes.add(task)
-                self._crowd.is_here(task, task.cancel, is_extra)
-                self._crowd.is_idle(task, task.cancel)
+                self._connections.add(task, task.cancel, is_extra)
+                self._connections.mark_idle(task, task.cancel)
 
     def _resume(self) -> None:
         if self._is_open:
@@ -185,7 +185,7 @@ class Door:
         """Called when the task has ended, even if it was cancelled before it started."""
         self._arriving.discard(task)
         self._handshakes.discard(task)
-        self._crowd.is_gone(task)
+        self._connections.remove(task)
         if task.cancelled():
             # uvloop keeps a connection whose handshake was cancelled before it began for HANDSHAKE_TIMEOUT. If its socket is
             # shut down, the connection ends immediately.

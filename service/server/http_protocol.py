@@ -19,7 +19,7 @@ from service.api.request_checks import LARGEST_BODY
 from service.server.connections import Connections
 from service.server.rejected_requests import refusal
 from service.server.request_parser import RequestParser
-from service.server.slow_readers import Patience
+from service.server.slow_readers import SlowReader
 
 HEAD_TIMEOUT = 5
 """Seconds for the head of a request (request line and headers) to arrive, and for which an idle connection is kept."""
@@ -45,7 +45,7 @@ STOPPING = "the service is stopping; nothing was changed, repeat the request"
 FULL = "too many connections; nothing was changed, repeat the request"
 
 
-class Outlet:
+class RequestTransport:
     """The transport that a request sees. Only the protocol closes the connection."""
 
     def __init__(self, protocol: Protocol, transport: asyncio.Transport) -> None:
@@ -63,13 +63,13 @@ class Protocol(HttpToolsProtocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
-        crowd: Connections | None = None,
+        connections: Connections | None = None,
         is_extra: bool = False,
     ) -> None:
-        """is_extra: the connection is above the limit. Only the paths in crowd.always are answered on it."""
+        """is_extra: the connection is above the limit. Only the paths in connections.always are answered on it."""
         super().__init__(config, server_state, app_state, _loop)
         self.parser = RequestParser(self)
-        self._crowd = crowd or Connections(most=2**31)
+        self._connections = connections or Connections(most=2**31)
         self._is_extra = is_extra
         self._timer: asyncio.TimerHandle | None = None
         """Runs while a head is expected, and while input is discarded at the end."""
@@ -85,7 +85,7 @@ class Protocol(HttpToolsProtocol):
         """The request that is being answered."""
         self._parsed: RequestResponseCycle | None = None
         """The request whose body is arriving. It may still wait for its turn."""
-        self.is_deaf = False
+        self.discards_input = False
         """Whether all further input is discarded."""
         self._is_finished = False
         """Whether the last answer of the connection was written."""
@@ -94,16 +94,16 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         super().connection_made(transport)
-        self._patience = Patience(transport)
-        self.write = self._patience.write
-        self._outlet: Any = Outlet(self, transport)
-        self._crowd.is_here(self, transport.abort, self._is_extra)
+        self._reader = SlowReader(transport)
+        self.write = self._reader.write
+        self._request_transport: Any = RequestTransport(self, transport)
+        self._connections.add(self, transport.abort, self._is_extra)
         self._expect_head()
-        self._crowd.is_idle(self, transport.abort)
+        self._connections.mark_idle(self, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
-        self._crowd.is_gone(self)
+        self._connections.remove(self)
         for cycle in (self._running, *(cycle for cycle, _ in self.pipeline)):
             if cycle and not cycle.response_complete:
                 cycle.disconnected = True
@@ -118,7 +118,7 @@ class Protocol(HttpToolsProtocol):
         elif self._running:
             self._running.keep_alive = False
             if self.pipeline or self._parsed is not self._running:
-                self.is_deaf = True
+                self.discards_input = True
                 self.pipeline.clear()
         elif self._begun:
             self._refuse(503, STOPPING)
@@ -127,12 +127,12 @@ class Protocol(HttpToolsProtocol):
 
     def check(self, now: float) -> None:
         """Disconnect a client that does not read its answer in time. now: the time of the event loop, in seconds."""
-        self._patience.check(now, bool(self._running and self._running.response_started))
+        self._reader.check(now, bool(self._running and self._running.response_started))
 
     # What arrives
 
     def data_received(self, data: bytes) -> None:
-        if self.is_deaf:
+        if self.discards_input:
             self._size += len(data)
             if self._size > LARGEST_REST:
                 if self._is_finished:
@@ -142,43 +142,43 @@ class Protocol(HttpToolsProtocol):
             return
         steps = self._steps
         super().data_received(data)
-        if steps == self._steps and (self._begun or self._parsed) and not self.is_deaf:
+        if steps == self._steps and (self._begun or self._parsed) and not self.discards_input:
             self._size += len(data)
             if self._size > LARGEST_HEAD:
                 self._refuse(400, f"request line and headers cannot exceed {LARGEST_HEAD} bytes")
 
     def on_message_begin(self) -> None:
-        if self.is_deaf:
+        if self.discards_input:
             return
         super().on_message_begin()
         self._begun = True
         self._step()
         if not self._running:
-            self._crowd.is_busy(self)
+            self._connections.mark_busy(self)
             self._expect_head()
 
     def on_url(self, url: bytes) -> None:
-        if not self.is_deaf:
+        if not self.discards_input:
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # Fields after the head are trailers, which must not be merged into the headers (RFC 9110, 6.5.1).
-        if self._begun and not self.is_deaf:
+        if self._begun and not self.discards_input:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        if self.is_deaf:
+        if self.discards_input:
             return
         if len(self.pipeline) >= MOST_PIPELINED:
             # Answer the requests that wait, and close: the client sees that the others were not processed.
-            self.is_deaf = True
+            self.discards_input = True
             self._close_after_those_that_wait()
             return
         *others, last = self._codings()
         if others and last == b"chunked":  # the parser accepts this; it rejects codings that do not end with chunked itself
             self._refuse(400, "Transfer-Encoding must be chunked, and nothing else")
             return
-        if self._is_extra and self.url.partition(b"?")[0] not in self._crowd.always:
+        if self._is_extra and self.url.partition(b"?")[0] not in self._connections.always:
             self._refuse(503, FULL)
             return
         self._stop_timer()
@@ -187,7 +187,7 @@ class Protocol(HttpToolsProtocol):
         self._chunks = 0
         self._step()
         cycle = self._parsed = self.cycle
-        cycle.transport = self._outlet
+        cycle.transport = self._request_transport
         cycle.keep_alive = cycle.keep_alive and not self._is_extra
         self.scope["extensions"] = {IS_LOST: {"ask": lambda: cycle.disconnected, "status": 0}}
 
@@ -197,7 +197,7 @@ class Protocol(HttpToolsProtocol):
         return [coding.strip().lower() for coding in values.split(b",")]
 
     def on_body(self, body: bytes) -> None:
-        if not self.is_deaf:
+        if not self.discards_input:
             super().on_body(body)
             self._step()
             self._chunks += 1
@@ -205,7 +205,7 @@ class Protocol(HttpToolsProtocol):
                 self._refuse(400, f"request body cannot have more than {MOST_CHUNKS} chunks")
 
     def on_message_complete(self) -> None:
-        if not self.is_deaf:
+        if not self.discards_input:
             super().on_message_complete()
             self._parsed = None
 
@@ -236,7 +236,7 @@ class Protocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._expect_head()
         if not self._begun:
-            self._crowd.is_idle(self, self.transport.abort)
+            self._connections.mark_idle(self, self.transport.abort)
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer the request that is being parsed, and close. Nothing after it is parsed.
@@ -244,9 +244,9 @@ class Protocol(HttpToolsProtocol):
         If earlier requests are not answered yet, only those are answered: a client takes the next answer that it reads for the
         answer to the request that it sent first.
         """
-        if self.is_deaf or self.transport.is_closing():
+        if self.discards_input or self.transport.is_closing():
             return
-        self.is_deaf = True
+        self.discards_input = True
         self._size = 0
         self._stop_timer()
         cycle = self._parsed
@@ -278,17 +278,17 @@ class Protocol(HttpToolsProtocol):
         self._is_finished = True
         self._stop_timer()
         self._unset_keepalive_if_required()
-        if not self.is_deaf and not self._parsed and not self._begun:  # no input can arrive that would cause a reset
+        if not self.discards_input and not self._parsed and not self._begun:  # no input can arrive that would cause a reset
             self.transport.close()
             return
-        self.is_deaf = True
+        self.discards_input = True
         self._size = 0
         self.pipeline.clear()
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._linger(LINGER_TIMEOUT)
-        self._crowd.is_idle(self, self.transport.abort)
+        self._connections.mark_idle(self, self.transport.abort)
 
     def _linger(self, seconds: float) -> None:
         self._stop_timer()

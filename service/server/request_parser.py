@@ -16,7 +16,7 @@ class RequestParser(httptools.HttpRequestParser):
     """
 
     def __init__(self, protocol: Any) -> None:
-        """protocol: gets the callbacks. It keeps the head of the current request in url and headers; is_deaf says that it
+        """protocol: gets the callbacks. It keeps the current head in url and headers; discards_input says that it
         takes no more input."""
         self._protocol = protocol
         self.on_message_begin = protocol.on_message_begin
@@ -32,7 +32,7 @@ class RequestParser(httptools.HttpRequestParser):
 
     def feed_data(self, data: Any) -> None:
         rest = memoryview(data)
-        while not self._protocol.is_deaf:
+        while not self._protocol.discards_input:
             try:
                 super().feed_data(rest)
             except httptools.HttpParserUpgrade as upgrade:
@@ -41,7 +41,7 @@ class RequestParser(httptools.HttpRequestParser):
                 rest = rest[upgrade.args[0] :]
             else:
                 return
-            if self._protocol.is_deaf:
+            if self._protocol.discards_input:
                 return  # the protocol has no head: it ignored or rejected this one
             head = self._head_without_offer()
             self._begin()

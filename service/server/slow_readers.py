@@ -20,7 +20,7 @@ RESET = struct.pack("ii", 1, 0)
 logger = structlog.get_logger()
 
 
-class Patience:
+class SlowReader:
     """Watches the client of one connection."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
