@@ -1,4 +1,4 @@
-"""The application, put together."""
+"""Build the application: the routes, the middleware, and the context that the endpoints work with."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ ROUTES = [
 ]
 
 DISCONNECT_TIMEOUT = 1
-"""Seconds to say goodbye to the database at the end."""
+"""Seconds to close the connections to the database at the end."""
 
 
 def create_context(settings: Settings, now: Callable[[], datetime] | None = None) -> AppContext:
-    """All that the endpoints need, from the settings. now: the clock that office hours go by."""
+    """Make what the endpoints need, from the settings. now: the clock for office hours."""
     statements = Statements.load()
     database = Database(
         settings.DATABASE_URL.get_secret_value(),
@@ -72,7 +72,7 @@ def create_context(settings: Settings, now: Callable[[], datetime] | None = None
         keep_reused=keep_reused,
         least_packet=packet,
     )
-    # Nobody can use a lead that is archived.
+    # Nobody uses a lead in the archive, so no lead in use is looked for there.
     dearchive_reader = TableReader(
         statements, ARCHIVE, LEADS, keep_leads_in_use=False, keep_reused=keep_reused, whole_only=True, least_packet=packet
     )
@@ -96,7 +96,7 @@ def create_context(settings: Settings, now: Callable[[], datetime] | None = None
 
 
 def create_app(settings: Settings | None = None, now: Callable[[], datetime] | None = None) -> Starlette:
-    """The ASGI application. settings: those in the environment unless given."""
+    """Return the ASGI application. settings: those of the environment unless given."""
     if settings is None:
         settings = read_settings()
         logs.configure(settings.LOG_LEVEL)
@@ -106,7 +106,7 @@ def create_app(settings: Settings | None = None, now: Callable[[], datetime] | N
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await context.database.connect()
         await context.readiness.database.connect()
-        # What was made until here stays until the end: the garbage collector need not go through it again and again.
+        # Everything that exists now stays until the end: the garbage collector need not look at it again.
         gc.collect()
         gc.freeze()
         yield
@@ -115,7 +115,7 @@ def create_app(settings: Settings | None = None, now: Callable[[], datetime] | N
             async with asyncio.timeout(DISCONNECT_TIMEOUT):
                 await context.readiness.database.disconnect()
                 await context.database.disconnect()
-        except TimeoutError:  # the database does not answer, and does not keep the service from ending
+        except TimeoutError:  # the database does not answer; the service ends all the same
             pass
 
     app = Starlette(

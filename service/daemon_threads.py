@@ -1,4 +1,4 @@
-"""Threads that may wait for a disk for ever, and that the end of the process does not wait for."""
+"""Threads that may wait for a disk for ever. The process does not wait for them when it ends."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ T = TypeVar("T")
 
 
 class DaemonThreads:
-    """Run functions in a few daemon threads.
+    """Runs functions in a few daemon threads.
 
-    The interpreter joins the threads of a ThreadPoolExecutor when it ends (concurrent.futures.thread._python_exit): one that
-    waits for a disk that stands still would keep the process from ending.
+    The interpreter joins the threads of a ThreadPoolExecutor when it ends (concurrent.futures.thread._python_exit): a thread
+    that waits for a hung disk would keep the process alive.
     """
 
     def __init__(self, most: int, name: str) -> None:
-        """most: threads that are started at most, each when all others have something to do."""
+        """most: the maximum number of threads. A thread is started only if all others are busy."""
         self._most = most
         self._name = name
         self._reset()
@@ -32,15 +32,16 @@ class DaemonThreads:
         self._lock = threading.Lock()
         self._threads = 0
         self._unfinished = 0
-        """Functions that wait for a thread or run."""
+        """The functions that wait for a thread or are running."""
 
     def submit(self, function: Callable[[], T]) -> Future[T]:
-        """Have a function run. The future may be cancelled until then, and be given a result by whoever does not want to wait.
+        """Run a function in a thread. Until it starts, the future can be cancelled, or be given a result by a caller who does
+        not want to wait.
 
-        Raises RuntimeError if there is no thread, and the system has none left.
+        Raises RuntimeError if no thread exists and the system cannot start one.
         """
         if self._pid != os.getpid():
-            self._reset()  # threads do not exist in a forked process, and one of them may have held the lock
+            self._reset()  # a forked process has no copies of the threads, and one of them may have held the lock
         future: Future[T] = Future()
         with self._lock:
             if self._unfinished >= self._threads < self._most:
@@ -72,4 +73,4 @@ class DaemonThreads:
                         future.set_result(result)
             with self._lock:
                 self._unfinished -= 1
-            del future, function  # the next may be long in coming
+            del future, function  # drop the references: the next function may come much later

@@ -1,4 +1,4 @@
-"""Reading the files that the settings name."""
+"""Read the files that the settings name."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import stat
 from pathlib import Path
 
 LARGEST_FILE = 4 * 1024 * 1024
-"""Bytes: some 30,000 keys."""
+"""Bytes: about 30,000 keys."""
 
 
 def read_file(path: Path) -> bytes:
-    """Return the content of a regular file. Raises OSError, and ValueError if it is no regular file or larger than allowed."""
+    """Return the content of a regular file. Raises OSError, and ValueError if it is not a regular file or is larger than
+    LARGEST_FILE."""
 
     def opener(name: str, flags: int) -> int:
-        return os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY)  # a FIFO would wait for somebody who writes to it
+        return os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY)  # open() of a FIFO would wait for a writer
 
     with open(path, "rb", opener=opener) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -26,7 +27,7 @@ def read_file(path: Path) -> bytes:
 
 
 def read_existing(path: Path) -> bytes:
-    """Return the content of a file like read_file, but raise ValueError only."""
+    """Return the content of a file as read_file does. Raises only ValueError."""
     try:
         return read_file(path)
     except OSError as error:

@@ -7,7 +7,7 @@ NO_SUCH_TABLE = 1146
 NO_SUCH_KEY = 1176
 DEADLOCK = 1213
 UNUSABLE_SESSION = -1
-"""Not a number of MariaDB's: what the server's init_connect has done to the session."""
+"""Not an error number of MariaDB: the server's init_connect made the session unusable."""
 
 TRANSIENT_ERRORS = {
     1020: "record has changed since last read",
@@ -20,7 +20,7 @@ TRANSIENT_ERRORS = {
     2006: "server has gone away",
     2013: "lost connection to server",
 }
-"""Error numbers after which the same transaction may succeed at once."""
+"""Errors after which the same transaction may succeed when it is run again."""
 
 STATEMENT_ERRORS = frozenset(
     {
@@ -50,8 +50,8 @@ STATEMENT_ERRORS = frozenset(
         1969,  # max_statement_time
     }
 )
-"""Error numbers that have nothing to do with a row: each lead of the statement would meet them."""
+"""Errors that no single row causes: the statement would fail for every lead."""
 
 
 ACCESS_DENIED = {1044, 1142, 1143, 1227, 1370}
-"""Error numbers of what the account may not do: in a database, with a table, with a column, on the server, with a routine."""
+"""Errors about missing privileges: on a database, a table, a column, the server, a routine."""

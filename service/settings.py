@@ -1,4 +1,4 @@
-"""The settings: read from the environment once, at start, and refused with a clear word where they cannot be understood."""
+"""The settings: read from the environment once, at start. A message names each one that is not valid."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _database_url(url: SecretStr) -> SecretStr:
     form = "write it as mysql+asyncmy://user:password@host:port/database, special characters percent-encoded"
     if not url.get_secret_value().startswith("mysql+asyncmy://"):
         raise ValueError(f"does not start with mysql+asyncmy://; {form}")
-    # By the parser that the connections go by: another may see another host or password in the same text.
+    # Use the parser that the connections use: another one may find another host or password in the same text.
     parts = DatabaseURL(url.get_secret_value())
     try:
         hostname, port = parts.components.hostname, parts.port
@@ -73,7 +73,7 @@ def _readable(path: Path) -> Path:
 
 
 def _appendable(path: Path) -> Path:
-    # Never made here: commands of the administrator would make it theirs, and the service could not write to it.
+    # Never create the file here: commands that an administrator runs would own it, and the service could not write to it.
     try:
         audit_file.look(path)
     except OSError as error:
@@ -82,7 +82,7 @@ def _appendable(path: Path) -> Path:
 
 
 def _integer(value: object) -> object:
-    # pydantic would take 8.0 and 1_000 as integers; in a setting they are more likely mistakes.
+    # pydantic accepts 8.0 and 1_000 as integers. In a setting these are more likely mistakes.
     if isinstance(value, str) and not (value.isascii() and value.isdigit()):
         raise ValueError(f"{value!r} is not a whole number")
     return value
@@ -93,7 +93,7 @@ ReadableFile = Annotated[Path, AfterValidator(_readable)]
 
 
 class Settings(BaseSettings):
-    """All settings. The names are those of the environment variables; README.md has a table of them."""
+    """All settings, named like their environment variables. README.md has a table of them."""
 
     model_config = SettingsConfigDict(case_sensitive=True, extra="ignore", hide_input_in_errors=True)
 
@@ -171,7 +171,7 @@ class Settings(BaseSettings):
 
 
 def read_settings() -> Settings:
-    """The settings in the environment. Raises SettingsError, which names every setting that is wrong, in one line."""
+    """Return the settings in the environment. Raises SettingsError, which names every setting that is wrong in one line."""
     try:
         return Settings()  # type: ignore[call-arg]  # from the environment
     except ValidationError as error:

@@ -1,2 +1,2 @@
--- The database that the unqualified names of the statements belong to.
+-- The database to which names without a database belong.
 SELECT DATABASE()

@@ -1,5 +1,5 @@
--- The foreign keys that refer to one of the two tables, from whatever database, and those of the two tables, as far as the
--- account may see them; and what each does when the row that it refers to is deleted or changed.
+-- The foreign keys that refer to one of the two tables, from any database, and those of the two tables, as far as the account
+-- may see them; with their actions on delete and on update.
 SELECT constraint_schema, table_name, constraint_name, referenced_table_name,
     unique_constraint_schema = DATABASE() AND referenced_table_name IN ({table_names}),
     delete_rule, update_rule

@@ -1,4 +1,5 @@
--- The unique keys of both tables, a row for each of their columns. A key on a part of a column says nothing of the whole.
+-- The unique keys of both tables, one row for each of their columns. A key on a prefix of a column does not count: it is not
+-- unique for the whole value.
 SELECT table_name, index_name, column_name
 FROM information_schema.statistics
 WHERE table_schema = DATABASE()

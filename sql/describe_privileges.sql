@@ -1,5 +1,5 @@
--- What the account may do: everywhere (no table, no schema), in this database, and with its tables. Names of databases are
--- patterns here.
+-- The privileges of the account: global ones (no table, no schema), those on this database, and those on its tables. Database
+-- names are patterns here.
 SELECT '', '', privilege_type
 FROM information_schema.user_privileges
 WHERE grantee = CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')

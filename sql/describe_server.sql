@@ -1,3 +1,3 @@
--- What the server is, and the settings of its own that matter here.
+-- The version of the server, and those of its own settings that matter here.
 SELECT VERSION(), @@global.sql_mode, @@global.time_zone, @@system_time_zone, @@innodb_flush_log_at_trx_commit, @@wsrep_on, CURRENT_USER(),
     DATABASE()

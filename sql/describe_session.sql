@@ -1,6 +1,6 @@
--- The server, the account, and what of the session matters and the account cannot set: max_allowed_packet, and how the binary
--- log is kept, if it is. wsrep_forced_binlog_format counts on any server. Whoever sees the tables of the database mysql sees
--- those of all databases.
+-- The server, the account, and the session variables that matter and that the account cannot set: max_allowed_packet and the
+-- format of the binary log, if there is one. wsrep_forced_binlog_format has an effect on any server. An account that sees the
+-- tables of the database mysql sees the tables of all databases.
 SELECT VERSION(), CURRENT_USER(), DATABASE(), @@wsrep_on, @@max_allowed_packet,
     @@log_bin AND @@binlog_format = 'STATEMENT', @@log_bin AND @@wsrep_forced_binlog_format = 'STATEMENT',
     IF(@@log_bin, @@max_binlog_cache_size, NULL),

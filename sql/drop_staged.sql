@@ -1,1 +1,2 @@
+-- Drop the temporary table of stage_table.
 DROP TEMPORARY TABLE {staged}

@@ -1,5 +1,5 @@
--- Which of the leads are in one of the two tables, at one moment: between two statements somebody may move a lead from the
--- table that is looked at last to the one that was looked at first.
+-- The leads that are in at least one of the two tables, read at one moment. Between two statements, a lead could be moved from
+-- the table that is read last to the one that was read first.
 SELECT lead_id
 FROM {source}
 WHERE lead_id IN ({lead_ids})

@@ -1,4 +1,4 @@
--- Which of the leads are in a table, without a lock.
+-- The leads that are in a table, without a lock.
 SELECT lead_id
 FROM {table}
 WHERE lead_id IN ({lead_ids})

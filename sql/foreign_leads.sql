@@ -1,5 +1,5 @@
--- For a caller who may see the leads of some lists only: which of the leads are of other lists, or of none. A lead belongs to
--- the list of its live row, and to that of its archived row if it has no other. It locks nothing and waits for nobody.
+-- For a caller that may see the leads of some lists only: the leads that are in none of these lists. A lead belongs to the
+-- list of its live row, or, if it has none, of its archived row. This locks nothing and waits for nobody.
 SELECT live.lead_id
 FROM vicidial_list AS live
 WHERE live.lead_id IN ({lead_ids})

@@ -1,6 +1,6 @@
--- Which of the leads are in the target already, and of which of them the copy is another lead's, whose lead_id was given out
--- again. Not locked: a lock on ids that are not there would lock the gaps between them, and batches that have nothing in
--- common would deadlock. What changes from here on, update_leads and delete_leads see.
+-- The leads that are in the target already, and those whose copy is a different lead that had the same lead_id before. They
+-- are not locked: a lock on an id that does not exist locks the gap around it, and batches without a common lead would
+-- deadlock. What changes after this, update_leads and delete_leads notice.
 SELECT GROUP_CONCAT(target.lead_id), GROUP_CONCAT(IF({reused}, target.lead_id, NULL))
 FROM {target} AS target FORCE INDEX ({target_key})
 LEFT JOIN {source} AS source FORCE INDEX ({source_key}) ON source.lead_id = target.lead_id

@@ -1,6 +1,6 @@
--- On a node of a Galera cluster: the leads that the target holds already with the same data. Rows that a transaction only
--- reads take no part in the cluster's search for conflicts, so what delete_leads relies on has to be written as well: by
--- touch_leads, and put back by restore_leads.
+-- On a node of a Galera cluster: the leads whose copy in the target has the same data already. The cluster does not detect
+-- conflicts on rows that a transaction only reads. So touch_leads also writes the rows that delete_leads relies on, and
+-- restore_leads restores them.
 SELECT target.lead_id
 FROM {target} AS target FORCE INDEX ({target_key})
 STRAIGHT_JOIN {source} AS source FORCE INDEX ({source_key}) ON source.lead_id = target.lead_id

@@ -1,4 +1,4 @@
--- Which of the leads came out whole.
+-- The leads that the temporary table stores without a changed value.
 SELECT source.lead_id
 FROM {source} AS source
 JOIN {staged} AS target ON target.lead_id = source.lead_id

@@ -1,3 +1,3 @@
--- The table's whole definition as one text. Read after the table itself was read in the same transaction, it holds until
--- the transaction ends: no ALTER TABLE gets in before.
+-- The definition of a table. If the transaction has read from the table before, the definition stays valid until the
+-- transaction ends: ALTER TABLE has to wait.
 SHOW CREATE TABLE {table}

@@ -1,4 +1,4 @@
--- Copies leads as insert_leads would.
+-- Copy leads into the temporary table, as insert_leads would copy them into the target.
 INSERT IGNORE INTO {staged} ({target_columns})
 SELECT {source_columns}
 FROM {source}

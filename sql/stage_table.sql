@@ -1,5 +1,6 @@
--- For the way back, where columns differ between the two tables: a place to see which leads vicidial_list can hold whole. A
--- damaged copy in it would be dialled, and the next archiving would write it over the archived row that is whole.
+-- For dearchive, if columns differ between the two tables: a temporary table that shows which leads vicidial_list can store
+-- without changing a value. A damaged copy in vicidial_list would be dialled, and archiving it again would overwrite the
+-- intact archived row.
 CREATE OR REPLACE TEMPORARY TABLE {staged} (
     {staged_definition}
 ) ENGINE = {staged_engine}

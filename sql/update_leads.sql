@@ -1,8 +1,9 @@
--- update-join: refreshes the target's copies that differ from the source. Every column is assigned, modify_date too: a
--- TIMESTAMP that is not assigned would be stamped with the time of this UPDATE. A copy of another lead, whose lead_id was
--- given out again, is left alone. IGNORE: a row that another unique key of the target refuses stays as it is, and delete_leads
--- will see it.
--- VERSION(): as in delete_leads.
+-- Update-join: change the copies in the target that differ from the source. Every column is assigned, also modify_date: a
+-- TIMESTAMP that is not assigned would get the time of this UPDATE. A copy that is a different lead, whose lead_id was given
+-- out again, is left as it is. IGNORE: a row that another unique key of the target refuses stays as it is, and delete_leads
+-- notices it.
+--
+-- VERSION() IS NOT NULL: as in delete_leads.
 UPDATE IGNORE {target} AS target FORCE INDEX ({target_key})
 STRAIGHT_JOIN {source} AS source FORCE INDEX ({source_key}) ON source.lead_id = target.lead_id
 SET {assignments}

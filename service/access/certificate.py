@@ -16,18 +16,18 @@ logger = structlog.get_logger()
 
 
 class Certificate:
-    """TLS_CERT_FILE and TLS_KEY_FILE, as they were when they could last be read."""
+    """TLS_CERT_FILE and TLS_KEY_FILE as they were when they were last read successfully."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
-        """Raises OSError, of which ssl.SSLError is one, and ValueError."""
+        """Raises OSError (ssl.SSLError is one) and ValueError."""
         self._files = certificate, key
         self.context = self._load()
-        """For the next connection."""
+        """The context for the next connection."""
 
     def reload(self) -> None:
-        """Read the files again. Keep what there was if they cannot be used."""
+        """Read the files again. If they cannot be used, keep the old certificate."""
         try:
-            # A new context: the old one would go on offering an old certificate whose key is of another type.
+            # Make a new context: the old one would still offer the old certificate if its key is of another type.
             self.context = self._load()
             logger.info("certificate reloaded", file=str(self._files[0]))
         except (OSError, ValueError) as error:
@@ -43,7 +43,7 @@ class Certificate:
 
 @contextlib.contextmanager
 def _in_memory(content: bytes) -> Iterator[str]:
-    """Give a name under which OpenSSL, which takes names only, reads the content: never from a disk that may stand still."""
+    """Yield a file name for the content. OpenSSL reads only from names, and this one is in memory: no disk can hang."""
     descriptor = os.memfd_create("certificate")
     with open(descriptor, "wb") as file:
         file.write(content)

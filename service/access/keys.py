@@ -1,4 +1,4 @@
-"""API keys: who may call, and for which leads. The file holds their hashes only, so that whoever reads it cannot call."""
+"""API keys: who may call, and for which leads. The file contains only hashes: who reads it cannot call."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ LARGEST_LIST_ID = 2**64 - 1
 
 @dataclass(frozen=True)
 class Key:
-    """A key, whose digest is its SHA-256."""
+    """A key. digest: its SHA-256."""
 
     name: str
     digest: bytes
     expires: date | None = None
-    """From the start of this day, UTC, the key is refused."""
+    """The key is rejected from 00:00 UTC on this date."""
     list_ids: frozenset[int] | None = None
-    """The lists whose leads it may see; None: all."""
+    """The lists whose leads the key may see; None: all lists."""
 
     def is_valid_on(self, day: date) -> bool:
         return self.expires is None or day < self.expires
 
     @property
     def short(self) -> str:
-        """What tells the keys of one name apart: the first digits of its SHA-256."""
+        """The first digits of the SHA-256, which distinguish the keys of one name."""
         return self.digest.hex()[:8]
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys of API_KEYS_FILE. A name may have several."""
+    """The keys of API_KEYS_FILE. Several keys may have the same name."""
 
     entries: tuple[Key, ...]
     _by_digest: dict[bytes, Key] = field(init=False, repr=False, compare=False)
@@ -50,12 +50,12 @@ class Keys:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read the TOML file. Raises ValueError, which says what is wrong and where, if it is not exactly as it should be."""
+        """Read the TOML file. Raises ValueError, which says what is wrong and where."""
         return cls.parse(read_existing(path), path)
 
     @classmethod
     def parse(cls, text: bytes, path: Path) -> Self:
-        """Return the keys in the text of the file at path. Raises ValueError like load."""
+        """Return the keys in `text`, the content of the file at `path`. Raises ValueError as load() does."""
         content = parse_toml(text, path)
         tables = content.get("keys")
         if unknown := content.keys() - {"keys"}:
@@ -71,10 +71,10 @@ class Keys:
         return cls(tuple(entries.values()))
 
     def find(self, key: bytes, today: date) -> Key | None:
-        """Return the key's entry, None if it is nobody's or has expired. today: the date in UTC.
+        """Return the entry of a key; None if the key is unknown or has expired. today: the date in UTC.
 
-        The time tells nothing that is of use: what is looked up is not what the caller sent but its SHA-256, which nobody can
-        steer towards another one, and of which no part tells a key of 32 random bytes.
+        The time that this takes reveals nothing useful: the look-up uses the SHA-256 of what the caller sent. Nobody can
+        choose a text whose hash is close to another hash, and no part of the hash reveals a key of 32 random bytes.
         """
         digest = hashlib.sha256(key).digest()
         found = self._by_digest.get(digest)
@@ -84,7 +84,7 @@ class Keys:
 
 
 def parse_toml(text: bytes, path: Path) -> dict[str, Any]:
-    """Return the TOML in the text of the file at path. Raises ValueError."""
+    """Return the parsed TOML. path: for the message. Raises ValueError."""
     try:
         return tomllib.loads(text.decode())
     except UnicodeDecodeError:
@@ -118,5 +118,5 @@ def _read(table: Any, where: str) -> Key:
 
 
 def fingerprint(key: str) -> str:
-    """What stands in the file for a key: the hex of its SHA-256."""
+    """Return the hex SHA-256 of a key, as the file contains it."""
     return hashlib.sha256(key.encode()).hexdigest()

@@ -18,8 +18,8 @@ from service.daemon_threads import DaemonThreads
 from service.files import read_existing, read_file
 
 SETTLE_TIME = 2.0
-"""Seconds after which a file that has changed is read once more. A second change within the same tick of the file system's
-clock leaves no other trace; FAT's clock ticks every two seconds, ext4's every few milliseconds."""
+"""Seconds after which a changed file is read once more. A second change within one tick of the file system's clock leaves no
+other trace: FAT's clock ticks every two seconds, ext4's every few milliseconds."""
 
 REMINDER_INTERVAL = 600.0
 """Seconds between two log lines about the same problem."""
@@ -30,42 +30,42 @@ logger = structlog.get_logger()
 
 
 class KeysFile:
-    """API_KEYS_FILE, read anew when it changes.
+    """API_KEYS_FILE, read again when it changes.
 
-    A new file that cannot be understood changes nothing: the old keys stay until it is mended, and the log says so. A file
-    that cannot be read, since descriptors are out or it is being replaced, is tried again with each request until it is read.
+    A file with invalid content changes nothing: the old keys stay valid until it is repaired, and the log says so. A file that
+    cannot be read (no file descriptors, being replaced) is tried again with each request until it was read.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises ValueError if the file cannot be understood."""
+        """Raises ValueError if the content is not valid."""
         self._path = path
         self._thread = DaemonThreads(1, "keys")
-        """Whatever looks at the file runs here, one look at a time."""
+        """The thread that checks the file, one check at a time."""
         self._refresh: Future[None] | None = None
         self._looking: asyncio.Task[None] | None = None
-        """The look of the event loop that began last."""
+        """The last check that the event loop started."""
         self._begun = 0
-        """How many looks have begun."""
+        """The number of checks that have started."""
         self._ended = 0
-        """The number of the last look that has ended."""
+        """The number of the last check that has ended."""
         self._signature = _signature(path)
         text = read_existing(path)
         self._keys = Keys.parse(text, path)
         self._digest = hashlib.sha256(text).digest()
-        """SHA-256 of the text that was looked at last."""
+        """SHA-256 of the content that was read last."""
         self._due = time.monotonic() + SETTLE_TIME
-        """When the file is read anew though it does not seem to have changed, by time.monotonic()."""
+        """When the file is read again even if it seems unchanged, by time.monotonic()."""
         self._told: dict[str, float] = {}
-        """By problem since the last success, when to log it again."""
+        """For each problem since the last success, when it is logged again."""
 
     async def current(self, timeout: float) -> Keys:
-        """Return the keys as they are now: of a file that changed before the call, those after the change.
+        """Return the keys as they are now. If the file changed before this call, these are the keys after the change.
 
-        A thread looks at the file and reads it, while the event loop goes on: a network file system may stand still. timeout:
-        seconds after which the old keys are returned.
+        A thread checks and reads the file while the event loop goes on: a network file system may hang. timeout: seconds after
+        which the old keys are returned.
         """
         deadline = time.monotonic() + timeout
-        # A look that has begun may have missed the last change. Whoever comes while it lasts shares the next one.
+        # A check that has already started may miss the last change. All callers that come while it runs share the next check.
         wanted = self._begun + 1
         while self._ended < wanted and (seconds := deadline - time.monotonic()) > 0:
             if self._looking is None or self._looking.done():
@@ -73,26 +73,25 @@ class KeysFile:
                 self._looking = asyncio.create_task(self._look_in_thread(self._begun))
             await asyncio.wait([self._looking], timeout=seconds)
             if self._looking.done():
-                self._looking.result()  # raise what a defect has raised
+                self._looking.result()  # re-raise the exception of a defect
         return self._keys
 
     def reload(self) -> None:
-        """Read the file, whether it has changed or not, and log what came of it. May be called in any thread.
+        """Read the file, whether it has changed or not, and log the result. Any thread may call this.
 
-        It takes tenths of a second for thousands of keys, and a file system may stand still: the event loop should not be the
-        one that calls it.
+        Thousands of keys take tenths of a second, and a file system may hang: the event loop must not call it.
         """
         self._in_thread(self._look_anew).result()
 
     def refresh(self) -> None:
-        """Have the file read if it has changed. Return at once."""
+        """Start a check of the file. Return immediately."""
         if self._refresh is None or self._refresh.done():
             self._refresh = self._in_thread(self._look_if_due)
 
     def _in_thread(self, look: Callable[[], None]) -> Future[None]:
         try:
             return self._thread.submit(look)
-        except RuntimeError:  # there is no thread, and the system has none left; a pause is better than a revoked key
+        except RuntimeError:  # the system has no thread left; a pause is better than a revoked key that is still valid
             look()
             done: Future[None] = Future()
             done.set_result(None)
@@ -115,7 +114,7 @@ class KeysFile:
 
     def _look(self) -> None:
         """Read the file. Never raise."""
-        signature = _signature(self._path)  # before it is read: a change meanwhile is seen by the next
+        signature = _signature(self._path)  # before reading: the next check notices a change while it is read
         try:
             self._read(signature)
         except (OSError, MemoryError) as error:
@@ -139,7 +138,7 @@ class KeysFile:
         except ValueError:
             self._digest = digest
             raise
-        # In this order: a worker that is forked meanwhile must not take the text for read while it has the old keys.
+        # In this order: a worker that is forked in between must not have the new digest with the old keys.
         self._keys = keys
         self._signature = signature
         self._digest = digest
@@ -154,9 +153,9 @@ class KeysFile:
 
 
 def _signature(path: Path) -> tuple[int, ...] | None:
-    """Return what changes whenever the file does, whether it is written in place or another is put there."""
+    """Return a value that changes whenever the file is written or replaced."""
     try:
-        status = os.stat(path)  # half the time of Path.stat
+        status = os.stat(path)  # takes half the time of Path.stat
     except (OSError, MemoryError):
         return None
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -1,4 +1,5 @@
-"""`python -m service check`: all that an operator wants to know before opening the door, and how to mend what is wrong."""
+"""`python -m service check`: check settings, database, tables, privileges, keys and certificate before the service starts, and
+print how to fix what is wrong."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ TIMEOUT = 10
 """Seconds that the database has to answer."""
 
 SOON = 30
-"""Days before its end from which on a key or a certificate is worth a word."""
+"""Days before the expiry of a key or certificate from which it is reported."""
 
 
 class State(Enum):
@@ -43,11 +44,11 @@ class Finding:
     found: str
     state: State = State.OK
     remedy: str | None = None
-    """The statement or command that mends it."""
+    """The statement or command that fixes it."""
 
 
 async def find(settings: Settings, now: datetime) -> list[Finding]:
-    """Look at everything. Errors of the database are findings too."""
+    """Check everything. Database errors become findings."""
     changed = settings.model_fields_set
     found = [Finding("settings", f"{len(changed)} set, {len(type(settings).model_fields) - len(changed)} by default")]
     found += await _database(settings)
@@ -131,7 +132,7 @@ def _tables(pair: TablePair, settings: Settings) -> Iterator[Finding]:
 
 
 async def _privileges(transaction: Transaction, loaded: Statements, pair: TablePair, database: str) -> list[Finding]:
-    """What the account lacks, the readiness says: it tries. This tells what the account has beyond that."""
+    """Find privileges beyond those that are needed. Missing ones are found by the readiness check, which tries them."""
     rows = await transaction.select(loaded.describe_privileges.fill())
     granted: dict[tuple[bool, str], set[str]] = defaultdict(set)
     for schema, table, privilege in rows:

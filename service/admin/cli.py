@@ -1,4 +1,4 @@
-"""Commands for the administrator: `python -m service check` and `python -m service grants`."""
+"""The commands `python -m service check` and `python -m service grants`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNBOUNDED = 1_000_000
 
 @click.command()
 def check() -> None:
-    """Look at settings, database, tables, privileges, office hours, keys and certificate. Status 1 if something is wrong."""
+    """Check settings, database, tables, privileges, office hours, keys and certificate. Status 1 if something is wrong."""
     try:
         found = asyncio.run(find(read_settings(), datetime.now(UTC)))
     except SettingsError as error:
@@ -37,7 +37,7 @@ def check() -> None:
     styles = {State.OK: "green", State.NOTE: "yellow", State.PROBLEM: "bold red"}
     for finding in found:
         table.add_row(Text(finding.state.value, styles[finding.state]), finding.what, Text(finding.found))
-    # In a file or a pipe there is no edge to fold lines at: each finding is a line, to be searched for.
+    # A file or a pipe has no width to fold lines at: each finding is one line, which can be searched.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else UNBOUNDED)
     console.print(table)
     if remedies := dict.fromkeys(finding.remedy for finding in found if finding.remedy):
@@ -50,7 +50,7 @@ def check() -> None:
 @click.command()
 @click.argument("account", metavar="'USER'@'HOST'")
 def grants(account: str) -> None:
-    """Print the smallest set of privileges for a database account, for an administrator of the database to run."""
+    """Print the minimum of privileges for a database account, for a database administrator to run."""
     if not re.fullmatch(r"'[^'\\]+'@'[^'\\]+'", account):
         raise click.UsageError("write the account as SQL does: \"'archive'@'127.0.0.1'\"")
     try:

@@ -1,4 +1,4 @@
-"""`python -m service keys …`: makes, lists and revokes API keys in API_KEYS_FILE."""
+"""`python -m service keys …`: make, list and revoke API keys in API_KEYS_FILE."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LOCK_TIMEOUT = 30.0
 """Seconds to wait for another command that is changing the file."""
 
 KEY_BYTES = 32
-"""Bytes of randomness in a key: nobody guesses one, so its hash needs no salt."""
+"""Random bytes in a key. Nobody can guess a key, so its hash needs no salt."""
 
 
 @click.group()
@@ -64,7 +64,7 @@ def create(name: str, expires: datetime | None, list_ids: tuple[int, ...]) -> No
 
     def add(document: tomlkit.TOMLDocument, text: bytes) -> None:
         if "keys" in document:
-            Keys.parse(text, path)  # of what is broken nobody knows what it would be afterwards
+            Keys.parse(text, path)  # a file with invalid content cannot be changed safely
         else:
             document["keys"] = tomlkit.aot()
         document["keys"].append(entry)
@@ -117,14 +117,14 @@ def revoke(name: str, prefix: str | None, every: bool) -> None:
 
 
 def state(key: Key, today: date) -> str:
-    """Whether a key can be used. today: the date in UTC."""
+    """Return whether a key is valid. today: the date in UTC."""
     if not key.is_valid_on(today):
         return "expired"
     return f"valid for {(key.expires - today).days} days" if key.expires else "valid"
 
 
 def _path() -> Path:
-    """Of all settings these commands need only this one."""
+    """These commands need only this setting."""
     path = os.environ.get("API_KEYS_FILE", "").strip()
     if not path:
         raise click.ClickException("API_KEYS_FILE is not set")
@@ -139,16 +139,16 @@ def _load(path: Path) -> Keys:
 
 
 def _change(path: Path, change: Callable[[tomlkit.TOMLDocument, bytes], None], missing_ok: bool = False) -> None:
-    """Change the file as a whole or not at all: whoever reads it meanwhile, or a crash, sees the old or the new one.
+    """Change the file completely or not at all: a reader, or a crash, sees the old or the new file.
 
-    change: gets the document and its text, which no other command changes meanwhile. Comments, owner and mode stay.
+    change: gets the document and its text. No other command changes them meanwhile. Comments, owner and mode stay.
     """
     path = path.resolve()
     try:
         with _locked(path.parent) as folder:
             is_new = missing_ok and not path.exists()
             text = b"" if is_new else read_file(path)
-            parse_toml(text, path)  # says where it cannot be understood
+            parse_toml(text, path)  # raises ValueError, which says what is not valid
             document = tomlkit.parse(text)
             change(document, text)
             _replace(path, tomlkit.dumps(document), is_new)
@@ -163,9 +163,9 @@ def _change(path: Path, change: Callable[[tomlkit.TOMLDocument, bytes], None], m
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[int]:
-    """Have no other command change a file in a folder until the end of the block. Yield the folder's descriptor.
+    """Let no other command change a file in a folder until the end of the block. Yield the descriptor of the folder.
 
-    The folder is locked, not the file, in whose place another is put. Raises OSError.
+    The folder is locked, not the file, since the file is replaced. Raises OSError.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -187,7 +187,8 @@ def _locked(folder: Path) -> Iterator[int]:
 
 
 def _replace(path: Path, text: str, is_new: bool) -> None:
-    """Put a file with this text in the place of another. Who could read that one, the service above all, can read it."""
+    """Replace a file by one with this text. Every account that could read the old file, above all the service, can read the
+    new one."""
     try:
         file = NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8")  # noqa: SIM115
     except PermissionError:
@@ -199,7 +200,7 @@ def _replace(path: Path, text: str, is_new: bool) -> None:
             file.flush()
             _give(path.parent if is_new else path, file.fileno(), mode=0o600 if is_new else None)
             os.fsync(file.fileno())
-        Keys.load(Path(file.name))  # nothing that the service would refuse gets there
+        Keys.load(Path(file.name))  # never write what the service would refuse
         Path(file.name).replace(path)
     except BaseException:
         Path(file.name).unlink(missing_ok=True)
@@ -207,7 +208,7 @@ def _replace(path: Path, text: str, is_new: bool) -> None:
 
 
 def _give(like: Path, descriptor: int, mode: int | None) -> None:
-    """Give a new file the owner that another has, and its mode and access control list unless a mode is given."""
+    """Give a new file the owner of the old one, and its mode and access control list unless a mode is given."""
     status = like.stat()
     new = os.fstat(descriptor)
     if (status.st_uid, status.st_gid) != (new.st_uid, new.st_gid) and (mode is None or os.geteuid() == 0):
@@ -219,12 +220,12 @@ def _give(like: Path, descriptor: int, mode: int | None) -> None:
     os.fchmod(descriptor, stat.S_IMODE(status.st_mode) if mode is None else mode)
     if mode is None:
         for name in _attributes(like):
-            with contextlib.suppress(OSError):  # some are the kernel's alone
+            with contextlib.suppress(OSError):  # the kernel sets some itself
                 os.setxattr(descriptor, name, os.getxattr(like, name))
 
 
 def _attributes(path: Path) -> list[str]:
-    """Return the names of a file's extended attributes, none where the file system has none."""
+    """Return the names of a file's extended attributes. None exist on some file systems."""
     try:
         return os.listxattr(path)
     except OSError:

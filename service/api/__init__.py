@@ -1,1 +1,2 @@
-"""HTTP: the endpoints, what is checked of a request, and the answers. The only room that knows Starlette."""
+"""HTTP: the endpoints, the checks of requests, and the answers. Of the rooms that hold rules, the only one that knows
+Starlette."""

@@ -1,4 +1,4 @@
-"""What the endpoints work with, made once when the service starts."""
+"""What the endpoints work with. It is made once, when the service starts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from service.tables.table_reader import TableReader
 
 @dataclass(frozen=True)
 class AppContext:
-    """All that an endpoint may need: app.state.context."""
+    """Everything that an endpoint may need: app.state.context."""
 
     contract: Contract
     keys: KeysFile
@@ -37,9 +37,9 @@ class AppContext:
     request_timeout: float
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     metrics_here: bool = True
-    """Whether /metrics is served along with the rest."""
+    """Whether /metrics is served on the API's port."""
 
     def forbidden(self) -> dict[str, bool]:
-        """By operation, whether office hours forbid it now."""
+        """Return for each operation whether office hours forbid it now."""
         hours = {"archive": self.office_hours, "dearchive": self.dearchive_office_hours}
         return {operation: windows.end(self.now()) is not None for operation, windows in hours.items()}

@@ -1,5 +1,4 @@
-"""The contract, openapi.yaml, as the code's source: request bodies are validated against the schemas in it, and the text is
-served with the limit in force."""
+"""Validate request bodies against the schemas of openapi.yaml, and serve its text with the limit that is in force."""
 
 from __future__ import annotations
 
@@ -22,17 +21,17 @@ UNKNOWN_FIELD = ""
 """A name that no field has."""
 
 MOST_UNKNOWN_FIELDS = 100
-"""More of them do not fit into a message."""
+"""The maximum number of unknown fields that a message names."""
 
 
 class Contract:
-    """openapi.yaml with a limit of lead ids."""
+    """openapi.yaml, with the limit of lead ids that is in force."""
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
-        """limit: how many lead ids a request may have."""
+        """limit: the maximum number of lead ids in a request."""
         self.limit = limit
-        # The limit stands in the text in three forms. Replaced there and not in the parsed document, the text keeps its
-        # order and its comments.
+        # The text has the limit in three forms. It is replaced in the text, not in the parsed document, so that the text keeps
+        # its order and its comments.
         text = resource_path("openapi.yaml").read_text(encoding="utf-8")
         for form in ("maxItems: {}", "cannot exceed {} values", "up to {} in a request"):
             default = form.format(DEFAULT_LIMIT)
@@ -46,7 +45,7 @@ class Contract:
         self.compare_request = RequestSchema(self, "CompareRequest")
 
     def schema(self, name: str) -> dict[str, Any]:
-        """The schema of that name as a JSON Schema document of its own."""
+        """Return the schema with this name as a JSON Schema document."""
         return {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "$ref": f"#/components/schemas/{name}",
@@ -55,7 +54,7 @@ class Contract:
 
 
 class RequestSchema:
-    """A request body's schema, compiled, and what is said when a body does not match it."""
+    """The compiled schema of a request body, and the messages for bodies that do not match it."""
 
     def __init__(self, contract: Contract, name: str) -> None:
         schema = contract.schema(name)
@@ -64,7 +63,7 @@ class RequestSchema:
         self._validator = jsonschema_rs.Draft202012Validator(schema)
 
     def parse(self, raw: bytes) -> dict[str, Any]:
-        """The body, its lead_ids as integers (1.0 is 1). Raises InvalidBodyError with the contract's message."""
+        """Return the body, with lead_ids as integers (1.0 is 1). Raises InvalidBodyError with the contract's message."""
         try:
             body = strict_json.parse(raw)
         except InvalidJSONError as error:
@@ -75,7 +74,7 @@ class RequestSchema:
         return bounded  # type: ignore[no-any-return]
 
     def _bounded(self, body: Any) -> Any:
-        """What the validator sees in the place of the body, so that no body takes it long: the body itself if it is valid."""
+        """Return what the validator gets in place of the body, so that it never takes long: a valid body itself."""
         if not isinstance(body, dict):
             return strict_json.bounded(body, depth=0)
         bounded = {field: strict_json.bounded(body[field]) for field in self._fields if field in body and field != "lead_ids"}
@@ -89,9 +88,9 @@ class RequestSchema:
         return bounded
 
     def _bounded_lead_ids(self, lead_ids: list[Any]) -> list[int | None]:
-        """As integers; of values that are none, are too small or too large, one each."""
+        """Return the values as integers. Of the values that are no integers, too small or too large, keep one each."""
         if len(lead_ids) > self._limit:
-            # One too many is too many: to look at each of the 500,000 that fit into a body would take seconds.
+            # The number alone is too large. To look at each of the 500,000 values that fit into a body would take seconds.
             return [0] * (self._limit + 1)
         if set(map(type, lead_ids)) == {int} and min(lead_ids) >= 0 and max(lead_ids) <= LARGEST_LEAD_ID:
             return lead_ids
@@ -105,8 +104,8 @@ class RequestSchema:
         return [*right, *wrong]
 
     def _refuse(self, body: Any, bounded: Any) -> NoReturn:
-        """Say what is wrong: of several things the first in the order of the contract."""
-        # Where in the body, and which keyword of the schema was violated. Nothing below looks at more.
+        """Raise InvalidBodyError for the first violation in the order of the contract."""
+        # For each violation: the field, and the keyword of the schema.
         violations: set[tuple[str, str]] = set()
         for error in self._validator.iter_errors(bounded):
             field, *index = error.instance_path or [""]

@@ -1,4 +1,4 @@
-"""The reference for people: openapi.yaml in Swagger UI, served without any other host. No key is needed."""
+"""The API reference for people: openapi.yaml in Swagger UI, served without any other host. No key is needed."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ FILES = {
     "swagger-ui-bundle.js": "text/javascript",
     "swagger-ui.css": "text/css",
 }
-"""What the page loads, and what each file is. Nothing else in the folder can be had."""
+"""The files that the page loads, with their media types. No other file in the folder is served."""
 
 HEADERS = {
-    # Scripts and styles from files alone, and requests to this service alone: whatever text comes to stand in the page, it can
-    # neither run nor send a key elsewhere. Swagger UI has pictures in its style sheet, as data: URLs.
+    # Allow scripts and styles from files only, and requests to this service only: a text that gets into the page can neither
+    # run as a script nor send a key elsewhere. Swagger UI's style sheet has pictures as data: URLs.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -42,7 +42,7 @@ class Docs(HTTPEndpoint):
 
 
 class DocsFile(HTTPEndpoint):
-    """GET /docs/{file}: what the page loads."""
+    """GET /docs/{file}: a file that the page loads."""
 
     async def get(self, request: Request) -> Response:
         name = request.path_params["file"]

@@ -1,4 +1,4 @@
-"""Answers other than success: every one is JSON in the contract's shape."""
+"""Answers other than success. All of them are JSON in the contract's shape."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def on_refusal(_: Request, error: Exception) -> JSONResponse:
 
 
 async def on_http_exception(_: Request, error: Exception) -> JSONResponse:
-    """What Starlette's router refuses: unknown paths and methods."""
+    """Answer what Starlette's router refuses: unknown paths and methods."""
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
         return error_response(404, "there is nothing at this path; /openapi.yaml lists the paths")
@@ -36,7 +36,7 @@ async def on_http_exception(_: Request, error: Exception) -> JSONResponse:
 
 
 def refusal_for(error: Exception) -> RefusalError:
-    """What a caller is told of an error in the rules, the database or the tables."""
+    """Return the answer to an error of the rules, the database or the tables."""
     match error:
         case InvalidBodyError():
             return RefusalError(400, str(error), lead_errors=len(error.lead_ids), lead_ids=error.lead_ids)

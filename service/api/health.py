@@ -1,4 +1,4 @@
-"""What load balancers, monitoring and integrators ask of the service. No key is needed."""
+"""/livez, /readyz, /metrics and /openapi.yaml, for load balancers, monitoring and integrators. No key is needed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Livez(HTTPEndpoint):
 
 
 class Readyz(HTTPEndpoint):
-    """GET /readyz: the database answers and leads can be moved both ways, or what is wrong."""
+    """GET /readyz: whether the database answers and leads can be moved in both directions; if not, the problems."""
 
     async def get(self, request: Request) -> Response:
         context: AppContext = request.app.state.context
@@ -41,7 +41,7 @@ class Readyz(HTTPEndpoint):
 
 
 class Metrics(HTTPEndpoint):
-    """GET /metrics: what Prometheus asks for, unless it has a port of its own."""
+    """GET /metrics: the metrics for Prometheus, unless they have a port of their own."""
 
     async def get(self, request: Request) -> Response:
         context: AppContext = request.app.state.context
@@ -51,7 +51,7 @@ class Metrics(HTTPEndpoint):
 
 
 class OpenAPI(HTTPEndpoint):
-    """GET /openapi.yaml: the contract, with the limit in force."""
+    """GET /openapi.yaml: the contract, with the limit that is in force."""
 
     async def get(self, request: Request) -> Response:
         context: AppContext = request.app.state.context

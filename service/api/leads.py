@@ -1,4 +1,4 @@
-"""The endpoints for leads: HTTP to and from the rules of moving and comparing them."""
+"""The endpoints for leads: from HTTP to the rules of archiving, and back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = structlog.get_logger()
 
 
 class LeadsEndpoint(HTTPEndpoint):
-    """POST of some lead ids. The checks stand in the order of the contract."""
+    """POST of a batch of leads. The checks are in the order of the contract."""
 
     async def post(self, request: Request) -> Response:
         context: AppContext = request.app.state.context
@@ -51,10 +51,10 @@ class LeadsEndpoint(HTTPEndpoint):
             raise refusal_for(error) from error
 
     def refuse(self, context: AppContext) -> None:
-        """Raises RefusalError where this is not allowed now."""
+        """Raise RefusalError if the operation is not allowed now."""
 
     async def answer(self, context: AppContext, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
-        """The body of the answer. deadline: by the clock of the event loop."""
+        """Return the body of the answer. deadline: by the clock of the event loop, in seconds."""
         raise NotImplementedError
 
 
@@ -78,7 +78,7 @@ class DearchiveLeads(LeadsEndpoint):
     async def answer(self, context: AppContext, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
         fields = context.contract.dearchive_request.parse(body)
         result = await move(context, context.dearchive, "dearchive", key=key, fields=fields, deadline=deadline)
-        del result["update_count"]  # the way back updates nothing
+        del result["update_count"]  # dearchive never updates
         return result
 
 
@@ -94,7 +94,7 @@ class CompareLeads(LeadsEndpoint):
 async def move(
     context: AppContext, mover: Mover, operation: str, *, key: Key, fields: dict[str, Any], deadline: float
 ) -> dict[str, Any]:
-    """Process a batch, with the two lines of the audit around it, and return the body of the answer.
+    """Process a batch, write its two audit records, and return the body of the answer.
 
     Raises what Mover.process() raises, and AuditError.
     """
@@ -110,15 +110,15 @@ async def move(
         outcome = Outcome.ROLLED_BACK if error.outcome_known else Outcome.NOT_KNOWN
         raise
     except (UnknownLeadsError, AuditError):
-        outcome = Outcome.ROLLED_BACK  # raised before anything is changed, and an attempt before was taken back
+        outcome = Outcome.ROLLED_BACK  # raised before anything was changed; earlier attempts were rolled back
         raise
     finally:
-        # Anything else, a cancellation or NotReadyError between two commits, leaves it open what has been done.
+        # After any other exception, such as a cancellation or a NotReadyError between two commits, the outcome is not known.
         await batch.conclude(outcome, facts)
-    del facts["deleted_lead_ids"]  # for the audit
+    del facts["deleted_lead_ids"]  # only the audit needs it
     return {"message": "lead_ids batch was successfully processed", **facts}
 
 
 def remaining(deadline: float) -> float:
-    """Seconds until then, by the clock of the event loop."""
+    """Return the seconds until a deadline by the clock of the event loop."""
     return deadline - asyncio.get_running_loop().time()

@@ -1,4 +1,4 @@
-"""/metrics on a port of its own."""
+"""The ASGI application of METRICS_PORT, which serves /metrics only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What holds for every request and answer: the request's id, the common headers, the log line, and no error that escapes."""
+"""Middleware around every request: the request id, the common headers, the log line, and an answer to every unhandled
+exception."""
 
 from __future__ import annotations
 
@@ -16,18 +17,18 @@ from service.api.error_responses import RETRY_AFTER, error_response
 from service.observability.metrics import count_request
 
 IS_LOST = "lead_archive.is_lost"
-"""The ASGI extension that tells whether the client went away before its answer was complete, or was given another one: its
-"ask" is a function, its "status" what to count."""
+"""An ASGI extension. "ask" is a function that tells whether the client disconnected before its answer was complete, or got
+another answer; "status" is the status to count then."""
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 METHODS = frozenset({"GET", "HEAD", "POST"})
-"""Those that some path of the contract has."""
+"""The methods of the contract's paths."""
 
 PART = 64 * 1024
-"""Bytes of an answer that are written at a time. The server waits before each part until the client has taken most of those
-before: with TLS, whatever is written is copied, so that an answer in one piece costs its whole size for each client that does
-not read."""
+"""Bytes of an answer that are written at a time. Before each part, the server waits until the client has taken most of the
+parts before. With TLS, everything that is written is copied: a large answer in one piece would cost its whole size for each
+client that does not read."""
 
 CUT_OFF = "the service was stopped, and may have processed the batch; no lead is lost, repeat the request to learn"
 
@@ -35,12 +36,12 @@ logger = structlog.get_logger()
 
 
 def common_headers(request_id: str) -> dict[str, str]:
-    """What every answer has."""
+    """Return the headers that every answer has."""
     return {"X-Request-ID": request_id, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 async def send_in_parts(send: Send, message: Message) -> None:
-    """Send a message, with no more than PART of a body at a time."""
+    """Send a message with at most PART bytes of a body at a time."""
     body: bytes = message.get("body", b"")
     for end in range(PART, len(body), PART):
         await send({**message, "body": body[end - PART : end], "more_body": True})
@@ -49,10 +50,10 @@ async def send_in_parts(send: Send, message: Message) -> None:
 
 
 class RequestMiddleware:
-    """Plain ASGI middleware, outermost."""
+    """Plain ASGI middleware. It is the outermost."""
 
     def __init__(self, app: ASGIApp, routes: frozenset[str], is_counted: bool = True) -> None:
-        """routes: the paths that there are. is_counted: whether requests are logged and counted."""
+        """routes: all paths. is_counted: whether requests are logged and counted."""
         self._app = app
         self._routes = routes
         self._is_counted = is_counted
@@ -82,7 +83,8 @@ class RequestMiddleware:
                 answer = MutableHeaders(scope=message)
                 answer.update(common_headers(request_id))
                 if body_is_due:
-                    # Answered before the body was read. The server would go on reading it, however long it is.
+                    # The answer was sent before the body was read. The server would go on reading the body, however long it
+                    # is.
                     answer["Connection"] = "close"
             await send_in_parts(send, message)
 
@@ -93,7 +95,7 @@ class RequestMiddleware:
         except ClientDisconnect:
             logger.info("client disconnected")
         except asyncio.CancelledError:
-            # The server stops, and this took longer than it waits.
+            # The service is stopping, and the request took longer than the stop waits.
             if not status:
                 response = error_response(503, CUT_OFF, {"Retry-After": str(RETRY_AFTER)})
                 await response(scope, receive, send_with_headers)
@@ -101,7 +103,7 @@ class RequestMiddleware:
         except Exception:
             logger.exception("internal error")
             if status:
-                raise  # too late for another answer: let the server cut the connection
+                raise  # It is too late for another answer: let the server close the connection.
             response = error_response(500, "internal error; no lead is lost, and the request can be repeated")
             await response(scope, receive, send_with_headers)
         finally:
@@ -113,14 +115,14 @@ class RequestMiddleware:
                 self._count(scope, status, seconds)
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
-        # What callers make up does not become a label.
+        # Methods that callers invent must not become labels.
         route = scope["path"] if scope["path"] in self._routes else "other"
         method = scope["method"] if scope["method"] in METHODS else "other"
         count_request(method, route, status, seconds)
         logger.info(
             "request",
             method=scope["method"],
-            path=scope["raw_path"].decode("ascii", "backslashreplace"),  # not decoded: what is in it is anybody's choice
+            path=scope["raw_path"].decode("ascii", "backslashreplace"),  # not decoded: it may contain anything
             status=status,
             milliseconds=round(seconds * 1000, 1),
         )

@@ -1,4 +1,4 @@
-"""What is checked of every request about leads before its body is looked at, in the order of the contract."""
+"""The checks of every request about leads that come before its body is validated, in the order of the contract."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from service.access.office_hours import OfficeHours
 from service.errors import RefusalError
 
 LARGEST_BODY = 1024 * 1024
-"""Bytes. A batch of 10,000 ids, the largest limit there is, takes an eighth of it on one line."""
+"""Bytes. A batch of 10,000 ids, the largest limit, has an eighth of this on one line."""
 
 
 def authenticate(request: Request, keys: Keys, now: datetime) -> Key:
-    """The key that the request carries. Raises RefusalError (401)."""
+    """Return the key of the request. Raises RefusalError (401)."""
     values = [value for name, value in request.scope["headers"] if name == b"authorization"]
     key = None
     if len(values) == 1 and values[0].startswith(b"Key="):
@@ -30,7 +30,7 @@ def authenticate(request: Request, keys: Keys, now: datetime) -> Key:
 
 
 def refuse_within_office_hours(office_hours: OfficeHours, now: datetime) -> None:
-    """Raises RefusalError (403) with Retry-After, the seconds until the office hours end."""
+    """Raise RefusalError (403) within office hours, with the seconds until they end in Retry-After."""
     if end := office_hours.end(now):
         seconds = math.ceil((end - now).total_seconds())
         message = "api cannot be executed during office hours time condition"
@@ -38,7 +38,7 @@ def refuse_within_office_hours(office_hours: OfficeHours, now: datetime) -> None
 
 
 def refuse_other_media_types(request: Request) -> None:
-    """Raises RefusalError (415) for anything but JSON in UTF-8, uncompressed."""
+    """Raise RefusalError (415) for anything but uncompressed JSON in UTF-8."""
     media_type, *parameters = request.headers.get("content-type", "").lower().split(";")
     given = ["".join(parameter.split()).replace('"', "") for parameter in parameters]
     if media_type.strip() != "application/json" or any(
@@ -50,9 +50,9 @@ def refuse_other_media_types(request: Request) -> None:
 
 
 async def read_body(request: Request, timeout: float) -> bytes:
-    """The body, read no further than LARGEST_BODY. timeout in seconds. Raises RefusalError (408 and 413)."""
+    """Return the body. Read no more than LARGEST_BODY. timeout: seconds. Raises RefusalError (408 and 413)."""
     too_large = RefusalError(413, f"request body cannot exceed {LARGEST_BODY} bytes")
-    # The server has checked that it is a number; a longer one than this would be too large in any case.
+    # The HTTP server has checked that it is a number. A longer number is too large in any case.
     if int(request.headers.get("content-length", "0")[:20]) > LARGEST_BODY:
         raise too_large
     body = bytearray()

@@ -1,4 +1,4 @@
-"""JSON of callers: strictly parsed, without numbers losing digits, and in a time that grows with its length only."""
+"""Parse JSON strictly, without losing digits of numbers, in a time that is proportional to its length."""
 
 from __future__ import annotations
 
@@ -13,36 +13,37 @@ from typing import Any, NoReturn
 from service.errors import InvalidJSONError
 
 FAR = 2**53
-"""An integer beyond every range in the contract. Larger ones are taken for it: arithmetic on them takes long."""
+"""An integer beyond every range of the contract. It stands for all larger ones: arithmetic with them is slow."""
 
 LONGEST_SHOWN = 100
-"""Characters of a value that an answer repeats."""
+"""The maximum number of characters of a value that an answer repeats."""
 
 MOST_SHOWN = 10_000
-"""Characters of all arrays and objects that an answer repeats."""
+"""The maximum number of characters of all arrays and objects together that an answer repeats."""
 
 MOST_BRACKETS = 10_000
-"""Opening ones, wherever they stand. A schema needs few; a megabyte of arrays takes a tenth of a second to parse."""
+"""The maximum number of opening brackets. The schemas need few; a megabyte of nested arrays takes a tenth of a second to
+parse."""
 
 MANY_DIGITS = b"0" * 16
-"""An integer of fewer digits is less than FAR."""
+"""An integer with fewer digits is less than FAR."""
 ALL_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 
 PAIRED = re.compile(
     r"[^\\]*+(?:\\(?:[^u]|u(?!d[89a-f])|ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2})[^\\]*+)*+",
     re.IGNORECASE,
 )
-"""JSON whose surrogates are in pairs. Possessive: it never goes back, whatever the text."""
+"""Matches JSON in which surrogates are in pairs. Its quantifiers are possessive, so that it never backtracks."""
 
 
 def parse(raw: bytes) -> Any:
     """Parse JSON, and nothing that only resembles it.
 
-    A number that has a fraction, an exponent or many digits stays as it was sent, in bytes: a float would lose digits and take
-    1.0000000000000000001 for 1, and to make an int of a million digits takes hours. Nothing else in JSON becomes bytes.
+    A number with a fraction, an exponent or many digits is returned as bytes, as it was sent: a float would lose digits
+    (1.0000000000000000001 would be 1), and an int of a million digits takes hours to make. Nothing else is returned as bytes.
 
-    Refused beyond the grammar: a field given twice (which one counts would be a guess), lone surrogates, which no UTF-8 text
-    can hold, more than MOST_BRACKETS, and nesting that is too deep for Python. Raises InvalidJSONError.
+    Also refused: a field that is given twice, since it is not clear which one counts; lone surrogates, which UTF-8 cannot
+    encode; more than MOST_BRACKETS opening brackets; nesting that is too deep for Python. Raises InvalidJSONError.
     """
     if raw.count(b"[") + raw.count(b"{") > MOST_BRACKETS:
         raise InvalidJSONError(f"too complex: it has more than {MOST_BRACKETS} brackets")
@@ -53,7 +54,7 @@ def parse(raw: bytes) -> Any:
             object_pairs_hook=_no_field_twice,
             parse_constant=_no_constant,
             parse_float=str.encode,
-            # Whatever is called for each of 500 ids takes longer than all the rest.
+            # A function that is called for each of 500 ids takes longer than everything else.
             parse_int=str.encode if MANY_DIGITS in raw.translate(ALL_ZEROS) else None,
         )
     except UnicodeDecodeError as error:
@@ -70,23 +71,24 @@ def parse(raw: bytes) -> Any:
 
 
 def integer(value: Any) -> int | None:
-    """Return the integer that a parsed value is, at most FAR and at least -FAR; None if it is none. 1.0 and 10e-1 are 1."""
-    if type(value) is int:  # and not a boolean
+    """Return a parsed value as an integer between -FAR and FAR; None if it is no integer. 1.0 and 10e-1 are 1."""
+    if type(value) is int:  # bool is a subclass of int
         return value
     if not isinstance(value, bytes):
         return None
     exact = _exact(value.decode())
     if exact != exact.to_integral_value():
         return None
-    # Compared before an int is made: that of 1e999999 has a million digits.
+    # Compare before making an int: the int of 1e999999 has a million digits.
     return FAR if exact > FAR else -FAR if exact < -FAR else int(exact)
 
 
 def bounded(value: Any, depth: int = 3, items: int = 1_001) -> Any:
-    """Return what a validator sees in the place of a parsed value: quick to look at, and the value itself if that is.
+    """Return what the validator gets in place of a parsed value. It can be validated quickly.
 
-    Numbers lie within FAR, with a fraction of one half if they have any; strings have up to 1,000 characters, arrays and
-    objects up to so many items, and below depth none. To a schema that allows less than that it makes no difference.
+    Numbers are between -FAR and FAR, and every fraction is one half. Strings have at most 1,000 characters, arrays and objects
+    a limited number of items, and below `depth` everything is None. A schema with narrower limits accepts the result exactly
+    if it accepts the value.
     """
     if isinstance(value, bytes) or type(value) is int:
         whole = integer(value)
@@ -101,10 +103,10 @@ def bounded(value: Any, depth: int = 3, items: int = 1_001) -> Any:
 
 
 def shown(values: Iterable[Any]) -> list[Any]:
-    """Return parsed values as an answer repeats them: as they were sent, as far as JSON that Python writes can.
+    """Return parsed values as an answer repeats them: as they were sent, if Python's JSON can express it.
 
-    What is longer than LONGEST_SHOWN is cut, and ends in "…"; such arrays and objects, and those beyond MOST_SHOWN, are
-    "[…]" and "{…}". A number whose digits a double does not hold is a string.
+    A value longer than LONGEST_SHOWN is cut and ends in "…". Longer arrays and objects, and those beyond MOST_SHOWN, become
+    "[…]" and "{…}". A number becomes a string if a double does not hold all of its digits.
     """
     room = MOST_SHOWN
     result = []
@@ -123,7 +125,7 @@ def shortened(text: str, length: int = LONGEST_SHOWN) -> str:
 
 
 def _length(value: Any) -> int:
-    """Return how many characters of JSON it is."""
+    """Return the number of characters of a value in JSON."""
     try:
         return len(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=bytes.decode))
     except RecursionError:
@@ -131,7 +133,7 @@ def _length(value: Any) -> int:
 
 
 def _shown(value: Any) -> Any:
-    """Return a scalar, or what is no longer than LONGEST_SHOWN, as an answer repeats it."""
+    """Return a scalar, or a value of at most LONGEST_SHOWN characters, as an answer repeats it."""
     if isinstance(value, bytes):
         return _shown_number(value.decode())
     if isinstance(value, str):
@@ -144,7 +146,8 @@ def _shown(value: Any) -> Any:
 
 
 def _exact(number: str) -> Decimal:
-    """Return the number with all its digits; of an exponent with more than 18 of them only that it is far away."""
+    """Return the number with all its digits. An exponent with more than 18 digits becomes one that is just as far out of
+    range."""
     try:
         return Decimal(number)
     except InvalidOperation:
@@ -156,7 +159,7 @@ def _exact(number: str) -> Decimal:
 
 
 def _shown_number(number: str) -> int | float | str:
-    """Return the number itself if Python writes it with every digit that it was sent with, else as a string."""
+    """Return the number itself if Python writes it with every digit that was sent, otherwise a string."""
     if len(number) > LONGEST_SHOWN:
         return shortened(number)
     if number.lstrip("-").isdigit():

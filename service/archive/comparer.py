@@ -1,4 +1,4 @@
-"""A look before the leap: what archiving would find, lead by lead, without doing it."""
+"""Compare leads without changing anything: where each lead is, in which columns its rows differ, and what uses it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Lead:
     """Names of the columns whose data differ, as vicidial_list has them; empty unless both tables hold the lead."""
     in_use: bool
     used_by: list[str]
-    """What uses it, as `table.column`."""
+    """The tables that use it, as `table.column`."""
     reused: bool
-    """Whether the rows are two leads: the lead_id of the archived one was given to another."""
+    """Whether the two rows are different leads: the lead_id of the archived lead was given out again."""
 
 
 class Comparer:
-    """Compares the leads of two tables. Reads only, and locks no rows."""
+    """Compares the rows of leads in two tables. It only reads, and locks no rows."""
 
     def __init__(self, database: Database, statements: Statements, tables: TableReader) -> None:
         self._database = database
@@ -40,11 +40,11 @@ class Comparer:
         self._tables = tables
 
     async def compare(self, lead_ids: list[int], list_ids: frozenset[int] | None, seconds: float) -> list[Lead]:
-        """A Lead for each id, in the order of the ids; ids that are in neither table are no error.
+        """Return a Lead for each id, in the order of lead_ids. An id that is in neither table is no error.
 
-        list_ids: the lists whose leads the caller may see, all of them if None; any other lead is told to be in neither table.
-        seconds: for all of it. Raises NotReadyError where leads cannot be compared, DatabaseError for what the database
-        refuses.
+        list_ids: the lists whose leads the caller may see; None: all lists. Any other lead is reported to be in neither table.
+        seconds: the time limit. Raises NotReadyError if the tables cannot be compared, and DatabaseError for an error of the
+        database.
         """
         return await self._database.attempt(
             lambda transaction: self._compare(transaction, lead_ids, list_ids),
@@ -70,7 +70,7 @@ class Comparer:
         for number_of_lead, in_list, in_archive, numbers, reused in rows:
             in_both = bool(in_list and in_archive)
             different = [columns[int(number)] for number in numbers.split(",") if number] if in_both else []
-            lead_id = int(number_of_lead)  # of two types, such as BIGINT and INT UNSIGNED, a UNION makes DECIMAL
+            lead_id = int(number_of_lead)  # a UNION of two integer types, such as BIGINT and INT UNSIGNED, returns DECIMAL
             found[lead_id] = Lead(
                 lead_id,
                 in_list=bool(in_list),

@@ -1,4 +1,4 @@
-"""Lead ids on their way through a batch."""
+"""An immutable, sorted set of lead ids, which is rendered into SQL once."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from service.database.statements import integers
 
 
 class LeadIDs:
-    """Ids of leads, each once, ascending. What they are in SQL is worked out once, however many statements they are in."""
+    """Lead ids, each once, in ascending order. Their SQL text is made once, however many statements use it."""
 
     def __init__(self, ids: Iterable[int]) -> None:
         self._ids = tuple(sorted(ids))
 
     @cached_property
     def sql(self) -> str:
-        """For IN (...). Raises ValueError if there is none."""
+        """The ids as a list for IN (...). Raises ValueError if there are none."""
         return integers(self._ids)
 
     def __len__(self) -> int:
@@ -26,26 +26,26 @@ class LeadIDs:
     def __iter__(self) -> Iterator[int]:
         return iter(self._ids)
 
-    def listed(self, text: str | None) -> LeadIDs:
-        """Return the ids that a GROUP_CONCAT lists, which are all among these; None means none."""
+    def from_concat(self, text: str | None) -> LeadIDs:
+        """Return the ids in `text`, the result of GROUP_CONCAT over some of these ids. None means none."""
         ids = text.split(",") if text else []
         return self if len(ids) == len(self) else LeadIDs(map(int, ids))
 
-    def selected(self, rows: Sequence[tuple[int]]) -> LeadIDs:
-        """Return the ids in the rows of a SELECT, which are all among these."""
-        # Of two types, such as BIGINT and INT UNSIGNED, a UNION makes DECIMAL.
+    def from_rows(self, rows: Sequence[tuple[int]]) -> LeadIDs:
+        """Return the ids in the rows of a SELECT of some of these ids."""
+        # A UNION of two integer types, such as BIGINT and INT UNSIGNED, returns DECIMAL.
         return self if len(rows) == len(self) else LeadIDs(int(lead_id) for (lead_id,) in rows)
 
     def intersection(self, others: Self) -> LeadIDs:
-        """Return those that are among others too."""
+        """Return the ids that are in `others` too."""
         return self._only(set(self._ids).intersection(others))
 
     def difference(self, *others: Self) -> LeadIDs:
-        """Return those that are among none of the others."""
+        """Return the ids that are in none of the others."""
         return self._only(set(self._ids).difference(*others))
 
     def halves(self) -> tuple[LeadIDs, LeadIDs]:
-        """Return the first and the second half of them."""
+        """Return the first half and the second half of the ids."""
         middle = len(self) // 2
         return LeadIDs(self._ids[:middle]), LeadIDs(self._ids[middle:])
 

@@ -1,7 +1,8 @@
-"""The rules of archiving, and of the way back: what happens to a batch of leads, in which order, and when it is left alone.
+"""The rules of archiving and dearchiving: what happens to a batch of leads, in which order, and which leads stay where they
+are.
 
-No lead is ever lost: a lead leaves its table only in a statement that itself looks whether the other table holds the same
-data in every column (sql/delete_leads.sql). All else here is order and bookkeeping.
+No lead is ever lost: only sql/delete_leads.sql removes a lead from a table, and this statement itself compares every column
+with the copy in the other table. Everything else in this module is order and bookkeeping.
 """
 
 from __future__ import annotations
@@ -23,42 +24,42 @@ BeforeChange = Callable[[Sequence[int]], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Batch:
-    """What a caller asks for. lead_ids holds at least one id and none twice."""
+    """What a caller asks for. lead_ids holds at least one id, and each id once."""
 
     lead_ids: list[int]
     insert_leads: bool
     delete_leads: bool
     update_leads: bool = False
     list_ids: frozenset[int] | None = None
-    """The lists whose leads the caller may see, all of them if None: any other lead is unknown to it."""
+    """The lists whose leads the caller may see; None: all lists. Any other lead is unknown to the caller."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was done: counts of leads, and the leads that were left alone."""
+    """What a batch did: numbers of leads, and the ids of those that stayed or left."""
 
     select_count: int
     insert_count: int
     update_count: int
     delete_count: int
     remaining_lead_ids: list[int]
-    """Those that were to be deleted and are still there."""
+    """The leads that were to be deleted and are still in the source."""
     reused_lead_ids: list[int]
-    """Those whose lead_id belongs to another lead in the target."""
+    """The leads that stay because the target holds another lead with the same lead_id."""
     deleted_lead_ids: list[int]
-    """Those that have left the source."""
+    """The leads that left the source."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a look at both tables showed."""
+    """What both tables held when the batch looked at them."""
 
     leads: LeadIDs
-    """In the source."""
+    """The leads of the batch that are in the source."""
     copies: LeadIDs
-    """In the target."""
+    """The leads of the batch that are in the target."""
     reused: LeadIDs
-    """In both, and two leads: the lead_id of the first was given to the second."""
+    """Leads that are in both tables and are two different leads: their lead_id was given out again."""
     in_use: LeadIDs
     on_cluster: bool
     pair: TablePair
@@ -74,21 +75,22 @@ class Mover:
         self._changes = Changes(statements)
 
     async def process(self, batch: Batch, seconds: float, before_change: BeforeChange) -> Result:
-        """Process a batch in one transaction; retry all of it on transient errors, such as deadlocks.
+        """Process a batch in one transaction. Retry the whole transaction on transient errors, such as deadlocks.
 
-        seconds: for all attempts together. before_change: awaited before each attempt changes anything, with the leads that
-        it is to delete; what it raises ends the batch. Raises UnknownLeadsError for ids that are in neither table,
-        NotReadyError where leads cannot be moved safely, DatabaseError for what the database refuses. Whichever it is, no lead
-        is lost and the batch can be repeated.
+        seconds: the time limit for all attempts together. before_change: awaited in each attempt before it changes anything,
+        with the leads that it is going to delete; an exception that it raises ends the batch.
+
+        Raises UnknownLeadsError for ids that are in neither table, NotReadyError if leads cannot be moved safely, and
+        DatabaseError for an error of the database. In each case, no lead is lost and the batch can be repeated.
         """
         return await self._database.attempt(
             lambda transaction: self._move(transaction, batch, before_change), seconds, self._tables.invalidate_on
         )
 
     async def _move(self, transaction: Transaction, batch: Batch, before_change: BeforeChange) -> Result:
-        """Insert, update, delete, always in this order. The caller commits."""
+        """Insert, update and delete, always in this order. The caller commits."""
         asked = LeadIDs(batch.lead_ids)
-        # Before anything is locked: a caller neither locks nor waits for a lead that it may not see.
+        # Check this before anything is locked: a caller neither locks a lead that it may not see, nor waits for it.
         foreign = await foreign_leads(transaction, self._statements, asked, batch.list_ids)
         if foreign:
             raise UnknownLeadsError(batch.lead_ids, foreign, await self._unknown(transaction, asked.difference(foreign)))
@@ -98,11 +100,11 @@ class Mover:
             raise UnknownLeadsError(batch.lead_ids, unknown)
         if missing:
             raise DatabaseError("leads were moved between the looks at the two tables", retry=True)
-        # And once more: a lead that is locked now may have been given to another list meanwhile.
+        # Check again: before it was locked, a lead may have been moved to a list that the caller may not see.
         if foreign := await foreign_leads(transaction, self._statements, asked, batch.list_ids):
             raise UnknownLeadsError(batch.lead_ids, foreign)
 
-        # A lead in use that is to be deleted is left alone as a whole: a copy of it would be stale when it is no longer in
+        # A lead in use that is to be deleted is not even copied: the copy would be out of date when the lead is no longer in
         # use.
         sql = self._statements
         left_alone = (seen.reused, seen.in_use) if batch.delete_leads else (seen.reused,)
@@ -128,7 +130,7 @@ class Mover:
         )
 
     async def script(self, transaction: Transaction, lead_ids: list[int]) -> str:
-        """Return what process() sends for these leads, all flags being true, as a script that can be read or run."""
+        """Return the statements that process() sends for these leads with all flags true, as a script to read or to run."""
         self._tables.invalidate()
         pair = await self._tables.read(transaction)
         in_use_query = pair.in_use_query(integers(lead_ids))
@@ -146,11 +148,11 @@ class Mover:
         return f"{header}{checks};\n\nSTART TRANSACTION;\n\n{statements}COMMIT;\n"
 
     async def _look(self, transaction: Transaction, asked: LeadIDs) -> Seen:
-        """Look at both tables, which nobody can alter from here on.
+        """Read both tables. From here on, nobody can alter them until the transaction ends.
 
-        The leads in the source are locked, unless only one of the tables can roll back: a statement that holds a table as a
-        whole may wait for a row, and if the row's holder waited for the table, MariaDB would not see the deadlock. The dialler
-        would stand still with both.
+        If both tables can roll back, or neither can, the leads in the source are locked. If only one of them can, they are
+        not: a statement that locks a whole MyISAM table may wait for a row lock, and if the owner of that row lock waits for
+        the table, MariaDB does not detect the deadlock. The dialler would wait as well.
         """
         known = self._tables.cached
         if known is None or known.problems:
@@ -173,36 +175,36 @@ class Mover:
         definitions, in_use = answers[:2], answers[2:]
         on_cluster, session_fits = session
         if not session_fits:
-            self._tables.invalidate()  # reading it all anew says what is wrong
+            self._tables.invalidate()  # reading everything again finds out what is wrong
         pair = await self._tables.refresh_from(transaction, definitions)
         if pair is not known and pair != known:
-            # A table was altered since the last batch: what was asked went by what it was like before.
+            # A table was altered since the last batch, so the queries above used an outdated definition.
             await transaction.commit()
             return await self._look(transaction, asked)
         return Seen(
-            leads=asked.selected(leads),
-            copies=asked.listed(copies),
-            reused=asked.listed(reused) if pair.keep_reused else NONE,
+            leads=asked.from_rows(leads),
+            copies=asked.from_concat(copies),
+            reused=asked.from_concat(reused) if pair.keep_reused else NONE,
             in_use=LeadIDs({int(lead_id) for lead_id, _ in in_use[0]}) if in_use else NONE,
             on_cluster=bool(on_cluster),
             pair=pair,
         )
 
     async def _unknown(self, transaction: Transaction, leads: LeadIDs) -> LeadIDs:
-        """Return those of the leads that are in neither table."""
+        """Return the leads that are in neither table."""
         if not leads:
             return NONE
         values = {**names(self._tables.source, self._tables.target), "lead_ids": leads.sql}
         rows = await transaction.select(self._statements.find_in_either_table.fill(values))
-        return leads.difference(leads.selected(rows))
+        return leads.difference(leads.from_rows(rows))
 
     async def _steps(self, transaction: Transaction, seen: Seen, leads: LeadIDs, batch: Batch) -> dict[Statement, LeadIDs]:
-        """Return the statements of a batch, in their order, each with its leads."""
+        """Return the statements of a batch in their order, each with its leads."""
         sql = self._statements
         new = leads.difference(seen.copies) if batch.insert_leads else NONE
         if new and self._tables.whole_only and seen.pair.differences:
             new = await self._whole(transaction, seen.pair, new)
-        # A lead that was not in the target before is copied by the insert, if at all: there is nothing to refresh.
+        # A lead that is not in the target yet is copied by the INSERT: the UPDATE has nothing to do for it.
         old = leads.intersection(seen.copies) if batch.update_leads else NONE
         if old and not seen.pair.target.transactional:
             old = await self._changes.select(transaction, sql.select_different_leads, seen.pair, old)
@@ -211,19 +213,20 @@ class Mover:
     async def _change_one_by_one(
         self, transaction: Transaction, asked: LeadIDs, pair: TablePair, steps: Mapping[Statement, LeadIDs]
     ) -> dict[Statement, int]:
-        """Run each statement in a transaction of its own: the copies must last before the other table deletes for good."""
+        """Run and commit each statement separately: the copies must be permanent before the DELETE on a table without
+        rollback."""
         counts = dict.fromkeys(steps, 0)
         for number, statement in enumerate(statement for statement in steps if steps[statement]):
-            if number:  # the commit has let others in
+            if number:  # other sessions may have changed the leads after the commit
                 pair = (await self._look(transaction, asked)).pair
             counts |= await self._changes.run(transaction, pair, {statement: steps[statement]})
             await transaction.commit()
         return counts
 
     async def _claim(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
-        """On a cluster, make sure that no other node changes older copies that the delete relies on.
+        """On a Galera cluster, protect older copies that the DELETE relies on from changes by other nodes.
 
-        Return the leads without those whose copy cannot be written, such as those that a trigger refuses.
+        Return the leads whose copy could be protected: a trigger may refuse the write that protects it.
         """
         sql = self._statements
         equal = await self._changes.select(transaction, sql.select_equal_leads, pair, lead_ids)
@@ -232,7 +235,7 @@ class Mover:
         return lead_ids.difference(LeadIDs(refused))
 
     async def _whole(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
-        """Return those of the leads that the target can hold whole."""
+        """Return the leads that the target can store without changing a value."""
         values = {**pair.values, "lead_ids": lead_ids.sql}
         await transaction.execute(self._statements.stage_table.fill(values))
         await transaction.execute(self._statements.stage_leads.fill(values))
@@ -244,9 +247,8 @@ class Mover:
 async def foreign_leads(
     transaction: Transaction, statements: Statements, lead_ids: LeadIDs, list_ids: frozenset[int] | None
 ) -> LeadIDs:
-    """Return those of the leads that are in none of the lists whose leads the caller may see; list_ids is None: it may see
-    all."""
+    """Return the leads that are in none of the lists that the caller may see. list_ids: these lists; None: all lists."""
     if list_ids is None:
         return NONE
     values = {"lead_ids": lead_ids.sql, "list_ids": integers(sorted(list_ids))}
-    return lead_ids.selected(await transaction.select(statements.foreign_leads.fill(values)))
+    return lead_ids.from_rows(await transaction.select(statements.foreign_leads.fill(values)))

@@ -1,4 +1,5 @@
-"""Whether leads can be archived and brought back, what keeps them from it, and what an administrator should know."""
+"""Find out whether leads can be archived and dearchived, what prevents it, and what an administrator should know: for /readyz
+and check."""
 
 from __future__ import annotations
 
@@ -18,10 +19,10 @@ from service.tables.preconditions.tables import largest_lead_id
 from service.tables.table_reader import TableReader
 
 REFUSAL_AGE = 10.0
-"""Seconds for which it is told that the database refused a batch: a balancer may send none until then."""
+"""Seconds for which /readyz reports that the database refused a batch. A load balancer sends no batches while it is red."""
 
 MAX_AGE = 1.0
-"""Seconds that an answer is kept."""
+"""Seconds for which an answer is kept."""
 
 logger = structlog.get_logger()
 
@@ -30,23 +31,23 @@ OPERATIONS = ("archive", "dearchive")
 
 @dataclass(frozen=True)
 class Obstacle(Problem):
-    """A problem, and the operations that it keeps from working."""
+    """A problem, and the operations that it prevents."""
 
     operations: tuple[str, ...] = OPERATIONS
 
 
 @dataclass(frozen=True)
 class State:
-    """What a look at the database showed."""
+    """What the last look at the database found."""
 
     obstacles: tuple[Obstacle, ...] = ()
     notes: tuple[Problem, ...] = ()
-    """What keeps nothing from working."""
+    """Problems that prevent nothing."""
     skipped_tables: tuple[str, ...] = ()
 
 
 class ObstaclesError(MendableError):
-    """A state with obstacles, on its way out of a transaction."""
+    """Carries a State with obstacles out of a transaction."""
 
     def __init__(self, state: State) -> None:
         super().__init__()
@@ -54,9 +55,9 @@ class ObstaclesError(MendableError):
 
 
 class Readiness:
-    """Looks at the two tables, both ways, on a connection of its own: batches that use all others do not keep it waiting.
+    """Reads both tables in both directions, on a connection of its own, so that it never waits for a busy pool.
 
-    However many ask, the database is looked at once in MAX_AGE seconds.
+    The database is read at most once in MAX_AGE seconds, however many callers ask.
     """
 
     def __init__(
@@ -67,20 +68,19 @@ class Readiness:
         dearchive_reader: TableReader,
         audit: Audit,
     ) -> None:
-        """database: a pool of one connection, which nobody else uses. audit: where each batch must be able to write."""
+        """database: a pool of one connection that nobody else uses. audit: each batch must be able to write to it."""
         self._audit = audit
         self.database = database
         self._state = State()
         self._expires = 0.0
         self._refusal: tuple[int | None, float] | None = None
-        """The error by which the database refused the last batch, and until when that is told."""
+        """The error number with which the database refused the last batch, and the time until which it is reported."""
         self._looking = asyncio.Lock()
         self._statements = statements
         self._readers = dict(zip(OPERATIONS, (archive_reader, dearchive_reader), strict=True))
 
     async def state(self, seconds: float) -> State:
-        """Return the state of a moment ago, at most MAX_AGE. seconds: for the look, after which the database does not
-        answer."""
+        """Return the state, at most MAX_AGE seconds old. seconds: the time limit for reading it from the database."""
         async with self._looking:
             clock = asyncio.get_running_loop().time
             if clock() >= self._expires:
@@ -98,29 +98,29 @@ class Readiness:
             return self._state
 
     def expire(self, refusal: DatabaseError | None = None) -> None:
-        """Look anew the next time: a request was refused. refusal: by what, if it was the database."""
+        """Read the state again at the next call, since a request was refused. refusal: the database error, if it was one."""
         self._expires = 0.0
         if refusal and refusal.from_server and not refusal.is_transient and server_problem(refusal) is None:
             self._refusal = (refusal.code, asyncio.get_running_loop().time() + REFUSAL_AGE)
 
     def is_served(self) -> None:
-        """Forget that the database refused a batch: it has processed another."""
+        """Forget that the database refused a batch: it has processed another one."""
         self._refusal = None
 
     def _refused(self) -> list[Obstacle]:
-        """Return that the database refused a batch lately, which no look tells. Its message may hold lead data: the log has
-        it."""
+        """Return an obstacle if the database refused a batch lately. Its error message may contain lead data, so it is in the
+        log only."""
         if self._refusal is None or asyncio.get_running_loop().time() >= self._refusal[1]:
             return []
         return [Obstacle(f"the database refused the last batch with error {self._refusal[0]}; the log says why")]
 
     async def look(self, seconds: float) -> State:
-        """Return the state as it is now, all of it read anew. Raises DatabaseError for what obstacle() turns into words."""
+        """Read the whole state now. Raises DatabaseError, which obstacle() puts into words."""
 
         async def work(transaction: Transaction) -> State:
             state = await self.look_in(transaction)
             if state.obstacles:
-                raise ObstaclesError(state)  # they may be mended for a session that begins now
+                raise ObstaclesError(state)  # in a new session, they may be gone
             return state
 
         try:
@@ -129,7 +129,7 @@ class Readiness:
             return error.state
 
     async def look_in(self, transaction: Transaction) -> State:
-        """Return the same, given a transaction."""
+        """As look(), in a given transaction."""
         obstacles: dict[str, Obstacle] = {}
         pairs: list[TablePair] = []
         skipped: tuple[str, ...] = ()
@@ -148,7 +148,7 @@ class Readiness:
         return State(tuple(obstacles.values()), tuple(notes), skipped)
 
     async def _reused_note(self, transaction: Transaction, pair: TablePair) -> list[Problem]:
-        """Return a note if vicidial_list is about to give a new lead the lead_id of an archived one."""
+        """Return a note if vicidial_list is about to give the lead_id of an archived lead to a new lead."""
         lead_id = next(column for name, column in pair.source.columns.items() if name.lower() == "lead_id")
         if not lead_id.auto_increment:
             return []
@@ -167,7 +167,7 @@ class Readiness:
 
 
 def order_note(pair: TablePair) -> list[Problem]:
-    """Return a note if the columns of the two tables stand in another order."""
+    """Return a note if the columns of the two tables are in a different order."""
     order = [copy.name for _, copy in pair.columns]
     if [name for name in pair.target.columns if name in order] == order:
         return []
@@ -183,7 +183,7 @@ def order_note(pair: TablePair) -> list[Problem]:
 
 
 def obstacle(error: DatabaseError) -> Obstacle:
-    """Return what may be said of an error to anybody who asks; the log has all of it."""
+    """Return what everybody may know about an error. The log has the whole message."""
     if problem := server_problem(error):
         return Obstacle(problem.message, problem.remedy)
     if error.from_server:

@@ -1,4 +1,4 @@
-"""Runs the statements that change rows, and finds out for which leads they did when a row makes them fail."""
+"""Run the statements that change rows. If a row makes one fail, find out which, and go on with the other rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = structlog.get_logger()
 
 
 class Changes:
-    """Runs statements, each for its leads."""
+    """Runs INSERT, UPDATE and DELETE statements, each for its leads."""
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
@@ -24,11 +24,10 @@ class Changes:
     async def run(
         self, transaction: Transaction, pair: TablePair, steps: Mapping[Statement, LeadIDs], left_alone: set[int] | None = None
     ) -> dict[Statement, int]:
-        """Run the statements, each for its leads, one after the other in one round trip. Return how many rows each has
-        changed.
+        """Run the statements in one round trip, each for its leads. Return the number of rows that each has changed.
 
-        A statement that fails for a row is run for each half of its leads, and so on: a single lead that it fails for stays as
-        it is, and is added to left_alone.
+        A statement that fails because of a row is repeated for each half of its leads, down to a single lead. That lead stays
+        as it is and is added to left_alone.
         """
         counts = dict.fromkeys(steps, 0)
         todo = [(statement, leads) for statement, leads in steps.items() if leads]
@@ -65,7 +64,8 @@ class Changes:
         return pair.source if statement == self._statements.delete_leads else pair.target
 
     async def _finished(self, transaction: Transaction, pair: TablePair, statement: Statement, leads: LeadIDs) -> LeadIDs:
-        """Return the leads that a statement has changed before it failed: none where the engine takes them back."""
+        """Return the leads that a statement had changed before it failed. An engine with rollback has undone its changes: none
+        then."""
         sql = self._statements
         if self._written(pair, statement).transactional:
             return NONE
@@ -77,11 +77,11 @@ class Changes:
         return copied.difference(await self.find(transaction, pair.source.name, leads))
 
     async def find(self, transaction: Transaction, table: str, lead_ids: LeadIDs) -> LeadIDs:
-        """Return those of the leads that are in a table."""
+        """Return the leads that are in a table."""
         values = {"table": identifier(table), "lead_ids": lead_ids.sql}
-        return lead_ids.selected(await transaction.select(self._statements.find_leads.fill(values)))
+        return lead_ids.from_rows(await transaction.select(self._statements.find_leads.fill(values)))
 
     async def select(self, transaction: Transaction, statement: Statement, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
-        """Return those of the leads that a statement selects."""
+        """Return the leads that a statement selects."""
         values = {**pair.values, "lead_ids": lead_ids.sql}
-        return lead_ids.selected(await transaction.select(statement.fill(values)))
+        return lead_ids.from_rows(await transaction.select(statement.fill(values)))

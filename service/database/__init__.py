@@ -1,1 +1,1 @@
-"""Connections, transactions, MariaDB's errors, and the SQL statements of sql/."""
+"""Connections, transactions, and the SQL statements of sql/."""

@@ -1,7 +1,7 @@
-"""Connections and transactions: the pool of the databases library, with transactions that this module owns.
+"""The connection pool, and transactions that are retried.
 
-databases.transaction() is not used: when the connection dies or the task is cancelled within it, its rollback raises
-before the connection is given back, and the pool has one slot less for good.
+The pool is that of the databases library. Its own transaction() is not used: if the connection is lost or the task is
+cancelled, its rollback raises before the connection is returned, and the pool loses a slot for ever.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from service.mariadb_errors import ACCESS_DENIED, UNUSABLE_SESSION
 from service.observability import metrics
 
 CONNECT_TIMEOUT = 5
-"""Seconds to wait for a connection to be accepted. The pool connects one at a time, so this bounds what one can hold up. What
-the server says then, its greeting included, is waited for as long as the transaction may take."""
+"""Seconds to wait for a TCP connection. The pool opens one connection at a time, so a slow one delays the others. The server's
+greeting may take as long as the transaction may."""
 
 POOL_RECYCLE = 60
-"""Seconds that an idle connection is kept: below any wait_timeout that a server is likely to have."""
+"""Seconds for which an idle connection is kept. Servers rarely have a wait_timeout below this."""
 
 ROLLBACK_TIMEOUT = 2
-"""Seconds to wait for a rollback before the connection is closed instead, which rolls back too."""
+"""Seconds to wait for a rollback. After that the connection is closed, which rolls back too."""
 
 ATTEMPTS = 10
-"""How often a transaction is tried, at most, when it and others get in each other's way."""
+"""Maximum number of attempts of a transaction that meets transient errors."""
 
 T = TypeVar("T")
 
@@ -49,23 +49,23 @@ def _on_retry(details: RetryDetails) -> None:
     logger.warning("transaction retried", error=str(error), code=error.code or 0, retry=details.retry_num)
 
 
-# In place of the library's own, which logs and counts whatever it is called with.
+# Replace the hooks of the library, which log and count every function that is retried.
 set_on_retry_hooks([_on_retry])
 
 
 class Database:
-    """A pool of connections, each set up by sql/session.sql. Connects when it is first used, never before."""
+    """A pool of connections, each set up by sql/session.sql. Connects when it is first used."""
 
     def __init__(self, url: str, statements: Statements, pool_size: int, timeout: float, *, counted: bool = True) -> None:
-        """timeout: seconds after which the server is to give up a statement; a wait for a lock gets a third of it.
-        counted: whether the metrics count its connections."""
+        """timeout: seconds after which the server aborts a statement; it waits for a lock a third of that time. counted:
+        whether the metrics count the connections."""
         self._counted = counted
         self.session = statements.session.fill(
             {"lock_wait_timeout": str(max(1, int(timeout / 3))), "max_statement_time": str(timeout)},
         )
         self._new_session_queries = [statements.current_database.fill(), statements.show_temporary_tables.fill()]
         self._used: set[int] = set()
-        """The sessions that have been used before, by the server's numbers for them."""
+        """The thread ids of sessions that were used before."""
         self._pool = databases.Database(
             url,
             min_size=0,
@@ -83,10 +83,8 @@ class Database:
         await self._pool.disconnect()
 
     async def server_version(self, timeout: float) -> str:
-        """Return the server's VERSION(), on a connection that is not set up: an older server does not know all variables.
-
-        timeout: seconds. Raises DatabaseError.
-        """
+        """Return the server's VERSION(). timeout: seconds. Raises DatabaseError. The connection is not set up by session.sql,
+        since older servers do not know all of its variables."""
         url = self._pool.url
         try:
             async with asyncio.timeout(timeout):
@@ -116,10 +114,10 @@ class Database:
         on_error: Callable[[DatabaseError], None],
         begin: str = READ_WRITE,
     ) -> T:
-        """Do some work in a transaction; retry the whole transaction on transient errors, such as deadlocks.
+        """Run `work` in a transaction. Retry the whole transaction on transient errors, such as deadlocks.
 
-        seconds: for all attempts together. on_error: told of each error of the database. Raises what the work raises, and
-        DatabaseError.
+        seconds: the time limit for all attempts together. on_error: called with each error of the database. Raises what `work`
+        raises, and DatabaseError.
         """
         deadline = asyncio.get_running_loop().time() + seconds
         attempts = stamina.retry_context(
@@ -141,9 +139,9 @@ class Database:
         raise AssertionError("the last attempt returns or raises")
 
     async def _in_a_current_session(self, transaction: Transaction, work: Callable[[Transaction], Awaitable[T]]) -> T:
-        """Do some work; if an administrator must mend something first, only believe it of a session that has just begun.
+        """Run `work`. Believe that an administrator must fix something only if the session is new.
 
-        A session keeps the server's variables and the privileges on databases that were in force when it began.
+        A session keeps the global variables and the privileges on databases that were in force when it began.
         """
         thread_id = transaction.connection.thread_id()
         is_new = thread_id not in self._used
@@ -162,18 +160,18 @@ class Database:
             raise DatabaseError("this session began before something was mended", retry=True) from error
 
     async def _look_at_new_session(self, transaction: Transaction) -> None:
-        """Raise DatabaseError if the server's init_connect chose another database, or made tables that hide those of the
-        site."""
+        """Raise DatabaseError if the server's init_connect chose another database, or made temporary tables that hide those of
+        the site."""
         ((database,),), ((_, temporary_tables),) = await transaction.select_each(*self._new_session_queries)
         if str(database).casefold() != self._pool.url.database.casefold() or int(temporary_tables):
             raise DatabaseError("init_connect chose a database, or made temporary tables", UNUSABLE_SESSION)
 
     @asynccontextmanager
     async def transaction(self, timeout: float, begin: str = READ_WRITE) -> AsyncIterator[Transaction]:
-        """A transaction that is committed at the end of the block and rolled back if the block raises.
+        """A transaction that is committed at the end of the block, and rolled back if the block raises.
 
-        timeout: seconds for all of it, the wait for a free connection included. begin: READ_WRITE or READ_ONLY.
-        Raises DatabaseError for whatever the database, the way to it or the timeout did.
+        timeout: seconds for everything, including the wait for a free connection. begin: READ_WRITE or READ_ONLY. Raises
+        DatabaseError for any error of the database or the connection, and for the timeout.
         """
         transaction: Transaction | None = None
         try:
@@ -187,7 +185,8 @@ class Database:
                     await _roll_back(connection)
                     raise
                 except BaseException:
-                    # Cancelled in the middle of an answer: what the connection would say next belongs to nobody.
+                    # Cancelled while the server was answering: the rest of that answer must not reach the next user of the
+                    # connection.
                     connection.close()
                     raise
         except TimeoutError as error:

@@ -1,4 +1,4 @@
-"""The SQL statements, loaded by name from sql/: one statement a file, named after the file."""
+"""Load the SQL statements of sql/: one statement in a file, named after the file."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ PLACEHOLDERS = frozenset(
         "max_statement_time",
     }
 )
-"""All that the code fills in. A statement that asks for anything else could not be sent; one of these that no statement
-uses is a condition that got lost, such as the compare of a DELETE."""
+"""All placeholders that the code fills in. A statement with another one could not be sent. A placeholder that no statement
+uses is a condition that got lost, such as the comparison in a DELETE."""
 
 
 @dataclass(frozen=True, eq=False)
 class Statement:
-    """One statement of sql/, with placeholders. Comment lines are for readers: they are not sent to the server."""
+    """A statement of sql/ with placeholders. Comment lines are not sent to the server."""
 
     name: str
     template: str
 
     def fill(self, values: Mapping[str, str] | None = None) -> str:
-        """Return the statement with its placeholders filled in. Raises KeyError for a value that is not given."""
+        """Return the statement with its placeholders filled in. Raises KeyError for a missing value."""
         return self.template.format_map(values or {})
 
 
 @dataclass(frozen=True, eq=False)
 class Statements:
-    """All statements of sql/. Each is in the file of the same name."""
+    """All statements of sql/, each in the file of the same name."""
 
     compare_leads: Statement
     current_database: Statement
@@ -93,14 +93,14 @@ class Statements:
     touch_leads: Statement
     update_leads: Statement
     leads_in_use: Mapping[str, Statement]
-    """Those of sql/leads_in_use/, by the table and the column that they are named after: `vicidial_hopper.lead_id`."""
+    """The statements of sql/leads_in_use/, by the table and column they are named after: `vicidial_hopper.lead_id`."""
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Self:
-        """Read every .sql file below folder (default: the project's sql/).
+        """Read all .sql files in a folder and its subfolders (default: the project's sql/).
 
-        Raises StatementError for a file that is missing or that nothing uses, an empty file, more than one statement in a
-        file, and a placeholder that is unknown or that no statement uses.
+        Raises StatementError for a file that is missing or that no code uses, an empty file, several statements in a file, and
+        a placeholder that is unknown or that no statement uses.
         """
         folder = folder or resource_path("sql")
         paths = sorted(folder.rglob("*.sql"))
@@ -121,7 +121,7 @@ class Statements:
 
 
 def table_of(name: str) -> str:
-    """Return the table that a statement of sql/leads_in_use/ is named after, given `table.column`."""
+    """Return the table of `table.column`, the name of a statement of sql/leads_in_use/."""
     return name.split(".", maxsplit=1)[0]
 
 
@@ -151,19 +151,21 @@ def _placeholders(statement: Statement) -> set[str]:
 
 
 def identifier(name: str) -> str:
-    """A name of a table or column, quoted for SQL."""
+    """Return the name of a table or column, quoted for SQL."""
     return "`" + name.replace("`", "``") + "`"
 
 
 def literal(text: str) -> str:
-    """Return a text as a literal of SQL. It is right under every sql_mode of sql/session.sql, where a backslash escapes."""
+    """Return a text as an SQL literal. It is correct with every sql_mode that sql/session.sql sets: a backslash is an escape
+    character."""
     return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 def integers(values: Sequence[int]) -> str:
-    """A list of integers for IN (...). Anything else raises TypeError: nothing but digits gets into a statement.
+    """Return a list of integers for IN (...).
 
-    An empty list, which SQL's grammar does not allow, raises ValueError.
+    Raises TypeError for anything but integers, so that only digits get into the statement, and ValueError for an empty list,
+    which SQL does not allow.
     """
     if not values:
         raise ValueError("IN () needs at least one value")

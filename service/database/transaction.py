@@ -1,4 +1,4 @@
-"""A transaction: statements on one connection, and what is known of their outcome."""
+"""A transaction: statements on one connection, and what is known about their outcome."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ from service.errors import DatabaseError
 from service.mariadb_errors import DEADLOCK
 
 READ_WRITE = "START TRANSACTION READ WRITE"
-"""Said in full: a server that is read only refuses it, before anything is changed, and tx_read_only means nothing then."""
+"""READ WRITE is explicit: a read-only server refuses it before anything is changed, and tx_read_only has no effect."""
 
 READ_ONLY = "START TRANSACTION READ ONLY"
-"""For what only reads: it works on a server that is read only, too."""
+"""For reading only. It works on a read-only server too."""
 
 
 class QuietCursor(Cursor):
-    """A cursor that does not ask for warnings. Asked, the server tells the values that did not fit, and they would be logged:
-    lead data. Whether anything was lost on the way is for the compare to see."""
+    """A cursor that never asks for warnings. Warnings contain values that did not fit, and the driver would log them: lead
+    data. The comparison notices whether a value was damaged."""
 
     async def _show_warnings(self, _: Any) -> None:
         pass
 
 
 class Transaction:
-    """Statements on one connection, between BEGIN and COMMIT. All methods raise DatabaseError."""
+    """Statements on one connection, from BEGIN to COMMIT. All methods raise DatabaseError."""
 
     def __init__(self, connection: Any, session: str, begin: str) -> None:
-        """session: sql/session.sql, filled in; begin: the statement that begins a transaction. Both are sent along with the
-        first one in it: a round trip less. What a trigger has set is set back by the first."""
+        """session: sql/session.sql, filled in. begin: the statement that begins a transaction. Both are sent together with the
+        first statement, which saves a round trip. session.sql also resets what a trigger has set."""
         self.connection = connection
         self._session = session
         self._begin = begin
         self._first = [session, begin]
         self._writes = False
         self.changes_may_persist = False
-        """Whether a change may last even if the transaction fails from here on: COMMIT was sent, and not answered with a
-        deadlock, or a table was written whose engine cannot roll back."""
+        """Whether a change may persist even if the transaction fails from now on: COMMIT was sent and not answered with a
+        deadlock, or the statements wrote to a table without rollback."""
 
     def send_first(self, statement: str) -> None:
-        """Send a statement along with the next one, before it."""
+        """Send a statement together with the next one, before it."""
         self._first.append(statement)
 
     async def commit(self) -> None:
-        """Commit, and begin anew with the next statement."""
+        """Commit. The next statement begins a new transaction."""
         persisted_already = self.changes_may_persist
         self.changes_may_persist = persisted_already or self._writes
         try:
             await self.connection.commit()
         except MySQLError as error:
-            # In a cluster, COMMIT is where it comes out that another node has changed the same rows: this one was rolled back.
+            # In a cluster, COMMIT fails like this if another node changed the same rows: this transaction was rolled back.
             if error.args[:1] == (DEADLOCK,):
                 self.changes_may_persist = persisted_already
             raise self._error(error) from error
@@ -66,7 +66,7 @@ class Transaction:
         return rows
 
     async def select_each(self, *statements: str) -> list[list[tuple[Any, ...]]]:
-        """Return the rows of several SELECTs, in one round trip: they are sent together, and run one after the other."""
+        """Return the rows of several SELECTs. They are sent in one round trip and run one after the other."""
         async with self._send(statements) as cursor:
             rows = [await cursor.fetchall()]
             while await cursor.nextset():
@@ -79,7 +79,8 @@ class Transaction:
         return count
 
     async def execute_each(self, *statements: str) -> AsyncIterator[int]:
-        """Yield the same of several, sent in one round trip. If one fails, those after it are not run."""
+        """Yield how many rows each statement changed. They are sent in one round trip. After one that fails, no further one is
+        run."""
         self._writes = True
         try:
             async with self._send(statements) as cursor:
@@ -91,7 +92,7 @@ class Transaction:
 
     @asynccontextmanager
     async def _send(self, statements: Sequence[str]) -> AsyncIterator[Any]:
-        """A cursor at the first result of the statements."""
+        """Return a cursor at the first result of the statements."""
         try:
             async with self.connection.cursor(QuietCursor) as cursor:
                 first, self._first = self._first, []
@@ -107,6 +108,6 @@ class Transaction:
 
 
 def database_error(error: Exception, outcome_known: bool) -> DatabaseError:
-    """Return an error of the driver or of the way to the server as ours."""
+    """Return an error of the driver or the connection as a DatabaseError."""
     code, message = error.args if len(error.args) == 2 else (None, str(error) or type(error).__name__)
     return DatabaseError(str(message), code, outcome_known)

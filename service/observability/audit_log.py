@@ -1,9 +1,9 @@
-"""The audit: where did lead 4711 go, when, and who asked. Two lines a batch: what it is about to do, before it can change
-anything, and what came of it.
+"""The audit log: where did lead 4711 go, when, and who asked for it. Each batch has two records: what it is about to do,
+written before it can change anything, and its outcome.
 
-With AUDIT_LOG they go to a file of their own, and the first is on disk before the batch may change a lead: an auditor finds,
-for every lead that has left its table, a line that was written before it could leave. Without it they go to the log like any
-other line, which is never waited for. docs/logs.md tells how to ask.
+With AUDIT_LOG, the records go to a file, and the first one is on disk before the batch may change a lead. So for every lead
+that left its table there is a record that was written before. Without AUDIT_LOG, the records go to the log, and nobody waits
+for them. docs/logs.md shows how to search them.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from service.errors import AuditError
 from service.observability.audit_file import ENDED, AuditFile
 
 OUTCOME_TIMEOUT = 0.5
-"""Seconds that an answer waits for its second line, which is written all the same."""
+"""Seconds that an answer waits for its second record. The record is written in any case."""
 
 logger = structlog.get_logger()
 
 
 class Outcome(StrEnum):
-    """What came of a batch."""
+    """The outcome of a batch."""
 
     COMMITTED = "committed"
     ROLLED_BACK = "rolled back"
@@ -38,33 +38,34 @@ class Outcome(StrEnum):
 
 
 class Audit:
-    """Keeps the two lines of each batch."""
+    """Writes the two records of each batch."""
 
     def __init__(self, path: Path | None) -> None:
-        """path: AUDIT_LOG; None: the lines go to the log."""
+        """path: AUDIT_LOG; None: the records go to the log."""
         self._file = AuditFile(path) if path else None
         self._open: set[str] = set()
-        """The batch_id of each batch that has its first line and not yet its second."""
+        """The batch_id of each batch that has its first record and not yet its second."""
 
     def batch(self, operation: str, key: str, fields: dict[str, Any]) -> AuditedBatch:
-        """Return the lines of a batch. operation: archive or dearchive; key: the API key's name; fields: the request's."""
+        """Return the records of a batch. operation: archive or dearchive. key: the name of the API key. fields: those of the
+        request."""
         return AuditedBatch(self._file, self._open, operation, key, fields)
 
     async def problem(self) -> str | None:
-        """Return why AUDIT_LOG cannot be written, None if it can or is not set."""
+        """Return why AUDIT_LOG cannot be written. None if it can, or if it is not set."""
         return await self._file.check({"event": "writable again", "time": now()}) if self._file else None
 
     async def drain(self) -> None:
-        """Wait until all lines are on disk, at the end of the process, as long as AuditFile.drain() does.
+        """Wait at the end of the process until all records are on disk, at most as long as AuditFile.drain() waits.
 
-        The log tells of each outcome that is not on disk in time.
+        The log reports each outcome that is not on disk in time.
         """
         if self._file:
             await self._file.drain(is_more_to_come=lambda: bool(self._open))
 
 
 class AuditedBatch:
-    """The two lines of a batch. The second has the batch_id of the first; the request_id is whatever the caller sent."""
+    """The two records of a batch. Both have the same batch_id; the request_id is what the caller sent."""
 
     def __init__(
         self, file: AuditFile | None, open_batches: set[str], operation: str, key: str, fields: dict[str, Any]
@@ -82,10 +83,11 @@ class AuditedBatch:
         self._intended = False
 
     async def intend(self, leaving: Sequence[int]) -> None:
-        """Tell what is about to be done, at each attempt. Raises AuditError if it may not be done.
+        """Record what an attempt is about to do. Raises AuditError if the batch must not go on.
 
-        leaving: the leads that are in the source and that the batch is to delete there. On InnoDB they are locked, so that of
-        all lines that name a lead the last one tells of the batch that took it away, whatever is known of the others.
+        leaving: the leads that are in the source and that the batch is going to delete there. On InnoDB they are locked. So of
+        all records that name a lead, the last one belongs to the batch that took the lead away, whatever the outcomes of the
+        others.
         """
         facts = {**self._fields, "leaving_lead_ids": list(leaving)}
         if self._file is None:
@@ -93,7 +95,10 @@ class AuditedBatch:
             self._intended = True
             return
         self._open.add(self._common["batch_id"])
-        before, self._intended = self._intended, True  # whoever is cancelled now does not know whether it is written
+        before, self._intended = (
+            self._intended,
+            True,
+        )  # a task that is cancelled now does not know whether the record is on disk
         try:
             await self._file.append({"event": "intent", "time": now(), **self._common, **facts})
         except AuditError as error:
@@ -101,8 +106,8 @@ class AuditedBatch:
             raise
 
     async def conclude(self, outcome: Outcome, result: dict[str, Any]) -> None:
-        """Tell what came of it, if it was intended. The line is written even if this is cancelled; what has been done stays
-        done, whether it can be written or not."""
+        """Record the outcome if the batch has its first record. The record is written even if this is cancelled. What the
+        batch has done stays done, whether or not the record can be written."""
         try:
             future = self._submit_outcome(outcome, result) if self._intended else None
         finally:
@@ -129,5 +134,5 @@ class AuditedBatch:
 
 
 def now() -> str:
-    """Return the time in UTC. Sorted as texts, times are in their order."""
+    """Return the time in UTC, in a form whose alphabetical order is the order of time."""
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""Write log lines in a thread of their own: whoever logs does not wait for the reader of the log, nor fail without one."""
+"""Write log lines in a thread: a caller that logs neither waits for the reader of the log nor fails without one."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from typing import NamedTuple
 from service.observability.metrics import LOG_LINES_LOST
 
 QUEUE_SIZE = 8 * 1024 * 1024
-"""Characters of lines that may wait for their reader: some 30,000 requests."""
+"""The maximum number of characters of lines that wait to be written: about 30,000 requests."""
 
 PIPE_BUF = select.PIPE_BUF
-"""Bytes that get into a pipe in one piece, whoever else writes to it (pipe(7)): all workers write to the same one."""
+"""Bytes that a pipe takes in one piece even if others write to it (pipe(7)). All workers write to the same pipe."""
 
 PAUSE = 0.005
-"""Seconds between two writes when no line waits: a busy service then wakes the thread for several lines at a time."""
+"""Seconds between two writes while no line waits. In a busy service, the thread then wakes up for several lines at a time."""
 
 DRAIN_TIMEOUT = 2.0
-"""Seconds that the end of a process waits for its last lines to be written."""
+"""Seconds that the end of a process waits for its last lines."""
 
 NOT_READ = "the log is not read fast enough"
 
 
 class Loss(NamedTuple):
-    """Lines that were not written."""
+    """The number of lines that were not written."""
 
     lines: int
     since: datetime
@@ -41,37 +41,39 @@ class Loss(NamedTuple):
 
 
 class LogWriter:
-    """A bounded queue of lines, and a daemon thread that writes them to a file descriptor in their order.
+    """A bounded queue of lines, and a daemon thread that writes them to a file descriptor in order.
 
-    A line that does not fit or cannot be written is counted in log_lines_lost_total. Where lines are missing, a line tells how
-    many, as soon as writing works again. The thread starts with the first line, in a forked process with the first line there.
+    A line that does not fit into the queue or cannot be written is counted in log_lines_lost_total. As soon as writing works
+    again, a line in the place of the missing ones says how many they were. The thread starts with the first line; in a forked
+    process, with the first line of that process.
     """
 
     def __init__(self, render: Callable[[Loss], str], size: int = QUEUE_SIZE) -> None:
-        """render: return the line that tells of a loss. size: of the queue, in characters."""
+        """render: return the line that reports a loss. size: of the queue, in characters."""
         self.descriptor = 2
         self.encoding = "utf-8"
         self._render = render
         self._limit = size
         self._reset()
-        # What waits in the parent is the parent's to write, and its thread does not exist in the child.
+        # The parent writes the lines that wait in it. Its thread does not exist in the child.
         os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
-        self._lock = threading.RLock()  # reentrant, since a signal handler may log while its thread is in here
+        self._lock = threading.RLock()  # reentrant: a signal handler may log while its thread holds the lock
         self._filled = threading.Condition(self._lock)
         self._emptied = threading.Condition(self._lock)
         self._lines: deque[str] = deque()
         self._size = 0
         self._overflows = False
-        """Whether a line did not fit. No other is taken until the queue is empty, so that the missing lines lie together."""
+        """Whether a line did not fit. Then no line is taken until the queue is empty, so that the missing lines are in one
+        place."""
         self._is_writing = False
         self._loss: Loss | None = None
         self._line_is_torn = False
         self._thread: threading.Thread | None = None
 
     def write(self, line: str) -> None:
-        """Queue a line, without its end. Never wait for the descriptor, never raise."""
+        """Queue a line, without its line end. Never wait and never raise."""
         try:
             with self._lock:
                 if self._overflows or self._size + len(line) > self._limit:
@@ -88,14 +90,14 @@ class LogWriter:
             self.lose(1, str(error))
 
     def lose(self, lines: int, error: str) -> None:
-        """Count lines that are not going to be written. Never raise."""
+        """Count lines that will not be written. Never raise."""
         if lines:
             with contextlib.suppress(Exception):
                 self._remember(Loss(lines, datetime.now(UTC), error))
                 LOG_LINES_LOST.inc(lines)
 
     def drain(self, timeout: float = DRAIN_TIMEOUT) -> None:
-        """Wait until all lines are written, but no longer than timeout, in seconds."""
+        """Wait until all lines are written, at most `timeout` seconds."""
         with self._lock:
             self._emptied.wait_for(lambda: self._thread is None or not (self._is_writing or self._has_work()), timeout)
 
@@ -104,7 +106,7 @@ class LogWriter:
         with contextlib.suppress(RuntimeError):  # the system has no thread left: the next line tries again
             thread.start()
             self._thread = thread
-            # Not atexit, which a forked process of multiprocessing does not run.
+            # Not atexit: a process forked by multiprocessing does not run it.
             util.Finalize(None, self.drain, exitpriority=-1)
 
     def _run(self) -> None:
@@ -126,7 +128,7 @@ class LogWriter:
                     self.lose(*self._put(lines))
                 if not self._lines:
                     time.sleep(PAUSE)
-            except Exception as defect:  # or want of memory: the thread has to outlive it
+            except Exception as defect:  # or MemoryError: the thread must survive it
                 self.lose(len(lines), str(defect))
                 time.sleep(0.1)
 
@@ -134,14 +136,14 @@ class LogWriter:
         return bool(self._lines) or self._overflows
 
     def _take(self, lines: list[str]) -> Loss | None:
-        """Move to lines as many as get into a pipe in one piece, at least one if any wait. Return what is missing before."""
+        """Move as many lines as a pipe takes in one piece, at least one, to `lines`. Return the loss before them."""
         size = 0
         while self._lines and (not lines or size + len(self._lines[0]) < PIPE_BUF):
             lines.append(self._lines.popleft())
             self._size -= len(lines[-1])
             size += len(lines[-1]) + 1
         if self._overflows and lines:
-            return None  # what is missing comes after all that wait
+            return None  # the missing lines come after all that wait
         self._overflows = False
         loss, self._loss = self._loss, None
         return loss
@@ -165,7 +167,7 @@ class LogWriter:
         while True:
             try:
                 return os.write(self.descriptor, data)
-            except BlockingIOError:  # somebody who shares it has set O_NONBLOCK
+            except BlockingIOError:  # another process that shares the descriptor has set O_NONBLOCK
                 poll = select.poll()
                 poll.register(self.descriptor, select.POLLOUT)
                 poll.poll()

@@ -1,8 +1,7 @@
-"""Logging: one JSON object a line, or readable text on a terminal. The libraries' own lines come out the same way.
+"""Logging: one JSON object a line, or readable text on a terminal. Lines of libraries have the same form.
 
-Logging never stops, delays or falsifies an answer: log_writer.py writes the lines, and a line that cannot be rendered is lost
-like one that cannot be written. The lines are rendered once and then go to `Lines` and `Handler`, where another sink would get
-them too.
+Logging never stops, delays or falsifies an answer: log_writer.py writes the lines in a thread, and a line that cannot be
+rendered is counted as lost. Each line is rendered once and passed to `Lines` or `Handler`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import structlog
 from service.observability.log_writer import LogWriter, Loss
 
 logger = structlog.wrap_logger(structlog.ReturnLogger())
-"""Returns its lines instead of having them written."""
+"""Renders lines and returns them instead of writing them."""
 
 
 def render_loss(loss: Loss) -> str:
@@ -28,11 +27,11 @@ def render_loss(loss: Loss) -> str:
 
 
 WRITER = LogWriter(render_loss)
-"""The only one in a process, so that the lines keep their order."""
+"""The only writer of the process, so that lines keep their order."""
 
 
 class Lines:
-    """What structlog gives a rendered line to."""
+    """Where structlog sends a rendered line."""
 
     def msg(self, line: str) -> None:
         WRITER.write(line)
@@ -41,7 +40,7 @@ class Lines:
 
 
 class Handler(logging.Handler):
-    """What the standard library gives a record to."""
+    """Where the standard library sends a record."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -51,25 +50,25 @@ class Handler(logging.Handler):
 
 
 def configure(level: str) -> None:
-    """Send every log line of this process at level or above to standard error."""
+    """Send every log line of this process with this level or above to standard error."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if sys.stderr is None:
-        # It was closed before the start. Its number may belong to a connection by now.
+        # Standard error was closed before the start. Its number may belong to a connection now.
         WRITER.descriptor = os.open(os.devnull, os.O_WRONLY)
     else:
         WRITER.descriptor, WRITER.encoding = sys.stderr.fileno(), sys.stderr.encoding
     if sys.stderr is not None and sys.stderr.isatty():
-        # Plain: the other kind prints the variables too, and with them keys, passwords and leads.
+        # Plain tracebacks: the other kind prints variables, and with them keys, passwords and leads.
         last: list[structlog.typing.Processor] = [
             structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         ]
     else:
         last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    # Our own lines take the short way. Through the standard library each would cost as much as reading the request.
+    # Our own lines bypass the standard library. Through it, each would cost as much as reading the request.
     structlog.configure(
         processors=[_safe(shared + last)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
@@ -82,13 +81,13 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # It tells of every connect and disconnect of the pool, once a process: nothing that an operator has a use for.
+    # It logs every connect and disconnect of the pool, which is of no use to an operator.
     logging.getLogger("databases").setLevel(logging.WARNING)
     _log_what_python_prints()
 
 
 def _safe(processors: list[structlog.typing.Processor]) -> structlog.typing.Processor:
-    """The processors as one that drops a line that they cannot render, and counts it."""
+    """Combine the processors into one that drops a line that they cannot render, and counts it."""
 
     def render(wrapped: Any, method: str, event: Any) -> Any:
         try:
@@ -105,7 +104,7 @@ def _safe(processors: list[structlog.typing.Processor]) -> structlog.typing.Proc
 
 
 def _log_what_python_prints() -> None:
-    """Log what Python would print to standard error, and might wait for there: warnings, exceptions that nobody catches."""
+    """Log what Python would print to standard error, where it might block: warnings and unhandled exceptions."""
     python = logging.getLogger("python")
     logging.captureWarnings(True)
 

@@ -1,4 +1,4 @@
-"""What Prometheus asks for: /metrics. With several workers, the figures of all of them together."""
+"""The metrics for Prometheus. With several workers, the values of all of them together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from service.observability.metrics_files import Failure, ReservedFile
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
-# When a counter was made is the same moment for all, the start of the service; each would have a figure of its own for it.
+# When a counter was created is the same moment for all of them: the start of the service. Leave these series out.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 REQUESTS = Counter("http_requests_total", "Requests that were answered.", ["method", "route", "status"])
@@ -41,27 +41,27 @@ logger = structlog.get_logger()
 
 
 def keep_in_files(folder: Path) -> None:
-    """Keep all figures in files in a folder, from where they are added up. Call before anything is counted.
+    """Keep all values in files in a folder, where they are added up. Call this before anything is counted.
 
-    prometheus_client decides by an environment variable, when it is imported: too early, since the settings are read later.
+    prometheus_client decides this by an environment variable when it is imported, which is before the settings are read.
     """
     os.environ[DIRECTORY] = str(folder)
     values.MmapedDict = ReservedFile  # type: ignore[attr-defined]
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
-    # Those that have labels ask for their ValueClass when they are first used.
+    # Metrics with labels ask for their ValueClass when they are first used.
     for figure in (IN_USE, WAITING, LOG_LINES_LOST, AUDIT_FAILURES):
         figure._metric_init()
 
 
 def log_failure() -> None:
-    """Log, once, that there was no room for a figure."""
+    """Log once that there was no disk space for a value."""
     if Failure.reason and not Failure.is_logged:
         Failure.is_logged = True
         logger.error("figures not kept", folder=os.environ.get(DIRECTORY), error=Failure.reason)
 
 
 def count_moved(operation: str, result: Mapping[str, Any]) -> None:
-    """operation: archive or dearchive; result: the counts and remaining_lead_ids of the answer."""
+    """Count the leads of a batch. operation: archive or dearchive. result: the fields of the answer."""
     for counter, leads in (
         (INSERTED, result["insert_count"]),
         (UPDATED, result["update_count"]),
@@ -77,10 +77,10 @@ def count_request(method: str, route: str, status: int, seconds: float) -> None:
 
 
 class Waiting:
-    """Somebody who waits for a connection, and then has it. Use as a context manager from the wait to the end."""
+    """A coroutine that waits for a connection and then has it. A context manager, from the wait to the end."""
 
     def __init__(self, counted: bool = True) -> None:
-        """counted: whether it is told of at all."""
+        """counted: whether it is counted at all."""
         self._gauge = WAITING
         self._one = int(counted)
 
@@ -98,10 +98,10 @@ class Waiting:
 
 
 class Figures(Collector):
-    """All figures, of all workers, and what can be told only at the moment of the question."""
+    """All values of all workers, and those that are computed when they are asked for."""
 
     def __init__(self, forbids: Callable[[], dict[str, bool]]) -> None:
-        """forbids: by operation, whether office hours forbid it now."""
+        """forbids: returns for each operation whether office hours forbid it now."""
         self._forbids = forbids
 
     def collect(self) -> Iterator[Metric]:
@@ -117,14 +117,14 @@ class Figures(Collector):
 
 
 def registry(forbids: Callable[[], dict[str, bool]]) -> CollectorRegistry:
-    """What generate_latest() and start_http_server() ask."""
+    """Called by generate_latest() and start_http_server()."""
     figures = CollectorRegistry(auto_describe=False)
     figures.register(Figures(forbids))
     return figures
 
 
 def forget_dead_workers(directory: Path) -> None:
-    """A worker that was killed no longer uses a connection. What it counted stays."""
+    """A worker that was killed no longer uses connections. What it counted stays."""
     for path in directory.glob("gauge_live*_*.db"):
         pid = path.stem.rsplit("_", 1)[-1]
         if not Path(f"/proc/{pid}").exists():

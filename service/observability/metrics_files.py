@@ -1,4 +1,4 @@
-"""The files in which several workers keep their figures: a full disk costs figures, and no worker."""
+"""The files in which several workers keep metric values. A full disk costs values, and no worker."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from pathlib import Path
 from prometheus_client import mmap_dict
 
 SIZE = 1 << 16
-"""Bytes of a new file. It is doubled when it is full."""
+"""Bytes of a new file. When it is full, its size is doubled."""
 
 
 class Failure:
-    """Why figures of this process are not kept, for whoever may log it: here a lock is held that logging may need."""
+    """Why values of this process are not kept. The caller logs it: here a lock is held that logging may need."""
 
     reason = ""
     is_logged = False
 
 
 class ReservedFile(mmap_dict.MmapedDict):
-    """prometheus_client's file, whose space is reserved before it is written to.
+    """prometheus_client's file, with its disk space reserved before it is written.
 
-    A write to a mapped file for which the disk has no room ends the process (SIGBUS, mmap(2)). A figure for which there is no
-    room is kept in memory, where nobody asks for it.
+    A write to a mapped file without disk space ends the process (SIGBUS, mmap(2)). A value without space is kept in memory,
+    where nobody reads it.
     """
 
     def __init__(self, filename: str, read_mode: bool = False) -> None:
         self._unkept: dict[str, tuple[float, float]] = {}
-        """By key, value and timestamp of what is not in the file."""
+        """By key, the value and timestamp of what is not in the file."""
         self._f = self._m = None  # type: ignore[assignment]
         self._fname = filename
         self._capacity = self._used = 0
@@ -53,7 +53,7 @@ class ReservedFile(mmap_dict.MmapedDict):
         super().write_value(key, value, timestamp)  # type: ignore[no-untyped-call]
 
     def _has_room(self, key: str) -> bool:
-        """Whether a figure is in the file, for which place is made if there is none yet."""
+        """Return whether a value is in the file. Make space for it if it is new."""
         if key in self._positions:
             return True
         if key in self._unkept or self._m is None:
@@ -68,7 +68,7 @@ class ReservedFile(mmap_dict.MmapedDict):
         return True
 
     def _reserve(self, size: int) -> None:
-        """Have the disk reserve what the file grows by, to hold size bytes. Raises OSError."""
+        """Reserve disk space so that the file holds `size` bytes. Raises OSError."""
         capacity = self._capacity
         while size > capacity:
             capacity *= 2
@@ -77,15 +77,15 @@ class ReservedFile(mmap_dict.MmapedDict):
                 os.posix_fallocate(self._f.fileno(), 0, capacity)
             except OSError:
                 with contextlib.suppress(OSError):
-                    os.truncate(self._fname, self._capacity)  # to give back what was reserved
+                    os.truncate(self._fname, self._capacity)  # give back what was reserved
                 raise
 
 
 def _make(path: Path) -> None:
-    """Make a file whose space is reserved, if there is none. Raises OSError."""
+    """Make a file with reserved disk space if there is none. Raises OSError."""
     if path.exists():
         return
-    new = path.with_suffix(".new")  # nobody reads a file that is not complete
+    new = path.with_suffix(".new")  # nobody reads an incomplete file
     try:
         with new.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, SIZE)

@@ -1,4 +1,4 @@
-"""Accepting connections: as many as there are file descriptors for, with some kept back."""
+"""Accept connections: as many as there are file descriptors for, with some in reserve."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ BACKLOG = 2048
 """Connections that the kernel may hold until they are accepted."""
 
 ACCEPTED_AT_ONCE = 16
-"""Connections that a worker accepts before it looks at anything else. The others get their share."""
+"""Connections that a worker accepts in a row before it does anything else, so that the other workers get their share."""
 
 EXTRA = 32
-"""Connections beyond the limit that are accepted to be told so, and to answer /livez."""
+"""Connections above the limit that are accepted to answer them with 503, and to answer /livez."""
 
 MOST = 4096
-"""Connections of a process, however many descriptors there are: each takes memory too."""
+"""Maximum number of connections of a process, however many descriptors there are: each of them takes memory."""
 
 LEAST = 8
-"""Connections of a process without which it is not worth starting."""
+"""Minimum number of connections of a process. With fewer it does not start."""
 
 KEPT_BACK = 64
-"""File descriptors for all but connections of clients and of the database: the log, the listening sockets, the keys."""
+"""File descriptors in reserve for everything but connections of clients and to the database: log, listening sockets, key file.
+"""
 
 HANDSHAKE_TIMEOUT = 5
-"""Seconds for a TLS handshake, and for its counterpart at the end."""
+"""Seconds for a TLS handshake, and for the TLS shutdown."""
 
 NO_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -40,9 +41,10 @@ logger = structlog.get_logger()
 
 
 def most_connections(others: int) -> int:
-    """Return how many clients can be connected at a time. others: descriptors that other connections may take.
+    """Return the maximum number of clients that can be connected at the same time. others: descriptors that other connections
+    may take.
 
-    Raises ValueError if the process may not have descriptors enough.
+    Raises ValueError if the process does not have enough descriptors.
     """
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if descriptors == resource.RLIM_INFINITY:
@@ -57,10 +59,11 @@ def most_connections(others: int) -> int:
 
 
 class Connections:
-    """Who is connected, and who can be disconnected to make room: whoever has been waited for longest."""
+    """The connected clients, and those that can be disconnected to make room. The client that has been idle longest goes
+    first."""
 
     def __init__(self, most: int, always: frozenset[bytes] = frozenset()) -> None:
-        """always: paths that are answered even when there is no room."""
+        """always: paths that are answered even if there is no room."""
         self.always = always
         self._most = most
         self._open: set[Hashable] = set()
@@ -68,7 +71,7 @@ class Connections:
         self._extra: dict[Hashable, Callable[[], object]] = {}
 
     def make_room(self) -> bool:
-        """Disconnect somebody if necessary. Return whether there was nobody, which makes the next connection an extra one."""
+        """Disconnect a client if necessary. Return whether none could be: then the next connection is an extra one."""
         if len(self._open) < self._most:
             return False
         if self._idle:
@@ -80,42 +83,42 @@ class Connections:
 
     def _disconnect(self, who: Hashable, among: dict[Hashable, Callable[[], object]]) -> None:
         disconnect = among.pop(who)
-        self.is_gone(who)
+        self.remove(who)
         disconnect()
 
-    def is_here(self, who: Hashable, disconnect: Callable[[], object], is_extra: bool) -> None:
+    def add(self, who: Hashable, disconnect: Callable[[], object], is_extra: bool) -> None:
         self._open.add(who)
         if is_extra:
             self._extra[who] = disconnect
 
-    def is_idle(self, who: Hashable, disconnect: Callable[[], object]) -> None:
-        """Nothing that somebody waits for is lost if who is disconnected."""
+    def mark_idle(self, who: Hashable, disconnect: Callable[[], object]) -> None:
+        """The client may be disconnected from now on: it waits for nothing."""
         if who in self._open and who not in self._extra:
             self._idle[who] = disconnect
 
-    def is_busy(self, who: Hashable) -> None:
+    def mark_busy(self, who: Hashable) -> None:
         self._idle.pop(who, None)
 
-    def is_gone(self, who: Hashable) -> None:
+    def remove(self, who: Hashable) -> None:
         self._open.discard(who)
         self._idle.pop(who, None)
         self._extra.pop(who, None)
 
 
-class Door:
-    """Accepts the connections of a listening socket. In place of asyncio's own server: that one counts no connections during
-    the TLS handshake, and holds on to its certificate."""
+class Acceptor:
+    """Accepts the connections of a listening socket. asyncio's own server is not used: it does not count connections during
+    their TLS handshake, and it keeps its certificate for ever."""
 
     def __init__(
         self,
         listener: socket.socket,
-        crowd: Connections,
+        connections: Connections,
         protocol: Callable[[bool], asyncio.Protocol],
         tls: Callable[[], ssl.SSLContext | None],
     ) -> None:
-        """protocol: given whether it is for an extra connection. tls: what to use for the next connection."""
+        """protocol: called with whether the connection is an extra one. tls: returns the context for the next connection."""
         self._listener = listener
-        self._crowd = crowd
+        self._connections = connections
         self._protocol = protocol
         self._tls = tls
         self._loop = asyncio.get_running_loop()
@@ -127,13 +130,13 @@ class Door:
         self._loop.add_reader(listener.fileno(), self._accept)
 
     def close(self) -> None:
-        """Accept no more. What has not finished its TLS handshake is disconnected."""
+        """Accept no more connections. Disconnect those whose TLS handshake is not complete."""
         if self._is_open:
             self._is_open = False
             self._loop.remove_reader(self._listener.fileno())
             self._listener.close()
             for task in self._handshakes:
-                self._crowd.is_gone(task)
+                self._connections.remove(task)
                 task.cancel()
 
     async def wait_closed(self) -> None:
@@ -152,15 +155,15 @@ class Door:
                     self._loop.call_later(1, self._resume)
                 return  # or the process that started the workers has shut the socket down
             accepted.setblocking(False)
-            is_extra = self._crowd.make_room()
+            is_extra = self._connections.make_room()
             tls = self._tls()
             task = self._loop.create_task(self._connect(accepted, is_extra, tls))
             self._arriving.add(task)
             task.add_done_callback(functools.partial(self._has_arrived, accepted))
             if tls:
                 self._handshakes.add(task)
-                self._crowd.is_here(task, task.cancel, is_extra)
-                self._crowd.is_idle(task, task.cancel)
+                self._connections.add(task, task.cancel, is_extra)
+                self._connections.mark_idle(task, task.cancel)
 
     def _resume(self) -> None:
         if self._is_open:
@@ -179,13 +182,13 @@ class Door:
             logger.debug("no connection", error=str(error))
 
     def _has_arrived(self, accepted: socket.socket, task: asyncio.Task[None]) -> None:
-        """Called when the task has ended, even if it was cancelled before it could begin."""
+        """Called when the task has ended, even if it was cancelled before it started."""
         self._arriving.discard(task)
         self._handshakes.discard(task)
-        self._crowd.is_gone(task)
+        self._connections.remove(task)
         if task.cancelled():
-            # uvloop keeps a connection whose handshake was cancelled before it began, for HANDSHAKE_TIMEOUT. With its socket
-            # shut down it ends at once.
+            # uvloop keeps a connection whose handshake was cancelled before it began for HANDSHAKE_TIMEOUT. If its socket is
+            # shut down, the connection ends immediately.
             with contextlib.suppress(OSError):
                 accepted.shutdown(socket.SHUT_RDWR)
             accepted.close()

@@ -1,7 +1,7 @@
-"""HTTP/1.1 on a connection, on top of uvicorn's protocol.
+"""HTTP/1.1 on a connection, based on uvicorn's protocol.
 
-What is added: malformed HTTP is answered in the API's format, each answer belongs to its own request, every wait for the
-client is bounded, and a connection is closed in a way that lets the last answer arrive.
+Added here: malformed HTTP is answered in the API's format, each answer belongs to its own request, every wait for the client
+has a time limit, and a connection is closed so that the last answer arrives.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from service.api.request_checks import LARGEST_BODY
 from service.server.connections import Connections
 from service.server.rejected_requests import refusal
 from service.server.request_parser import RequestParser
-from service.server.slow_readers import Patience
+from service.server.slow_readers import SlowReader
 
 HEAD_TIMEOUT = 5
-"""Seconds for a request's head, its first line and headers, to arrive: as long as an idle connection is kept."""
+"""Seconds for the head of a request (request line and headers) to arrive, and for which an idle connection is kept."""
 
 LARGEST_HEAD = 64 * 1024
-"""Bytes of a head that arrive after its first part. httptools keeps whatever is sent."""
+"""Bytes of a head that may arrive after its first part. httptools keeps everything that is sent."""
 
 LINGER_TIMEOUT = 5
-"""Seconds for which what a client still sends is read and discarded after the last answer. To close at once would reset
-the connection, and the reset can destroy an answer that is still under way (RFC 9112, 9.6)."""
+"""Seconds for which input is read and discarded after the last answer. Closing at once would reset the connection, and a reset
+can destroy an answer that is still in transit (RFC 9112, 9.6)."""
 
 LARGEST_REST = 2 * LARGEST_BODY
-"""Bytes that are discarded: the largest body with the overhead of its chunks."""
+"""Bytes that are discarded: the largest body, with the overhead of its chunks."""
 
 MOST_CHUNKS = 64 * 1024
-"""Chunks of a body, or segments that it arrives in: six for each id of the largest batch, since there are encoders that send
-each token by itself. A chunk costs half a microsecond: a megabyte of single bytes would take half a second."""
+"""Maximum number of chunks or segments of a body: six for each id of the largest batch, since some encoders send each token by
+itself. A chunk costs half a microsecond, so a megabyte of single bytes would take half a second."""
 
 MOST_PIPELINED = 16
-"""Requests that may wait on a connection for the answer to the one before them."""
+"""Maximum number of requests on a connection that wait for the answer to an earlier one."""
 
 STOPPING = "the service is stopping; nothing was changed, repeat the request"
 FULL = "too many connections; nothing was changed, repeat the request"
 
 
-class Outlet:
-    """The transport as a request sees it: to close it is left to the protocol."""
+class RequestTransport:
+    """The transport that a request sees. Only the protocol closes the connection."""
 
     def __init__(self, protocol: Protocol, transport: asyncio.Transport) -> None:
         self.write = protocol.write
@@ -55,7 +55,7 @@ class Outlet:
 
 
 class Protocol(HttpToolsProtocol):
-    """A connection. The middleware does not see the answers that are made here: they belong to no whole request."""
+    """A connection. Answers that are made here bypass the middleware: they belong to no complete request."""
 
     def __init__(
         self,
@@ -63,47 +63,47 @@ class Protocol(HttpToolsProtocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
-        crowd: Connections | None = None,
+        connections: Connections | None = None,
         is_extra: bool = False,
     ) -> None:
-        """is_extra: the connection is beyond the limit, and only what crowd.always names is answered on it."""
+        """is_extra: the connection is above the limit. Only the paths in connections.always are answered on it."""
         super().__init__(config, server_state, app_state, _loop)
         self.parser = RequestParser(self)
-        self._crowd = crowd or Connections(most=2**31)
+        self._connections = connections or Connections(most=2**31)
         self._is_extra = is_extra
         self._timer: asyncio.TimerHandle | None = None
-        """Runs while a head is due, and while the connection lingers."""
+        """Runs while a head is expected, and while input is discarded at the end."""
         self._begun = False
         """Whether a part of the next request's head has arrived."""
         self._size = 0
-        """Bytes that arrived since the last step: more of a head, or of a body's trailers. Once deaf, the bytes discarded."""
+        """Bytes since the last step: of a head, or of the trailers of a body. At the end, the bytes that were discarded."""
         self._steps = 0
         """How often a head began or ended, or a part of a body arrived."""
         self._chunks = 0
-        """Parts of the body that is arriving."""
+        """The number of parts of the current body."""
         self._running: RequestResponseCycle | None = None
         """The request that is being answered."""
         self._parsed: RequestResponseCycle | None = None
         """The request whose body is arriving. It may still wait for its turn."""
-        self.is_deaf = False
-        """Whether whatever arrives from here on is discarded."""
+        self.discards_input = False
+        """Whether all further input is discarded."""
         self._is_finished = False
-        """Whether the last answer was written."""
+        """Whether the last answer of the connection was written."""
 
     # The connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         super().connection_made(transport)
-        self._patience = Patience(transport)
-        self.write = self._patience.write
-        self._outlet: Any = Outlet(self, transport)
-        self._crowd.is_here(self, transport.abort, self._is_extra)
+        self._reader = SlowReader(transport)
+        self.write = self._reader.write
+        self._request_transport: Any = RequestTransport(self, transport)
+        self._connections.add(self, transport.abort, self._is_extra)
         self._expect_head()
-        self._crowd.is_idle(self, transport.abort)
+        self._connections.mark_idle(self, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
-        self._crowd.is_gone(self)
+        self._connections.remove(self)
         for cycle in (self._running, *(cycle for cycle, _ in self.pipeline)):
             if cycle and not cycle.response_complete:
                 cycle.disconnected = True
@@ -112,13 +112,13 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """Finish the request that is being answered, and close. Called by the server when it stops."""
+        """Finish the request that is being answered, and close. The server calls this when it stops."""
         if self._is_finished:
             self._linger(1)
         elif self._running:
             self._running.keep_alive = False
             if self.pipeline or self._parsed is not self._running:
-                self.is_deaf = True
+                self.discards_input = True
                 self.pipeline.clear()
         elif self._begun:
             self._refuse(503, STOPPING)
@@ -126,13 +126,13 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
     def check(self, now: float) -> None:
-        """Disconnect a client that does not take its answer in time. now: the event loop's time, in seconds."""
-        self._patience.check(now, bool(self._running and self._running.response_started))
+        """Disconnect a client that does not read its answer in time. now: the time of the event loop, in seconds."""
+        self._reader.check(now, bool(self._running and self._running.response_started))
 
     # What arrives
 
     def data_received(self, data: bytes) -> None:
-        if self.is_deaf:
+        if self.discards_input:
             self._size += len(data)
             if self._size > LARGEST_REST:
                 if self._is_finished:
@@ -142,43 +142,43 @@ class Protocol(HttpToolsProtocol):
             return
         steps = self._steps
         super().data_received(data)
-        if steps == self._steps and (self._begun or self._parsed) and not self.is_deaf:
+        if steps == self._steps and (self._begun or self._parsed) and not self.discards_input:
             self._size += len(data)
             if self._size > LARGEST_HEAD:
                 self._refuse(400, f"request line and headers cannot exceed {LARGEST_HEAD} bytes")
 
     def on_message_begin(self) -> None:
-        if self.is_deaf:
+        if self.discards_input:
             return
         super().on_message_begin()
         self._begun = True
         self._step()
         if not self._running:
-            self._crowd.is_busy(self)
+            self._connections.mark_busy(self)
             self._expect_head()
 
     def on_url(self, url: bytes) -> None:
-        if not self.is_deaf:
+        if not self.discards_input:
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # What comes once the head is complete is a trailer, which is not to be merged into the headers (RFC 9110, 6.5.1).
-        if self._begun and not self.is_deaf:
+        # Fields after the head are trailers, which must not be merged into the headers (RFC 9110, 6.5.1).
+        if self._begun and not self.discards_input:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        if self.is_deaf:
+        if self.discards_input:
             return
         if len(self.pipeline) >= MOST_PIPELINED:
-            # Answer those that wait, and close: the client sees that the others were not looked at.
-            self.is_deaf = True
+            # Answer the requests that wait, and close: the client sees that the others were not processed.
+            self.discards_input = True
             self._close_after_those_that_wait()
             return
         *others, last = self._codings()
-        if others and last == b"chunked":  # the parser takes it; what does not end so, it refuses itself
+        if others and last == b"chunked":  # the parser accepts this; it rejects codings that do not end with chunked itself
             self._refuse(400, "Transfer-Encoding must be chunked, and nothing else")
             return
-        if self._is_extra and self.url.partition(b"?")[0] not in self._crowd.always:
+        if self._is_extra and self.url.partition(b"?")[0] not in self._connections.always:
             self._refuse(503, FULL)
             return
         self._stop_timer()
@@ -187,17 +187,17 @@ class Protocol(HttpToolsProtocol):
         self._chunks = 0
         self._step()
         cycle = self._parsed = self.cycle
-        cycle.transport = self._outlet
+        cycle.transport = self._request_transport
         cycle.keep_alive = cycle.keep_alive and not self._is_extra
         self.scope["extensions"] = {IS_LOST: {"ask": lambda: cycle.disconnected, "status": 0}}
 
     def _codings(self) -> list[bytes]:
-        """Return the transfer codings of the body, one empty if there is none. chunked is the only one that is decoded."""
+        """Return the transfer codings of the body; one empty coding if there is none. Only chunked is decoded."""
         values = b",".join(value for name, value in self.headers if name == b"transfer-encoding")
         return [coding.strip().lower() for coding in values.split(b",")]
 
     def on_body(self, body: bytes) -> None:
-        if not self.is_deaf:
+        if not self.discards_input:
             super().on_body(body)
             self._step()
             self._chunks += 1
@@ -205,7 +205,7 @@ class Protocol(HttpToolsProtocol):
                 self._refuse(400, f"request body cannot have more than {MOST_CHUNKS} chunks")
 
     def on_message_complete(self) -> None:
-        if not self.is_deaf:
+        if not self.discards_input:
             super().on_message_complete()
             self._parsed = None
 
@@ -214,7 +214,7 @@ class Protocol(HttpToolsProtocol):
         self._size = 0
 
     def send_400_response(self, msg: str) -> None:
-        """Called by uvicorn when the parser gives up."""
+        """Called by uvicorn when the parser fails."""
         del msg
         self._refuse(400, "not a request that HTTP/1.1 allows")
 
@@ -232,26 +232,26 @@ class Protocol(HttpToolsProtocol):
         super().on_response_complete()  # starts the next request that waits
         if self._running:
             return
-        # In place of uvicorn's timer, which an empty line before the next head would stop for good.
+        # uvicorn's timer is not used: an empty line before the next head would stop it for good.
         self._unset_keepalive_if_required()
         self._expect_head()
         if not self._begun:
-            self._crowd.is_idle(self, self.transport.abort)
+            self._connections.mark_idle(self, self.transport.abort)
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer what was being parsed, and close. Nothing that comes after it is parsed.
+        """Answer the request that is being parsed, and close. Nothing after it is parsed.
 
-        If requests before it are not answered yet, they are all that is answered: a client takes whatever it reads next for
-        the answer to what it sent first, or will send next.
+        If earlier requests are not answered yet, only those are answered: a client takes the next answer that it reads for the
+        answer to the request that it sent first.
         """
-        if self.is_deaf or self.transport.is_closing():
+        if self.discards_input or self.transport.is_closing():
             return
-        self.is_deaf = True
+        self.discards_input = True
         self._size = 0
         self._stop_timer()
         cycle = self._parsed
         if cycle and cycle is self._running and not cycle.response_started:
-            cycle.disconnected = True  # it never gets all of its body, and this is its answer
+            cycle.disconnected = True  # it never gets its whole body, and this is its answer
             cycle.message_event.set()
             cycle.scope["extensions"][IS_LOST]["status"] = status
             self._running = None
@@ -272,23 +272,23 @@ class Protocol(HttpToolsProtocol):
         self.finish()
 
     def finish(self) -> None:
-        """Close after the answer that was just written."""
+        """Close the connection after the answer that was just written."""
         if self._is_finished or self.transport.is_closing():
             return
         self._is_finished = True
         self._stop_timer()
         self._unset_keepalive_if_required()
-        if not self.is_deaf and not self._parsed and not self._begun:  # there is nothing under way that could cause a reset
+        if not self.discards_input and not self._parsed and not self._begun:  # no input can arrive that would cause a reset
             self.transport.close()
             return
-        self.is_deaf = True
+        self.discards_input = True
         self._size = 0
         self.pipeline.clear()
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._linger(LINGER_TIMEOUT)
-        self._crowd.is_idle(self, self.transport.abort)
+        self._connections.mark_idle(self, self.transport.abort)
 
     def _linger(self, seconds: float) -> None:
         self._stop_timer()

@@ -1,4 +1,4 @@
-"""Answers of the HTTP server itself, to what is no whole request."""
+"""Answers to input that is no complete HTTP request."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logger = structlog.get_logger()
 
 
 def refusal(status: int, message: str) -> bytes:
-    """Return a whole answer in the API's format, which is the last one of its connection, and log it."""
+    """Return a complete answer in the API's format, the last one of its connection, and log it."""
     request_id = uuid.uuid4().hex
     logger.warning("no request", request_id=request_id, status=status, message=message)
     body = {"message": message} | ({"lead_errors": 0, "lead_ids": []} if status == 400 else {})

@@ -1,4 +1,4 @@
-"""Reading a file anew on SIGHUP: in a thread, and never more than once at a time."""
+"""Read a file again on SIGHUP: in a thread, and never twice at the same time."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ logger = structlog.get_logger()
 
 
 class Reloads:
-    """Of one file. However often it is asked for, one reload runs and one waits at most.
+    """Reloads one file. At most one reload runs and one waits, however often it is requested.
 
-    The thread may wait for a file system that stands still: neither whoever asks nor the end of the process waits with it.
-    Make it in the process that asks: a forked one cannot tell what runs in its parent.
+    The thread may wait for a file system that hangs. Neither the caller nor the end of the process waits for it. Make this
+    object in the process that uses it: a forked process cannot know what runs in its parent.
     """
 
     def __init__(self, reload: Callable[[], None]) -> None:
@@ -25,9 +25,9 @@ class Reloads:
         self._last: Future[None] | None = None
 
     def ask(self) -> None:
-        """Have the file read once more, from now on or after what runs. Return at once."""
+        """Read the file once more, now or after the reload that is running. Return immediately."""
         if self._last and not self._last.running() and not self._last.done():
-            return  # it is still to begin
+            return  # a reload that has not started yet will do
         try:
             self._last = self._thread.submit(self._run)
         except RuntimeError as error:  # the system has no thread left

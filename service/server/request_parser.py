@@ -1,4 +1,4 @@
-"""The parser of HTTP/1.1 requests: httptools', without its way with offers to speak another protocol."""
+"""A parser of HTTP/1.1 requests: httptools' parser, which ignores the Upgrade header."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import httptools
 class RequestParser(httptools.HttpRequestParser):
     """Parse requests as if they had no Upgrade header, which a server may ignore (RFC 9110, 7.8).
 
-    Java's and curl's clients offer HTTP/2 that way on a connection without TLS. httptools stops after the head of such a
-    request and leaves the body unread. So it begins anew, with the head without the offer, and then what comes after it.
+    Clients such as Java's and curl use it to offer HTTP/2 on connections without TLS. httptools stops after the head of such a
+    request and does not read the body. So this parser starts again with the head without that header, followed by the rest of
+    the input.
     """
 
     def __init__(self, protocol: Any) -> None:
-        """protocol: whose callbacks are called, which keeps the head of the request that it was last told of in url and
-        headers, and whose is_deaf says that it takes no more.
-        """
+        """protocol: gets the callbacks. It keeps the current head in url and headers; discards_input says that it
+        takes no more input."""
         self._protocol = protocol
         self.on_message_begin = protocol.on_message_begin
         self.on_url = protocol.on_url
@@ -27,22 +27,22 @@ class RequestParser(httptools.HttpRequestParser):
 
     def _begin(self) -> None:
         super().__init__(self)
-        # As uvicorn sets it: what comes after a request that closes the connection is no error.
+        # As uvicorn sets it: input after a request that closes the connection is no error.
         self.set_dangerous_leniencies(lenient_data_after_close=True)
 
     def feed_data(self, data: Any) -> None:
         rest = memoryview(data)
-        while not self._protocol.is_deaf:
+        while not self._protocol.discards_input:
             try:
                 super().feed_data(rest)
             except httptools.HttpParserUpgrade as upgrade:
                 if not self._is_offer():
-                    return  # what comes after CONNECT is for the other end of a tunnel that there is not
+                    return  # input after CONNECT is for the other end of a tunnel, which does not exist
                 rest = rest[upgrade.args[0] :]
             else:
                 return
-            if self._protocol.is_deaf:
-                return  # the protocol holds no head: it ignored this one, or refused it
+            if self._protocol.discards_input:
+                return  # the protocol has no head: it ignored or rejected this one
             head = self._head_without_offer()
             self._begin()
             super().feed_data(head)
@@ -56,7 +56,7 @@ class RequestParser(httptools.HttpRequestParser):
             self._protocol.on_message_complete()
 
     def _is_offer(self) -> bool:
-        """Whether the request is to be parsed once more. CONNECT asks for a tunnel, which is no offer."""
+        """Return whether the request is to be parsed again. CONNECT asks for a tunnel, which is no offer to upgrade."""
         return self.should_upgrade() and self.get_method() != b"CONNECT"
 
     def _head_without_offer(self) -> bytes:

@@ -23,7 +23,7 @@ from service.api import metrics_app
 from service.errors import StartError
 from service.observability import metrics
 from service.observability.metrics_folder import MetricsFolder
-from service.server.connections import BACKLOG, EXTRA, Connections, Door, most_connections
+from service.server.connections import BACKLOG, EXTRA, Acceptor, Connections, most_connections
 from service.server.http_protocol import Protocol
 from service.server.reload import Reloads
 from service.server.supervisor import SIGNALS, SignsOfLife, Supervisor
@@ -43,7 +43,7 @@ class Server(uvicorn.Server):
         self,
         app: Starlette,
         listener: socket.socket,
-        crowd: Connections,
+        connections: Connections,
         *,
         certificate: Certificate | None = None,
         stop_timeout: int = 1,
@@ -65,16 +65,16 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._listener = listener
-        self._crowd = crowd
+        self._connections = connections
         self._certificate = certificate
         self._tick = tick
-        self._door: Door | None = None
+        self._acceptor: Acceptor | None = None
 
     def stop(self) -> None:
         """Accept no more connections from this moment on, and finish what was begun."""
         self.should_exit = True
-        if self._door:
-            self._door.close()
+        if self._acceptor:
+            self._acceptor.close()
 
     def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
         return contextlib.nullcontext()
@@ -85,10 +85,10 @@ class Server(uvicorn.Server):
         if self.lifespan.should_exit:
             sys.exit(STARTUP_FAILURE)
         protocol = functools.partial(
-            Protocol, self.config, self.server_state, self.lifespan.state, asyncio.get_running_loop(), self._crowd
+            Protocol, self.config, self.server_state, self.lifespan.state, asyncio.get_running_loop(), self._connections
         )
-        self._door = Door(self._listener, self._crowd, protocol, self._tls)
-        self.servers = [self._door]  # type: ignore[list-item]
+        self._acceptor = Acceptor(self._listener, self._connections, protocol, self._tls)
+        self.servers = [self._acceptor]  # type: ignore[list-item]
         self.started = True
 
     def _tls(self) -> ssl.SSLContext | None:
@@ -137,17 +137,19 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
         return ask
 
     def work(parent: int | None = None, signs: SignsOfLife | None = None) -> None:
-        crowd = Connections(most, frozenset({b"/livez"}))
+        connections = Connections(most, frozenset({b"/livez"}))
 
         def tick() -> None:
             if signs:
                 signs.give()
             metrics.log_failure()
 
-        servers = [Server(app, listener, crowd, certificate=certificate, stop_timeout=settings.REQUEST_TIMEOUT + 1, tick=tick)]
+        servers = [
+            Server(app, listener, connections, certificate=certificate, stop_timeout=settings.REQUEST_TIMEOUT + 1, tick=tick)
+        ]
         if metrics_listener:
-            crowd = Connections(MOST_ON_METRICS_PORT, frozenset({metrics_app.PATH.encode()}))
-            servers.append(Server(metrics_app.create_metrics_app(forbids), metrics_listener, crowd, lifespan="off"))
+            connections = Connections(MOST_ON_METRICS_PORT, frozenset({metrics_app.PATH.encode()}))
+            servers.append(Server(metrics_app.create_metrics_app(forbids), metrics_listener, connections, lifespan="off"))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(servers, reloads(), parent))
 

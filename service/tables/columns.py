@@ -1,4 +1,4 @@
-"""A column, and its definition in SQL: what a statement that mends the other table says of it."""
+"""A column, and its definition in SQL for the statement that adds it to the other table."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from service.database.statements import identifier
 
 TEXT = re.compile(r"('(?:[^']|'')*')")
-"""A quoted text within a definition: a default, a comment, or a member of an enum or a set. Nothing in it is a keyword."""
+"""A quoted text in a definition: a default, a comment, or a member of an ENUM or SET. Nothing in it is a keyword."""
 
 TYPE = re.compile(r" \w+(?:\((?:'(?:[^']|'')*'|[^')])*\))?")
-"""The type at the beginning of a definition's attributes. An enum's members may hold brackets of their own."""
+"""The type at the beginning of a definition. The members of an ENUM may contain brackets."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column as information_schema tells it, and its line in SHOW CREATE TABLE."""
+    """A column as information_schema and SHOW CREATE TABLE describe it."""
 
     name: str
     data_type: str
@@ -25,7 +25,7 @@ class Column:
     charset: str | None
     collation: str | None
     expression: str | None
-    """Of a generated column; ROW START or ROW END in a system-versioned table."""
+    """The expression of a generated column; ROW START or ROW END in a system-versioned table."""
     auto_increment: bool
     privileges: frozenset[str]
     """What the account may do with it: select, insert, update."""
@@ -37,13 +37,13 @@ class Column:
 
     @property
     def members(self) -> list[str]:
-        """Return the members of an enum or a set, quoted as in SQL."""
+        """Return the members of an ENUM or SET, quoted as in SQL."""
         return TEXT.findall(self.column_type) if self.data_type in {"enum", "set"} else []
 
     @property
     def attributes(self) -> str:
-        """Return the definition for another table, without the name: with its charset, which would be that table's default,
-        and no AUTO_INCREMENT."""
+        """Return the definition for another table, without the name: with the charset, since that table's default may differ,
+        and without AUTO_INCREMENT."""
         attributes = self.definition.removeprefix(identifier(self.name))
         if self.auto_increment:
             attributes = outside_texts(attributes, lambda part: part.replace(" AUTO_INCREMENT", ""))
@@ -61,7 +61,8 @@ class Column:
         return identifier(self.name) + self.attributes
 
     def with_type(self, column_type: str) -> str:
-        """Return the definition for its own table, with another type: all else stays, such as AUTO_INCREMENT or a default."""
+        """Return the definition for its own table with another type. Everything else stays, such as AUTO_INCREMENT and the
+        default."""
         attributes = self.definition.removeprefix(identifier(self.name))
         typed = TYPE.match(attributes)
         assert typed is not None, self.definition
@@ -70,5 +71,5 @@ class Column:
 
 
 def outside_texts(definition: str, change: Callable[[str], str]) -> str:
-    """Return a definition in which what is no quoted text was changed."""
+    """Return a definition with `change` applied to everything but quoted texts."""
     return "".join(part if number % 2 else change(part) for number, part in enumerate(TEXT.split(definition)))

@@ -1,7 +1,7 @@
-"""What the two tables really look like, and the lists of columns that follow from it.
+"""The definitions of the two tables, and the lists of columns and conditions that the statements of sql/ are filled with.
 
-Vicidial upgrades alter vicidial_list, but not the archive, and sites add columns of their own: so nothing about columns is
-assumed, all of it is read (table_reader.py), and refused where leads could be damaged (preconditions/).
+Vicidial upgrades alter vicidial_list, but not the archive, and sites add columns of their own. So nothing is assumed about
+columns: both definitions are read (table_reader.py), and refused if leads could be damaged (preconditions/).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LARGEST_LEAD_ID = 4294967295
 
 @dataclass(frozen=True)
 class ForeignKey:
-    """A foreign key that refers to one of the two tables, or from one of them to any table."""
+    """A foreign key that refers to one of the two tables, or that one of the two tables has."""
 
     schema: str
     table: str
@@ -35,13 +35,12 @@ class ForeignKey:
     incoming: bool
     """Whether it refers to one of the two tables."""
     rules: frozenset[str]
-    """What it does when the row that it refers to is deleted or changed: RESTRICT, NO ACTION, CASCADE, SET NULL, SET
-    DEFAULT."""
+    """Its actions on delete and on update: RESTRICT, NO ACTION, CASCADE, SET NULL, SET DEFAULT."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table, with its columns by name, in their order."""
+    """A table, with its columns by name, in the order of the table."""
 
     name: str
     engine: str | None
@@ -51,30 +50,31 @@ class Table:
     hidden_columns: tuple[str, ...]
     """Columns that the account may not see."""
     unique_columns: Mapping[str, str]
-    """Columns that are each a unique key by itself, with the key's name: the primary key's, if it is that."""
+    """The columns that are a unique key by themselves, each with the name of that key; if there are several, the primary key.
+    """
     has_primary_key: bool
     is_versioned: bool = False
-    """Whether the table keeps its rows' history by itself."""
+    """Whether the table has system versioning: it keeps the history of its rows."""
     on_one_node: bool = False
-    """Whether this is a node of a cluster, and other nodes do not have the table's rows."""
+    """Whether the server is a node of a cluster and the other nodes do not have the rows of this table."""
 
     @property
     def names(self) -> frozenset[str]:
-        """The names of all columns in lower case."""
+        """The names of all columns, in lower case."""
         return frozenset(name.lower() for name in (*self.columns, *self.hidden_columns))
 
     def alter(self, change: str, *, converts: bool = False) -> str:
-        """Return an ALTER TABLE. converts: whether values are converted: then one that does not fit makes it fail, and
-        stays."""
+        """Return an ALTER TABLE statement. converts: whether it converts values. Then a value that does not fit makes it fail
+        and stays."""
         variables = ["sql_mode = 'STRICT_ALL_TABLES'"] if converts else []
-        # MariaDB refuses to change a table with history unless it is told to keep that.
+        # MariaDB refuses to alter a table with system versioning unless it is told to keep the history.
         variables += ["system_versioning_alter_history = KEEP"] if self.is_versioned else []
         safely = f"SET STATEMENT {', '.join(variables)} FOR " if variables else ""
         return f"{safely}ALTER TABLE {identifier(self.name)} {change}"
 
     def counterpart(self, column: Column) -> Column | None:
-        """Return the column that corresponds to one of another table: to MariaDB, the case of a column's name means
-        nothing."""
+        """Return this table's column that corresponds to a column of the other table. In MariaDB, column names are not
+        case-sensitive."""
         if column.name in self.columns:
             return self.columns[column.name]
         alike = [own for name, own in self.columns.items() if folded(name) == folded(column.name)]
@@ -83,27 +83,26 @@ class Table:
 
 @dataclass(frozen=True)
 class TablePair:
-    """A source, a target, and how a lead gets from one to the other."""
+    """A source, a target, and what the statements that move leads between them are filled with."""
 
     source: Table
     target: Table
     leads_in_use: Mapping[str, str]
-    """The statements that find leads of the source in use, by the table and the column that tell it:
-    `vicidial_hopper.lead_id`."""
+    """The statements that find leads of the source in use, by the table and column that show it: `vicidial_hopper.lead_id`."""
     skipped_tables: tuple[str, ...] = ()
-    """Tables that could tell whether a lead is in use, and that this database does not have."""
+    """Tables or columns that would show whether a lead is in use and that the database does not have."""
     foreign_keys: tuple[ForeignKey, ...] = ()
-    """Those that the account can see."""
+    """The foreign keys that the account can see."""
     keep_reused: bool = True
-    """Whether leads are left alone whose lead_id belongs to another lead in the target."""
+    """Whether a lead stays if its lead_id belongs to another lead in the target."""
     problems_to_read: tuple[Problem, ...] = ()
     """Why leads cannot even be compared."""
     problems: tuple[Problem, ...] = ()
-    """Why leads cannot be moved, those included; empty if they can."""
+    """Why leads cannot be moved, including problems_to_read. Empty if they can."""
 
     @property
     def table_names(self) -> tuple[str, ...]:
-        """The tables that the statements name."""
+        """All tables that the statements name."""
         return (self.source.name, self.target.name, *map(table_of, self.leads_in_use))
 
     @cached_property
@@ -114,16 +113,16 @@ class TablePair:
 
     @cached_property
     def missing(self) -> tuple[Column, ...]:
-        """The columns of the source that the target lacks."""
+        """The columns that the source has and the target lacks."""
         matched = {column.name for column, _ in self.columns}
-        # The number that a table of its own gives its rows is no data of a lead.
+        # An AUTO_INCREMENT column of the table's own numbers its rows. It is not data of the lead.
         return tuple(
             column for name, column in self.source.columns.items() if name not in matched and not column.auto_increment
         )
 
     @cached_property
     def differences(self) -> tuple[tuple[Column, Column], ...]:
-        """The columns that are made otherwise in the target, so that a value may not fit."""
+        """The columns with another definition in the target, so that a value may not fit."""
         return tuple(
             (column, copy)
             for column, copy in self.columns
@@ -131,7 +130,8 @@ class TablePair:
         )
 
     def in_use_query(self, lead_ids: str) -> str | None:
-        """Return the SELECT of the leads in use and what uses each, as `table.column`; None if nothing can tell."""
+        """Return the SELECT of the leads in use and of what uses each, as `table.column`. None if there is no table that shows
+        it."""
         return (
             "\nUNION ALL\n".join(
                 f"SELECT in_use.{name.split('.')[1]} + 0, '{name}'\n"
@@ -143,12 +143,12 @@ class TablePair:
 
     @property
     def one_transaction(self) -> bool:
-        """Whether copy and delete may share a transaction: not if only one of the tables can roll back."""
+        """Whether copy and delete may share a transaction. They may not if only one of the tables can roll back."""
         return self.source.transactional == self.target.transactional
 
     @cached_property
     def values(self) -> Mapping[str, str]:
-        """What the statements in sql/ are filled in with, lead_ids apart."""
+        """The values of all placeholders of sql/ except lead_ids."""
         copied = [(identifier(column.name), identifier(copy.name)) for column, copy in self.columns if not copy.generated]
         conditions = [same_data(column, copy) for column, copy in self.columns]
         reused_condition = reused({column.name.lower(): (column, copy) for column, copy in self.columns})
@@ -179,9 +179,9 @@ class TablePair:
 
     @property
     def _staged_definition(self) -> str:
-        """The columns of a table that holds what the target would hold of a lead.
+        """The columns of a temporary table that shows how the target would store a lead.
 
-        CREATE TABLE ... LIKE would copy too much: MariaDB makes no temporary table with partitions, a FULLTEXT index or system
+        CREATE TABLE ... LIKE would copy too much: MariaDB has no temporary tables with partitions, FULLTEXT indexes or system
         versioning.
         """
         definitions = [column.full_definition for column in self.target.columns.values()]
@@ -193,12 +193,12 @@ class TablePair:
 
 
 def folded(name: str) -> str:
-    """Return a name in lower case as MariaDB has it: each character becomes one character."""
+    """Return a name in lower case as MariaDB folds it: each character becomes exactly one character."""
     return "".join(character.lower()[0] for character in name)
 
 
 def names(source: str, target: str, *others: str) -> dict[str, str]:
-    """Return the values that are known before the tables are read."""
+    """Return the values of the placeholders that are known before the tables are read."""
     return {
         "source": identifier(source),
         "target": identifier(target),

@@ -1,4 +1,4 @@
-"""The privileges that the service needs: `python -m service grants` prints them, and remedies name those that are missing."""
+"""The privileges that the service needs. `python -m service grants` prints them; remedies name the missing ones."""
 
 from __future__ import annotations
 
@@ -10,40 +10,41 @@ from service.database.statements import identifier, literal
 from service.tables.definitions import ARCHIVE, LEADS
 
 BOTH_WAYS = ("SELECT", "INSERT", "UPDATE", "DELETE")
-"""vicidial_list is updated on a node of a Galera cluster only, on the way back by sql/touch_leads.sql, put back at once."""
+"""UPDATE of vicidial_list is needed only on a Galera cluster: sql/touch_leads.sql changes a row and sql/restore_leads.sql
+restores it."""
 
 DATABASE_PRIVILEGES = ("CREATE TEMPORARY TABLES", "REFERENCES")
-"""The first is for the way back where columns differ between the tables (sql/stage_table.sql). The second allows nothing, but
-lets the account see which tables there are: without it, a table that tells of leads in use could be there unseen, or a foreign
-key."""
+"""CREATE TEMPORARY TABLES is for dearchive if the columns of the tables differ (sql/stage_table.sql). REFERENCES only lets the
+account see which tables exist: without it, a table that shows leads in use, or a foreign key, could exist unseen."""
 
 
 def needed(leads_in_use_tables: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Return the privileges on each table."""
+    """Return the privileges that are needed, by table."""
     return {LEADS: BOTH_WAYS, ARCHIVE: BOTH_WAYS, **dict.fromkeys(leads_in_use_tables, ("SELECT",))}
 
 
 @dataclass(frozen=True)
 class Grants:
-    """GRANT statements for an account, which CURRENT_USER() tells as user@host."""
+    """Makes GRANT statements for an account. current_user: as CURRENT_USER() returns it, user@host."""
 
     database: str
     current_user: str
 
     @property
     def account(self) -> str:
-        """Return the account as SQL wants it: 'user'@'host'."""
+        """The account in SQL: 'user'@'host'."""
         user, host = self.current_user.rsplit("@", 1)
         return f"{literal(user)}@{literal(host)}"
 
     def statement(self, privileges: str, table: str | None = None) -> str:
-        """Return the statement that grants privileges on a table, or on the whole database."""
+        """Return the statement that grants privileges on a table; on the whole database if table is None."""
         return grant(privileges, self.database, table, self.account)
 
     def lacking(self, message: str) -> str | None:
-        """Return the statement that grants what a server's error message says is denied, None if it does not say it."""
+        """Return the statement that grants what an error message of the server says is denied. None if the message does not
+        say it."""
         if found := re.match(r"([A-Z ]+?) command denied to user .*[`'](\w+)[`']$", message):
-            # A definition is shown to who may read the whole table.
+            # SHOW CREATE TABLE needs SELECT on the whole table.
             return self.statement("SELECT" if found[1] == "SHOW" else found[1], found[2])
         if "to database" in message:
             return self.statement(DATABASE_PRIVILEGES[0])
@@ -51,8 +52,7 @@ class Grants:
 
 
 def grant(privileges: str, database: str, table: str | None, account: str) -> str:
-    """Return a GRANT statement; without a table, for the whole database. The account is written as SQL wants it:
-    'user'@'host'."""
+    """Return a GRANT statement; on the whole database if table is None. account: in SQL, 'user'@'host'."""
     if table is None:
         # In GRANT ... ON database.*, _ and % are wildcards.
         pattern = identifier(database.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%"))
@@ -61,7 +61,7 @@ def grant(privileges: str, database: str, table: str | None, account: str) -> st
 
 
 def statements(database: str, account: str, leads_in_use_tables: Iterable[str]) -> list[str]:
-    """Return the GRANT statements for an account that needs no more than this."""
+    """Return the GRANT statements for an account with the minimum of privileges."""
     return [
         grant(", ".join(DATABASE_PRIVILEGES), database, None, account),
         *(grant(", ".join(privileges), database, table, account) for table, privileges in needed(leads_in_use_tables).items()),

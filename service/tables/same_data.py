@@ -1,9 +1,9 @@
-"""The conditions under which a column holds the same data in both tables: byte for byte, NULL equal to NULL only.
+"""SQL conditions for "both tables hold the same data in this column": byte for byte, and NULL equals only NULL.
 
-Only what is known to be compared right is compared. MariaDB's functions that return a text return NULL for one that is longer
-than max_allowed_packet, and NULL is equal to NULL: two long texts would be the same whatever they hold. So texts of one
-charset are compared by a collation, which is no function, and whatever has to be converted must be short
-(service/tables/preconditions.py refuses it otherwise).
+Columns are compared only if the comparison is known to be correct. MariaDB's text functions return NULL for a result longer
+than max_allowed_packet, and NULL equals NULL: two long texts would be equal whatever they contain. So texts of one charset are
+compared by a collation, without any function, and columns that need a conversion must be short; preconditions/tables.py
+refuses longer ones.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ LONG_BYTES = frozenset({"mediumblob", "longblob"})
 GEOMETRIES = frozenset(
     {"geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geometrycollection"}
 )
-# A TIMESTAMP is an instant, a DATETIME what a clock on a wall shows: a copy of one in the other would mean another time.
+# A TIMESTAMP is a point in time, a DATETIME is what a clock shows. A copy of one in the other would mean another time.
 ONLY_WITH_THEMSELVES = GEOMETRIES | {"timestamp", "bit", "inet4", "inet6", "uuid", "vector"} | LONG_TEXTS | LONG_BYTES
 WITH_EACH_OTHER = NUMBERS | TIMES | SHORT_TEXTS | SHORT_BYTES
 TEXTS = SHORT_TEXTS | LONG_TEXTS
 BYTES = SHORT_BYTES | LONG_BYTES
 
 PRINTED_TOO = frozenset({"float", "double", "year"})
-"""Types of which two values may be equal and yet print differently: 0 and -0, or 1970 in a YEAR(2) and a YEAR(4)."""
+"""Types with values that are equal and have different texts: 0 and -0, or 1970 in a YEAR(2) and a YEAR(4)."""
 
 
 class ComparableColumn(Protocol):
-    """What a comparison needs to know of a column."""
+    """What a comparison needs to know about a column."""
 
     @property
     def name(self) -> str: ...
@@ -50,13 +50,13 @@ class ComparableColumn(Protocol):
 
 
 def is_ambiguous(column: ComparableColumn) -> bool:
-    """Return whether two values of an enum or a set look alike: number 0 shows an empty text, which may be a member too, and
-    members may be there twice."""
+    """Return whether two values of an ENUM or SET may look alike: number 0 shows as an empty text, which can also be a member,
+    and a member can be listed twice."""
     return "''" in column.members or len(set(column.members)) < len(column.members)
 
 
 def is_comparable(source: ComparableColumn, target: ComparableColumn) -> bool:
-    """Return whether same_data() is right for every value that the two columns can hold."""
+    """Return whether same_data() is correct for every value that the two columns can hold."""
     types = {source.data_type, target.data_type}
     if is_ambiguous(source) or is_ambiguous(target):
         return len(types) == 1 and source.members == target.members and source.charset == target.charset
@@ -68,15 +68,16 @@ def is_comparable(source: ComparableColumn, target: ComparableColumn) -> bool:
 
 
 def same_data(source: ComparableColumn, target: ComparableColumn) -> str:
-    """Return the condition in SQL, of a column of `source` and one of `target` that is_comparable().
+    """Return the SQL condition that a column of `source` and a column of `target` hold the same data. Both must be
+    is_comparable().
 
-    - Texts of one charset: by the collation that compares bytes and pads nothing. A column's own collation calls different
-      texts equal ('josé' and 'JOSE', 'a' and 'a ').
-    - Texts of two charsets: each side must be what the other becomes when it is converted. This way a character that one
-      charset lacks, and that became '?', is seen whichever side it was lost on.
-    - Values of one type, and exact numbers of different ones: as they are.
-    - Whatever else a site has made of a column must be equal both as values and as text: '12abc' equals 12 as a value, and two
-      FLOATs that differ may print the same.
+    - Texts of one charset: compared by a collation that compares bytes and pads nothing. The column's own collation treats
+      different texts as equal ('josé' and 'JOSE', 'a' and 'a ').
+    - Texts of two charsets: each side must equal the other side converted to its charset. So a character that one charset
+      lacks, and that became '?', is noticed on whichever side it was lost.
+    - Values of one type, and exact numbers of different types: compared as they are.
+    - Anything else that a site has made of a column must be equal both as value and as text: '12abc' equals 12 as a value, and
+      two different FLOATs may have the same text.
     """
     left, right = f"source.{identifier(source.name)}", f"target.{identifier(target.name)}"
     types = {source.data_type, target.data_type}
@@ -90,7 +91,7 @@ def same_data(source: ComparableColumn, target: ComparableColumn) -> str:
 
 
 def same_text(source: ComparableColumn, target: ComparableColumn) -> str:
-    """Return the same for two texts."""
+    """As same_data(), for two texts."""
     left, right = f"source.{identifier(source.name)}", f"target.{identifier(target.name)}"
     if source.charset == target.charset:
         return f"{left} COLLATE {source.charset}_nopad_bin <=> {right} COLLATE {source.charset}_nopad_bin"
@@ -101,10 +102,11 @@ def same_text(source: ComparableColumn, target: ComparableColumn) -> str:
 
 
 def reused(columns: Mapping[str, tuple[ComparableColumn, ComparableColumn]]) -> str:
-    """Return the condition under which the rows of one lead_id are two leads: another entry_date and another phone_number.
+    """Return the SQL condition that the two rows with one lead_id are different leads: entry_date and phone_number both
+    differ.
 
-    columns: the columns of the source by their name in lower case, each with its counterpart in the target. Vicidial writes
-    entry_date once, when a lead is made. A NULL tells nothing.
+    columns: the source's columns by name in lower case, each with its counterpart in the target. Vicidial writes entry_date
+    once, when it creates a lead. NULL proves nothing.
     """
     differ = []
     for name in ("entry_date", "phone_number"):

@@ -1,6 +1,6 @@
-"""Find what the account may do, by having the server prepare the statements that a batch sends.
+"""Find out what the account may do: the server prepares each statement of a batch.
 
-To prepare a statement checks privileges and names, roles included, and locks nothing.
+PREPARE checks privileges, including those of roles, and names. It locks nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from service.tables.privileges import Grants
 
 
 class StatementTrial:
-    """Tries statements, and says what the account lacks."""
+    """Tries statements and reports what the account lacks."""
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
@@ -27,7 +27,7 @@ class StatementTrial:
     ) -> tuple[dict[str, str], dict[str, str], list[Problem]]:
         """Try the statements that find leads in use.
 
-        Return those that work, those that do not with the table or column that is not there, and what the account lacks.
+        Return the statements that work; those that do not, with the missing table or column; and the problems with privileges.
         """
         working: dict[str, str] = {}
         skipped: dict[str, str] = {}
@@ -36,7 +36,7 @@ class StatementTrial:
             table = table_of(name)
             error = await self._try(transaction, self._statements.leads_in_use[name].fill({"lead_ids": "NULL"}))
             if error is not None and error.code in ACCESS_DENIED:
-                # Without a privilege on the whole database, a table that is not there is denied like any other.
+                # If the account has no privilege on the database, MariaDB denies a missing table like any other table.
                 definition = self._statements.show_create_table.fill({"table": identifier(table)})
                 seen = await self._failure(transaction.select(definition))
                 if seen is None:
@@ -58,7 +58,7 @@ class StatementTrial:
     async def batch(
         self, transaction: Transaction, pair: TablePair, grants: Grants, on_cluster: bool, whole_only: bool
     ) -> list[Problem]:
-        """Try the statements of a batch, and return what keeps them from working."""
+        """Try the statements of a batch. Return the problems."""
         values = {**pair.values, "lead_ids": "NULL", "table": pair.values["source"]}
         sql = self._statements
         tried = [sql.select_leads, sql.insert_leads, sql.delete_leads]
@@ -74,7 +74,7 @@ class StatementTrial:
                     raise error
                 problems.append(problem)
         if not problems:
-            # To prepare an INSERT does not look at the columns.
+            # PREPARE of an INSERT does not check the privileges on columns.
             problems += [
                 Problem(
                     f"the account may not insert into the column {copy.name} of {pair.target.name}",
@@ -86,11 +86,12 @@ class StatementTrial:
         return list(dict.fromkeys(problems))
 
     async def _try(self, transaction: Transaction, statement: str) -> DatabaseError | None:
-        """Have the server prepare a statement, which looks at privileges and names, and locks nothing. Return its error."""
+        """Have the server prepare a statement. Return the error, None if there is none."""
         return await self._failure(transaction.select(self._statements.prepare.fill({"statement": literal(statement)})))
 
     async def _failure(self, answer: Awaitable[object]) -> DatabaseError | None:
-        """Return the error by which the server refuses, None if it does not. Raises DatabaseError if it does not answer."""
+        """Return the error with which the server refuses, None if it does not refuse. Raises DatabaseError if it does not
+        answer."""
         try:
             await answer
         except DatabaseError as error:

@@ -1,4 +1,4 @@
-"""Put a table together from what the server tells of it."""
+"""Build a Table from the server's descriptions of it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ Rows = Sequence[tuple[Any, ...]]
 
 
 def read_table(name: str, definition: str, tables: Rows, columns: Rows, keys: Rows) -> Table:
-    """Put a table together from its definition and the rows of describe_tables, describe_columns and describe_keys."""
-    # Only a definition tells all columns: information_schema shows an account those that it may see.
+    """Build a Table from its definition and the rows of describe_tables, describe_columns and describe_keys."""
+    # Only the definition lists all columns: information_schema shows an account only the columns that it may see.
     lines = dict(re.findall(r"^  (`(?:[^`]|``)+`)( .*?),?$", definition, re.MULTILINE))
     kind, engine, *facts = next((row[1:] for row in tables if row[0] == name), ("", None, 0, 0))
     transactional, on_one_node = map(bool, facts)
@@ -56,6 +56,7 @@ def read_table(name: str, definition: str, tables: Rows, columns: Rows, keys: Ro
 
 
 def unique_columns(key_columns: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Return the columns that are each a unique key by itself, given the columns of all unique keys."""
-    keys = sorted(key_columns, key=lambda key: key != "PRIMARY", reverse=True)  # what comes last counts
+    """Return the columns that are a unique key by themselves, each with the name of that key. key_columns: the columns of all
+    unique keys."""
+    keys = sorted(key_columns, key=lambda key: key != "PRIMARY", reverse=True)  # the primary key comes last, and so wins
     return {key_columns[key][0]: key for key in keys if len(key_columns[key]) == 1}

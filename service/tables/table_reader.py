@@ -1,4 +1,4 @@
-"""Reads a pair of tables from the database, and asks whether leads can be moved from one to the other."""
+"""Read the definitions of a pair of tables, and check whether leads can be moved from one to the other."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from service.tables.statement_trial import StatementTrial
 from service.tables.table_builder import Rows, read_table
 
 AUTO_INCREMENT = re.compile(r"^\) (.*?)\bAUTO_INCREMENT=(\d+) ?", re.MULTILINE)
-"""In the last line of a table's definition."""
+"""The counter in the last line of SHOW CREATE TABLE."""
 
 FOREIGN_KEYS_AGE = 10
-"""Seconds after which it is looked whether there are foreign keys now. It takes 10 ms where a server has 400 tables."""
+"""Seconds after which foreign keys are read again. On a server with 400 tables this takes 10 ms."""
 
 
 class TableReader:
-    """Reads a pair of tables, anew only when a definition has changed since the last time or a table was missing then."""
+    """Reads a pair of tables. Reads them again only if a definition has changed, or if a table was missing the last time."""
 
     def __init__(
         self,
@@ -40,9 +40,9 @@ class TableReader:
         whole_only: bool = False,
         least_packet: int = LEAST_PACKET,
     ) -> None:
-        """keep_leads_in_use: whether leads of the source that somebody uses are to be left alone; keep_reused: whether leads
-        are whose lead_id belongs to another lead in the target; whole_only: whether leads that the target cannot hold whole
-        are not inserted; least_packet: bytes that max_allowed_packet must allow."""
+        """keep_leads_in_use: whether leads in use stay in the source. keep_reused: whether leads stay whose lead_id belongs to
+        another lead in the target. whole_only: whether leads are inserted only if the target can store them without changing a
+        value. least_packet: the minimum of max_allowed_packet, in bytes."""
         self._statements = statements
         self._trial = StatementTrial(statements)
         self.source = source
@@ -54,23 +54,23 @@ class TableReader:
         self.definition_queries = [
             statements.show_create_table.fill({"table": identifier(table)}) for table in (source, target)
         ]
-        """The statements whose answers tell whether anything has changed."""
+        """The queries that show whether a definition has changed."""
         self._definitions: tuple[str, ...] = ()
         self._tried = False
         self._foreign_keys_read = 0.0
         self._skipped: dict[str, str] = {}
         self._grants = Grants("", "@")
         self.cached: TablePair | None = None
-        """The pair as it was the last time; whether it still is, only read() knows."""
+        """The pair as it was read last. Only read() knows whether it is still correct."""
         self.auto_increments: dict[str, int] = {}
-        """What each table would give the next lead as lead_id, as far as it says."""
+        """By table, the lead_id that its next new row gets."""
 
     async def read(self, transaction: Transaction, *, to_write: bool = True) -> TablePair:
         """Return the pair as it is now.
 
-        It stays so until the transaction ends if the transaction has read from both tables before. to_write: whether the
-        account and the server must allow all that a batch does. Raises NotReadyError if leads cannot be moved, DatabaseError
-        where a table cannot be read.
+        The pair stays correct until the transaction ends if the transaction has read from both tables before. to_write:
+        whether the account and the server must allow everything that a batch does. Raises NotReadyError if leads cannot be
+        moved, and DatabaseError if a table cannot be read.
         """
         try:
             answers = await transaction.select_each(*self.definition_queries)
@@ -84,22 +84,23 @@ class TableReader:
         return await self.refresh_from(transaction, answers, to_write=to_write)
 
     async def refresh_from(self, transaction: Transaction, answers: Sequence[Rows], *, to_write: bool = True) -> TablePair:
-        """Return the same, given the answers to definition_queries. Raises what read() raises."""
+        """As read(), given the answers to definition_queries."""
         definitions: list[str] = [answer[0][1] for answer in answers]
         for name, definition in zip((self.source, self.target), definitions, strict=True):
             counter = AUTO_INCREMENT.search(definition)
             self.auto_increments[name] = int(counter[2]) if counter else 1
-        # The counter changes with every lead that is loaded; it says nothing about the columns.
+        # The AUTO_INCREMENT counter changes with every new lead and says nothing about the columns.
         unchanging = tuple(AUTO_INCREMENT.sub(r") \1", definition) for definition in definitions)
-        # While this waits for an answer, others may have what is cached read anew.
+        # While this coroutine waits for the database, another one may replace what is cached.
         pair = self.cached
         if (
             pair is None
-            or pair.problems  # they may be mended by now
+            or pair.problems  # an administrator may have fixed them
             or unchanging != self._definitions
             or (to_write and not self._tried)
             or await self._appeared(transaction)
-            # A definition does not tell what refers to the table. Where nothing did, none is checked, and none acts.
+            # A definition does not show which foreign keys refer to the table. If there were none, none is checked, and none
+            # has an effect.
             or ((pair.foreign_keys or self._are_old()) and pair.foreign_keys != await self._foreign_keys(transaction))
         ):
             pair = self.cached = await self._describe(transaction, definitions, try_batch=to_write)
@@ -111,7 +112,7 @@ class TableReader:
         return pair
 
     async def _describe(self, transaction: Transaction, definitions: Sequence[str], *, try_batch: bool) -> TablePair:
-        """Read all of it, and try all that a batch will do, which a transaction that is read only does not allow."""
+        """Read everything, and try every statement of a batch unless the transaction is read-only."""
         values = names(self.source, self.target)
         tables, columns, keys = [
             await transaction.select(statement.fill(values))
@@ -147,7 +148,7 @@ class TableReader:
         return replace(pair, problems_to_read=tuple(problems), problems=(*problems, *to_write))
 
     async def _session(self, transaction: Transaction) -> Session:
-        """Return what is known of the session and its server."""
+        """Return the variables of the session and facts about the server."""
         (row,) = await transaction.select(self._statements.describe_session.fill())
         return Session(*row)
 
@@ -155,7 +156,7 @@ class TableReader:
         return time.monotonic() - self._foreign_keys_read >= FOREIGN_KEYS_AGE
 
     async def _foreign_keys(self, transaction: Transaction) -> tuple[ForeignKey, ...]:
-        """Return the foreign keys of the two tables, and those that refer to them, as far as the account sees them."""
+        """Return the foreign keys of the two tables and those that refer to them, if the account can see them."""
         self._foreign_keys_read = time.monotonic()
         rows = await transaction.select(self._statements.describe_foreign_keys.fill(names(self.source, self.target)))
         return tuple(
@@ -164,17 +165,17 @@ class TableReader:
         )
 
     async def _appeared(self, transaction: Transaction) -> bool:
-        """Return whether a table that tells of leads in use is there, and was not the last time."""
+        """Return whether a table that shows leads in use exists now and was missing the last time."""
         if not self._skipped:
             return False
         working, _, unseen = await self._trial.leads_in_use(transaction, self._grants, self._skipped)
         return bool(working or unseen)
 
     def invalidate_on(self, error: DatabaseError) -> None:
-        """Read everything anew the next time if the error says that a table, a column, a key or a privilege is gone."""
+        """Read everything again at the next call if the error says that a table, a column, a key or a privilege is missing."""
         if error.code in {NO_SUCH_TABLE, NO_SUCH_COLUMN, NO_SUCH_KEY, *ACCESS_DENIED}:
             self.invalidate()
 
     def invalidate(self) -> None:
-        """Read everything anew the next time: a table that tells of leads in use may be gone."""
+        """Read everything again at the next call. A table that shows leads in use may have been dropped."""
         self.cached = None

@@ -1,4 +1,4 @@
--- Leads that a supervisor has claimed for quality control. The page reads and writes vicidial_list only.
+-- Leads that a supervisor has claimed for quality control. That page reads and writes vicidial_list only.
 SELECT lead_id
 FROM quality_control_queue
 WHERE lead_id IN ({lead_ids})

@@ -1,4 +1,5 @@
--- Leads whose call is being placed, rings, waits in a queue or goes on. Deleted, the call's result would be lost.
+-- Leads whose call is being placed, rings, waits in a queue or is in progress. If the lead were deleted, the result of the
+-- call would be lost.
 SELECT lead_id
 FROM vicidial_auto_calls
 WHERE lead_id IN ({lead_ids})

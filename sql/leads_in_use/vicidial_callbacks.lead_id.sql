@@ -1,5 +1,5 @@
--- Leads that somebody promised to call back. Deleted, the callback would never fire. TFHCCL: one that Vicidial holds back for
--- its limit of calls in 24 hours, and fires later.
+-- Leads with a callback to come. If the lead were deleted, the callback would never be made. TFHCCL: Vicidial delays the
+-- callback because of its limit of calls in 24 hours.
 SELECT lead_id
 FROM vicidial_callbacks
 WHERE lead_id IN ({lead_ids})

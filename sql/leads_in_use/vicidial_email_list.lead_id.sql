@@ -1,4 +1,4 @@
--- Leads whose e-mail waits for an agent, or is being answered. Deleted, its disposition would be lost.
+-- Leads whose e-mail waits for an agent or is being answered. If the lead were deleted, its disposition would be lost.
 SELECT lead_id
 FROM vicidial_email_list
 WHERE lead_id IN ({lead_ids})

@@ -1,4 +1,4 @@
--- Leads in the hopper, waiting to be dialled. Deleted, they would leave an entry that is never dialled.
+-- Leads in the hopper, which wait to be dialled. If the lead were deleted, its hopper entry would never be dialled.
 SELECT lead_id
 FROM vicidial_hopper
 WHERE lead_id IN ({lead_ids})

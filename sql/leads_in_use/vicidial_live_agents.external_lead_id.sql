@@ -1,4 +1,4 @@
--- Leads that an agent was handed from outside, through Vicidial's API. Idle agents have a 0.
+-- Leads that an agent got from outside, through Vicidial's API. An idle agent has 0.
 SELECT external_lead_id
 FROM vicidial_live_agents
 WHERE external_lead_id IN ({lead_ids})

@@ -1,4 +1,4 @@
--- Leads that an agent looks at before the call. Idle agents have a 0.
+-- Leads that an agent previews before the call. An idle agent has 0.
 SELECT preview_lead_id
 FROM vicidial_live_agents
 WHERE preview_lead_id IN ({lead_ids})

@@ -1,4 +1,4 @@
--- Leads whose chat waits for an agent or goes on. Deleted, its disposition would be lost.
+-- Leads whose chat waits for an agent or is in progress. If the lead were deleted, its disposition would be lost.
 SELECT lead_id
 FROM vicidial_live_chats
 WHERE lead_id IN ({lead_ids})

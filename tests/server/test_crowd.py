@@ -29,7 +29,7 @@ from service.api.middleware import PART
 from service.server.connections import EXTRA, HANDSHAKE_TIMEOUT, KEPT_BACK, LEAST
 from service.server.http_protocol import HEAD_TIMEOUT
 from service.server.serve import MOST_ON_METRICS_PORT
-from service.server.slow_readers import ANSWER_TIMEOUT, STALL_TIMEOUT, Patience
+from service.server.slow_readers import ANSWER_TIMEOUT, STALL_TIMEOUT, SlowReader
 
 DESCRIPTORS = 256
 MANY = 300
@@ -204,7 +204,7 @@ def resident(service: ServiceProcess) -> int:
 
 
 class Transport:
-    """What Patience sees of a connection."""
+    """What SlowReader sees of a connection."""
 
     def __init__(self) -> None:
         self.socket = socket.socket()
@@ -236,7 +236,7 @@ def test_a_client_that_takes_an_answer_part_by_part_has_its_time(
     taken_each_second: int, disconnected_after: int | None
 ) -> None:
     transport = Transport()
-    patience = Patience(cast(asyncio.Transport, transport))
+    patience = SlowReader(cast(asyncio.Transport, transport))
     parts = [bytes(PART)] * 24
     second = 0
     while second < 100 and not transport.is_aborted:

@@ -11,10 +11,10 @@ from service.tables.privileges import Grants
 
 
 def foreign_key_problems(pair: TablePair, sees_all_tables: bool, grants: Grants) -> Iterator[Problem]:
-    """Find foreign keys by which a batch would change rows that nobody named, or could never end.
+    """Find foreign keys that make a batch change rows of other tables or other leads, or that no lead could ever get past.
 
-    The others keep a lead where it is (RESTRICT), and the statements see that. sees_all_tables: whether the account sees the
-    tables of all databases.
+    Other foreign keys (RESTRICT) only keep single leads where they are, and the statements notice that. sees_all_tables:
+    whether the account can see the tables of all databases.
     """
     tables = {pair.source.name, pair.target.name}
     for key in pair.foreign_keys:

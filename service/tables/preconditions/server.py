@@ -1,4 +1,4 @@
-"""The server: its version, what it does not allow, and the variables of a session that the account cannot set."""
+"""The server: its version, what it refuses, and session variables that the account cannot set."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from service.mariadb_errors import ACCESS_DENIED, NO_SUCH_TABLE, UNUSABLE_SESSIO
 from service.tables.privileges import Grants
 
 OLDEST_MARIADB = (10, 5)
-"""The oldest version that the tests run on."""
+"""The oldest version on which the tests run."""
 
 LEAST_PACKET = 1024 * 1024
-"""Bytes that max_allowed_packet must allow: no text that is converted for a comparison is longer, and no batch of 5,000
-leads."""
+"""Minimum of max_allowed_packet, in bytes: longer than any text that a comparison converts, and than any batch of 5,000 leads.
+"""
 
 LEAST_BINLOG_CACHE = 64 * 1024 * 1024
-"""Bytes that max_binlog_cache_size must allow: 10,000 leads, each deleted and inserted, of some kilobytes each."""
+"""Minimum of max_binlog_cache_size, in bytes: 10,000 leads of some kilobytes, each deleted and inserted."""
 
 READ_ONLY_SERVER = {1290, 1836}
 NO_STATEMENT_CAN_BE_PREPARED = 1461
 
 
 def version_problem(version: str) -> Problem | None:
-    """Return what is wrong with a server's VERSION()."""
+    """Return what is wrong with the server's VERSION(), None if nothing is."""
     needed = f"this service needs MariaDB {'.'.join(map(str, OLDEST_MARIADB))} or later"
-    # Some proxies and old protocols put 5.5.5- in front.
+    # Some proxies and old protocols prefix it with 5.5.5-.
     numbers = version.removeprefix("5.5.5-").split(".")[:2]
     if "MariaDB" not in version:
         return Problem(f"the server is {version}, no MariaDB: {needed}")
@@ -37,10 +37,8 @@ def version_problem(version: str) -> Problem | None:
 
 
 def server_problem(error: DatabaseError, grants: Grants | None = None) -> Problem | None:  # noqa: PLR0911
-    """Return what an administrator should mend after an error of the database, None if it is none of that kind.
-
-    grants: of the account, if it is known.
-    """
+    """Return what an administrator must fix after an error of the database, None if it is no such error. grants: of the
+    account, if known."""
     if error.code == UNUSABLE_SESSION:
         return Problem(
             "init_connect chooses another database, or makes temporary tables, which may hide those of the site",
@@ -58,7 +56,7 @@ def server_problem(error: DatabaseError, grants: Grants | None = None) -> Proble
             grants.lacking(str(error)) if grants else None,
         )
     if error.code == NO_SUCH_TABLE:
-        return Problem(str(error))  # one of the two, or one that a trigger uses
+        return Problem(str(error))  # one of the two tables, or a table that a trigger uses
     if error.code == NO_STATEMENT_CAN_BE_PREPARED:
         return Problem(
             "max_prepared_stmt_count is used up: the service cannot ask what the account may do",
@@ -69,7 +67,7 @@ def server_problem(error: DatabaseError, grants: Grants | None = None) -> Proble
 
 @dataclass(frozen=True)
 class Session:
-    """What sql/describe_session.sql tells."""
+    """The row that sql/describe_session.sql returns."""
 
     version: str
     account: str
@@ -83,12 +81,12 @@ class Session:
 
 
 def least_packet(limit: int) -> int:
-    """Return the bytes that max_allowed_packet must allow. limit: lead ids in a request."""
+    """Return the minimum of max_allowed_packet, in bytes. limit: the number of lead ids in a request."""
     return LEAST_PACKET if limit <= 5000 else 4 * LEAST_PACKET
 
 
 def session_problems(session: Session, least_packet: int) -> Iterator[Problem]:
-    """Find what is wrong with the variables of a session that the account cannot set. least_packet: in bytes."""
+    """Find session variables that do not allow a batch and that the account cannot set. least_packet: in bytes."""
     if session.largest_packet < least_packet:
         yield Problem(
             f"max_allowed_packet is {session.largest_packet} bytes: a batch needs up to {least_packet}",

@@ -12,7 +12,7 @@ from service.tables.privileges import Grants
 from service.tables.same_data import INTEGERS, is_comparable
 
 ENGINES = frozenset({"InnoDB", "MyISAM", "Aria"})
-"""Each keeps its rows on disk, and in one place: MEMORY forgets them at a restart, MERGE may show a table's own rows as a
+"""These store rows on disk, in one place. MEMORY loses its rows at a restart; MERGE may show the rows of vicidial_list as a
 copy."""
 
 VICIDIAL_COLUMNS = {
@@ -22,15 +22,16 @@ VICIDIAL_COLUMNS = {
     "list_id": "`list_id` bigint(14) unsigned NOT NULL DEFAULT 0",
     "phone_number": "`phone_number` varchar(18) NOT NULL",
 }
-"""The columns that the statements name, as Vicidial's schema defines them."""
+"""The columns that the statements name, with their definitions in Vicidial's schema."""
 
 
 def table_problems(pair: TablePair, grants: Grants) -> Iterator[Problem]:
-    """Find why leads cannot be moved from one table to the other, as far as the definitions tell. grants: of the account."""
+    """Find what prevents leads from being moved between the two tables, according to their definitions. grants: of the
+    account."""
     for table in (pair.source, pair.target):
         yield from _engine_problems(table)
     if any(table.engine is None for table in (pair.source, pair.target)):
-        return  # nothing more is known of it
+        return  # nothing else is known about the table
     hidden = [table for table in (pair.source, pair.target) if table.hidden_columns]
     for table in hidden:
         yield Problem(
@@ -39,7 +40,7 @@ def table_problems(pair: TablePair, grants: Grants) -> Iterator[Problem]:
             grants.statement("SELECT", table.name),
         )
     if hidden:
-        return  # what there is of them is not known either
+        return  # nothing is known about the hidden columns
     for table in (pair.source, pair.target):
         yield from _column_problems(table, pair.target if table is pair.source else pair.source)
     yield from _lead_id_problems(pair.source, pair.target)
@@ -52,12 +53,12 @@ def table_problems(pair: TablePair, grants: Grants) -> Iterator[Problem]:
 
 
 def _lacking(table: Table, other: Table, column: Column) -> Problem:
-    """Return the problem that a table lacks a column of the other, and the statement that adds it in the same place.
+    """Return the problem that a table lacks a column of the other table, with the statement that adds it in the same place.
 
-    Vicidial's own lead_dearchive copies columns by their position.
+    The place matters: Vicidial's own lead_dearchive copies columns by position.
     """
     names = list(other.columns) if other.name == LEADS else _mended_order(other, table)
-    # Those that the table has, or gets by the same remedy before this one.
+    # The columns that the table has, or that the remedies of the same answer add before this one.
     numbering = {name for name, each in other.columns.items() if each.auto_increment and not _is_lead_id(each)}
     before = [name for name in names[: names.index(column.name)] if name not in numbering]
     place = f"AFTER {identifier(before[-1])}" if before else "FIRST"
@@ -68,7 +69,7 @@ def _lacking(table: Table, other: Table, column: Column) -> Problem:
 
 
 def _mended_order(archive: Table, leads: Table) -> list[str]:
-    """Return the names of the archive's columns as they will stand when it has got those of vicidial_list that it lacks."""
+    """Return the names of the archive's columns in their order after it got the columns of vicidial_list that it lacks."""
     names = list(archive.columns)
     place = 0
     for column in leads.columns.values():
@@ -89,7 +90,7 @@ def _engine_problems(table: Table) -> Iterator[Problem]:
     elif table.engine is None:
         yield Problem(f"{table.name} cannot be opened; CHECK TABLE says why", f"REPAIR TABLE {identifier(table.name)}")
     elif wrong_engine and table.is_versioned:
-        # MariaDB refuses to change the engine (error 4120), and to drop the versioning deletes the history.
+        # MariaDB refuses to change the engine (error 4120). To drop the versioning would delete the history.
         yield Problem(f"{table.name} is {table.engine} with system versioning, which keeps MariaDB from changing the engine")
     elif table.engine not in ENGINES:
         yield Problem(
@@ -122,11 +123,12 @@ def _column_problems(table: Table, other: Table) -> Iterator[Problem]:
 
 
 def _lead_id_problems(source: Table, target: Table) -> Iterator[Problem]:
-    """A lead_id that does not fit is stored as the largest that does: another person's."""
+    """Find out whether both tables can store the same lead ids. One that does not fit becomes the largest that does: another
+    lead's."""
     tables = {table.name: table for table in (source, target)}
     columns = {name: column for name, table in tables.items() for column in table.columns.values() if _is_lead_id(column)}
     if len(columns) < len(tables):
-        return  # one is missing, which is a problem of its own
+        return  # a missing column is a problem of its own
     ranges = {name: _range(column) for name, column in columns.items()}
     for name, column in columns.items():
         if ranges[name] is None:
@@ -150,14 +152,14 @@ def _is_lead_id(column: Column) -> bool:
 
 
 def largest_lead_id(column: Column) -> int:
-    """Return the largest lead_id that a column can hold, of those that can be asked for."""
+    """Return the largest lead_id that the column can store, up to LARGEST_LEAD_ID."""
     bounds = _range(column)
     return bounds[1] if bounds else LARGEST_LEAD_ID
 
 
 def _range(column: Column) -> tuple[int, int] | None:
-    """Return the smallest and the largest lead_id that a column can hold, of those that can be asked for; None if it holds no
-    integers only."""
+    """Return the smallest and the largest lead_id that the column can store, up to LARGEST_LEAD_ID. None if it is no integer
+    column."""
     if column.data_type not in INTEGERS or column.generated:
         return None
     bits = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}[column.data_type]
@@ -166,14 +168,14 @@ def _range(column: Column) -> tuple[int, int] | None:
 
 
 def _incomparable(pair: TablePair, column: Column, copy: Column) -> tuple[str, str | None]:
-    """Return what is wrong with two columns that cannot be compared, and the statement that mends it, if there is one."""
+    """Return the message about two columns that cannot be compared, and the statement that fixes it, if there is one."""
     if column.data_type == copy.data_type and column.charset == copy.charset:
         return f"{column.name} is {column.data_type.upper()}, a type that this service does not know", None
-    # Whichever way leads go, it is the archive that should be like the list.
+    # In both directions, it is the archive that is altered.
     live, archived = (column, copy) if pair.source.name == LEADS else (copy, column)
     types = [f"{each.data_type.upper()}{f' of {each.charset}' if each.charset else ''}" for each in (live, archived)]
     message = f"{live.name} is {types[0]} in {LEADS} and {types[1]} in {ARCHIVE}"
     if not ({live.data_type, archived.data_type} <= {"timestamp", "datetime"} or (live.charset and archived.charset)):
-        return message, None  # MariaDB would change the archived values without a word
+        return message, None  # MariaDB would change the archived values without a warning
     archive = pair.target if pair.source.name == LEADS else pair.source
     return message, archive.alter(f"MODIFY COLUMN {identifier(archived.name)}{live.attributes}", converts=True)
