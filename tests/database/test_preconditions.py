@@ -18,6 +18,23 @@ def test_an_engine_that_forgets_its_rows_takes_no_leads(tables: Tables, api: Api
     assert refused_until_mended(tables, api, f"{table} is MEMORY", [1, 2]) == [f"ALTER TABLE `{table}` ENGINE = InnoDB"]
 
 
+@pytest.mark.parametrize("table", [LIST, ARCHIVE])
+def test_a_table_with_history_whose_engine_cannot_be_changed_has_no_remedy_that_fails(
+    tables: Tables, api: Api, table: str
+) -> None:
+    tables.execute(f"ALTER TABLE {table} ENGINE = MEMORY")
+    tables.execute(f"ALTER TABLE {table} ADD SYSTEM VERSIONING")
+    tables.live(1)
+    before = tables.both()
+
+    assert api.archive_all([1]).status_code == 503
+
+    (problem,) = problems(api)
+    assert f"{table} is MEMORY with system versioning" in problem["message"]
+    assert problem["remedy"] is None
+    assert tables.both() == before
+
+
 @pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
 def test_a_table_that_shows_the_leads_of_the_list_is_no_copy_of_them(tables: Tables, api: Api) -> None:
     """A MERGE table over vicidial_list holds every lead of it, as if it were archived."""

@@ -1,18 +1,21 @@
-"""The demo: what it shows, and that what it suggests at its end works as it is printed."""
+"""The demo: what it needs, what it shows, and that what it suggests at its end works as it is printed."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.paths import ROOT
-from support.process import PATIENCE
+from support.process import PATIENCE, clean
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +43,29 @@ def run(output: str, path: str) -> Any:
     (command,) = re.findall(rf"^  (curl .*/vicidial/leads/{path} .*)$", output, re.MULTILINE)
     done = subprocess.run(["bash", "-euc", command], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True)
     return json.loads(done.stdout)
+
+
+def test_its_requirements_are_all_that_it_needs(tmp_path: Path) -> None:
+    """Run in a venv that holds the packages of requirements-demo.txt, from those of the tests, and no others."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path)], check=True, timeout=PATIENCE)
+    (site,) = tmp_path.glob("lib/python*/site-packages")
+    for name in re.findall(r"^([\w.-]+)==", (ROOT / "requirements-demo.txt").read_text(), re.MULTILINE):
+        for path in importlib.metadata.files(name) or ():
+            top = path.parts[0]
+            if top not in {"..", "__pycache__"} and not (site / top).exists():
+                (site / top).symlink_to(Path(str(path.locate())).parents[len(path.parts) - 1] / top)
+
+    demo = subprocess.run(
+        [f"{tmp_path}/bin/python", "scripts/lib/demo.py", "--exit"],
+        cwd=ROOT,
+        env=clean({}),
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE,
+        check=False,
+    )
+
+    assert (demo.returncode, "All 500 leads are archived" in demo.stdout) == (0, True), demo.stdout + demo.stderr
 
 
 def test_it_archives_all_leads_and_what_it_suggests_works_as_printed(output: str) -> None:

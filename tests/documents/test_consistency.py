@@ -123,6 +123,16 @@ def test_there_is_one_version() -> None:
     assert [newest_release, project["version"], DOCUMENT["info"]["version"]] == [__version__] * 3
 
 
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_what_the_first_pages_point_to_exists(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    folders = "deploy|docs|lead_archive|migrations|scripts|service|sql|tests"
+    paths = re.findall(rf"`((?:{folders})/[a-z0-9_/.-]*[a-z0-9/])[` ]", text) + re.findall(r"\]\(([^)#:]+)[)#]", text)
+
+    assert paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
 # --- openapi.yaml ------------------------------------------------------------------------------------------------------
 
 

@@ -210,7 +210,7 @@ child.join()
 logger.info("parent, after")
 """
     )
-    script = "import sys\nsys.path.insert(0, 'tests')\nimport child_logs\n" + script
+    script = "import sys\nsys.path.insert(0, 'tests')\nfrom support import child_logs\n" + script
 
     result = run(script)
 

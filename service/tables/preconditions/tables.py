@@ -83,10 +83,14 @@ def _mended_order(archive: Table, leads: Table) -> list[str]:
 
 def _engine_problems(table: Table) -> Iterator[Problem]:
     alter = table.alter("ENGINE = InnoDB")
+    wrong_engine = table.engine not in ENGINES or table.on_one_node
     if table.is_view:
         yield Problem(f"{table.name} is no table that keeps rows, but a view")
     elif table.engine is None:
         yield Problem(f"{table.name} cannot be opened; CHECK TABLE says why", f"REPAIR TABLE {identifier(table.name)}")
+    elif wrong_engine and table.is_versioned:
+        # MariaDB refuses to change the engine (error 4120), and to drop the versioning deletes the history.
+        yield Problem(f"{table.name} is {table.engine} with system versioning, which keeps MariaDB from changing the engine")
     elif table.engine not in ENGINES:
         yield Problem(
             f"{table.name} is {table.engine}: leads are moved between tables of {', '.join(sorted(ENGINES))} only", alter

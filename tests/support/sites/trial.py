@@ -21,7 +21,7 @@ VALUES_DO_NOT_ALLOW_IT = (1048, 1062, 1138, 1264, 1265, 1292, 1366, 1406, 1416, 
 """Errors of an ALTER TABLE that would have damaged values or rows, or that InnoDB cannot do with so long a default: the
 administrator has to see to those first."""
 
-WITHOUT_REMEDY = ("is no table that keeps rows, but a view", " in vicidial_list and ")
+WITHOUT_REMEDY = ("is no table that keeps rows, but a view", " in vicidial_list and ", "with system versioning")
 """What /readyz says where no statement mends it. An account that may not connect to the database is beyond its help, too."""
 
 
