@@ -17,6 +17,7 @@ from service.app import create_app, create_context
 from service.archive.readiness import obstacle
 from service.errors import DatabaseError, NotReadyError, SettingsError, StartError, StatementError
 from service.observability import logs
+from service.server.process_end import end_process
 from service.server.serve import serve
 from service.settings import Settings, read_settings
 from service.tables.preconditions.server import READ_ONLY_SERVER, version_problem
@@ -41,7 +42,7 @@ def main(command: click.Context) -> None:
             status = serve(settings, app, app.state.context.keys, app.state.context.forbidden)
         except StartError as error:
             _end(str(error))
-        sys.exit(status)
+        end_process(status)
 
 
 @main.command()

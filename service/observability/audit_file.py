@@ -34,7 +34,7 @@ THREADS = 4
 """Lines that this process writes at a time. They wait for the disk together: the kernel makes one flush of several."""
 
 DRAIN_TIMEOUT = 2.0
-"""Seconds that the end of a process waits for its last lines, of those that server.STOP_MARGIN leaves a worker."""
+"""Seconds that the end of a process waits for its last lines, of those that serve.STOP_MARGIN leaves a worker."""
 
 ATTEMPTS = 10
 """How often a line is written when each time the file was renamed, removed or cut off meanwhile."""

@@ -35,6 +35,9 @@ MOST_ON_METRICS_PORT = 32
 STOP_MARGIN = 4
 """Seconds that a worker may take to stop beyond those for the requests in flight."""
 
+END_TIMEOUT = 0.5
+"""Seconds that tasks have to take notice that they were cancelled."""
+
 
 class Server(uvicorn.Server):
     """Serve one application on one listening socket. Signals are left to whoever runs it."""
@@ -112,7 +115,7 @@ async def check_clients(*servers: Server) -> None:
 
 
 def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[[], dict[str, bool]]) -> int:
-    """Serve until SIGTERM or SIGINT, which let the requests in flight finish, and return the status to end with.
+    """Serve until SIGTERM or SIGINT, which let the requests in flight finish, and return the status for end_process().
 
     keys: are read anew on SIGHUP, and whenever they change. forbids: by operation, whether office hours forbid it now, for
     the metrics. Raises StartError.
@@ -150,8 +153,8 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
         if metrics_listener:
             connections = Connections(MOST_ON_METRICS_PORT, frozenset({metrics_app.PATH.encode()}))
             servers.append(Server(metrics_app.create_metrics_app(forbids), metrics_listener, connections, lifespan="off"))
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(servers, reloads(), parent))
+        # It is not closed: uvloop would wait for host names that are being looked up. The process ends instead.
+        asyncio.Runner(loop_factory=uvloop.new_event_loop).run(_run(servers, reloads(), parent))
 
     if settings.WORKERS == 1:
         work()
@@ -224,6 +227,10 @@ async def _run(servers: list[Server], reload: Callable[[], None], parent: int | 
         server.stop()
     await asyncio.gather(*beside)
     checks.cancel()
+    if left := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=END_TIMEOUT)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import mmap
 import os
 import select
 import signal
 import socket
 import struct
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +15,7 @@ from typing import NoReturn
 
 import structlog
 
-from service.observability import logs
+from service.server.process_end import end_process, flush_standard_error
 
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 
@@ -145,7 +143,7 @@ class Supervisor:
     def _start(self) -> None:
         """Raises OSError if there is no process or memory left for it."""
         signs = SignsOfLife()
-        _flush()
+        flush_standard_error()
         # A worker handles signals in its own way, once it can. Until then they wait.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
@@ -168,9 +166,7 @@ class Supervisor:
         except Exception:
             logger.exception("worker failed")
         finally:
-            logs.WRITER.drain()
-            _flush()
-            os._exit(status)  # what is left to do at the end is the other process's to do
+            end_process(status)  # what is left to do at the end is the other process's to do
 
     def _ended(self) -> list[tuple[Worker, int]]:
         """The workers that have ended, with the status of each: negative if it was a signal."""
@@ -226,10 +222,3 @@ class Supervisor:
     def _send(self, number: signal.Signals, *pids: int) -> None:
         for pid in pids:
             os.kill(pid, number)  # it is not reaped yet, so that the number is still its own
-
-
-def _flush() -> None:
-    """Write what Python has buffered for standard error, if there is one: it may have been closed before the start."""
-    if sys.stderr is not None:
-        with contextlib.suppress(OSError):
-            sys.stderr.flush()

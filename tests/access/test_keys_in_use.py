@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
 import os
@@ -106,6 +107,37 @@ def test_a_passing_error_does_not_use_up_the_change(api: Api, keys_file: Path) -
         ("keys not reloaded", f"cannot read {keys_file}: Too many open files"),
         ("keys reloaded", None),
     ]
+
+
+@pytest.mark.parametrize("calls", [{"open"}, {"open", "stat"}, {"read"}], ids=" and ".join)
+def test_an_error_of_a_network_file_system_does_not_use_up_the_change(
+    api: Api, keys_file: Path, monkeypatch: pytest.MonkeyPatch, calls: set[str]
+) -> None:
+    assert livestatus(api) == 200
+    keys_file.write_text(entry("new"))
+
+    def failing(function: Callable[..., Any], fails: bool) -> Callable[..., Any]:
+        def call(path: Any, *arguments: Any, **options: Any) -> Any:
+            is_it = str(path) == str(keys_file)
+            if is_it and fails:
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+            # The first bytes of this one cannot be read: EIO.
+            return function("/proc/self/mem" if is_it and "read" in calls else path, *arguments, **options)
+
+        return call
+
+    with capture_logs() as log:
+        with monkeypatch.context() as broken:
+            broken.setattr(os, "open", failing(os.open, "open" in calls))
+            if "stat" in calls:
+                broken.setattr(os, "stat", failing(os.stat, fails=True))
+            assert [livestatus(api) for _ in range(3)] == [200] * 3
+
+        assert (livestatus(api), livestatus(api, "new")) == (401, 200)
+
+    lines = [(line["event"], line.get("error")) for line in log if line["event"].startswith("keys ")]
+    why = os.strerror(errno.EIO if "read" in calls else errno.ESTALE)
+    assert lines == [("keys not reloaded", f"cannot read {keys_file}: {why}"), ("keys reloaded", None)]
 
 
 def test_a_file_that_is_away_for_a_moment_counts_when_it_is_back(api: Api, keys_file: Path) -> None:

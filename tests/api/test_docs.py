@@ -62,6 +62,10 @@ def test_leads_are_archived_from_the_page(tables: Tables, environment: dict[str,
         stayed = {4714: live.pop(4714)}
         assert tables.both() == (stayed, live)
 
+        kept = driver.execute_script(
+            "return JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href, history.state])"
+        )
+        assert KEY not in kept
         assert page.hosts(page.network()) == {f"127.0.0.1:{service.port}"}
         # The 401 that was asked for is one; everything else would be a defect of the page.
         assert [text for text in page.complaints if "401 (Unauthorized)" not in text] == []

@@ -100,6 +100,40 @@ def test_the_documented_call_archives_leads(tables: Tables, front: Nginx, protoc
     assert KEY not in str(line)
 
 
+@pytest.mark.parametrize("protocol", ["1.1", "2"])
+def test_each_of_many_requests_at_once_gets_its_own_answer(
+    tables: Tables, front: Nginx, tmp_path: Path, protocol: str
+) -> None:
+    """With HTTP/2, all on one connection."""
+    count = 40
+    tables.live(*range(count))
+    command = ["curl", "--parallel", "--parallel-max", str(count)]
+    for number in range(count):
+        # Of its two ids the second is unknown, and the answer names it; each third request has a wrong key.
+        body = json.dumps({**Api.ALL, "lead_ids": [number, 1_000 + number] if number % 2 else [number]})
+        key = "wrong" if number % 3 == 0 else KEY
+        headers = [f"Authorization: Key={key}", "Content-Type: application/json", f"X-Request-ID: {number}"]
+        command += [*(["--next"] if number else []), "-sk", f"--http{protocol}", "-w", "%{num_connects}\\n", "-d", body]
+        command += [argument for header in headers for argument in ("-H", header)]
+        command += ["-D", str(tmp_path / f"{number}.head"), "-o", str(tmp_path / f"{number}.json")]
+        command += [f"{front.base_url}/vicidial/leads/archive"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
+
+    if protocol == "2":
+        assert sum(int(connects) for connects in done.stdout.split()) < count / 2
+    for number in range(count):
+        answer = json.loads((tmp_path / f"{number}.json").read_text())
+        assert f"x-request-id: {number}\n" in (tmp_path / f"{number}.head").read_text().lower().replace("\r", "")
+        if number % 3 == 0:
+            assert answer == {"message": "unable to validate api user"}
+        elif number % 2:
+            assert answer["lead_ids"] == [1_000 + number]
+        else:
+            assert answer["delete_count"] == 1
+    moved = [number for number in range(count) if number % 3 and not number % 2]
+    assert tables.ids()[1] == moved
+
+
 def test_a_request_has_one_name_everywhere(service: ServiceProcess, front: Nginx, connect: Connect) -> None:
     api = connect(front.base_url)
     given = api.get("/livez", headers={"X-Request-ID": "mine"}).headers["X-Request-ID"]

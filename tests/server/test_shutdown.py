@@ -8,6 +8,7 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -104,3 +105,50 @@ def test_it_ends_in_time_even_if_a_worker_cannot_be_killed(environment: dict[str
         assert time.monotonic() - started < 2 + STOP_MARGIN + KILL_TIMEOUT + SLACK
         assert [line["worker"] for line in service.log_lines if line["event"] == "worker does not stop"] == [hangs]
         assert [line["worker"] for line in service.log_lines if line["event"] == "worker cannot be killed"] == [hangs]
+
+
+LOOKS_UP_A_NAME = """
+import asyncio, os
+from service.__main__ import main
+from service.server import serve
+
+startup = serve.Server.startup
+
+async def startup_and_look_up(self, sockets=None):
+    await startup(self, sockets)
+    self.lookup = asyncio.ensure_future(asyncio.get_running_loop().getaddrinfo("nobody", 1))
+
+serve.Server.startup = startup_and_look_up
+main([])
+"""
+"""What Python is to run so that a host name is being looked up, as for a connection to the database."""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_ends_in_time_even_if_a_host_name_is_being_looked_up(
+    environment: dict[str, str], tmp_path: Path, workers: str
+) -> None:
+    """The resolver reads a FIFO to which nobody writes: as if the name server did not answer."""
+    aliases = tmp_path / "aliases"
+    os.mkfifo(aliases)
+    settings = {**environment, "WORKERS": workers, "REQUEST_TIMEOUT": "1", "HOSTALIASES": str(aliases)}
+    with ServiceProcess(settings, ("-c", LOOKS_UP_A_NAME)) as service:
+        writer = open_for_its_reader(aliases)
+
+        started = time.monotonic()
+        assert service.stop() == 0
+        assert time.monotonic() - started < 2 + STOP_MARGIN + SLACK
+        assert "worker does not stop" not in service.log
+        assert not service.anything_left()
+        os.close(writer)
+
+
+def open_for_its_reader(fifo: Path) -> int:
+    """Open a FIFO for writing, as soon as somebody has opened it for reading. Return the file descriptor."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)

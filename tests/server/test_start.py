@@ -51,7 +51,7 @@ def assert_ends(environment: dict[str, str], message: str) -> None:
         ({"DATABASE_URL": "mysql+asyncmy://cron:pass/word@h/d"}, "DATABASE_URL: not a URL; "),
         ({"API_KEYS_FILE": "/nowhere"}, "API_KEYS_FILE: cannot read /nowhere: No such file or directory\n"),
         ({"OFFICE_HOURS": "always", "PORT": "x"}, "OFFICE_HOURS: 'always' is not a window: "),
-        ({"TLS_CERT_FILE": "/dev/null", "TLS_KEY_FILE": "/dev/null"}, "TLS_KEY_FILE: TLS_CERT_FILE and it are not a PEM"),
+        ({"TLS_CERT_FILE": __file__, "TLS_KEY_FILE": __file__}, "TLS_KEY_FILE: TLS_CERT_FILE and it are not a PEM"),
     ],
 )
 def test_a_setting_that_is_wrong(environment: dict[str, str], changes: dict[str, str | None], message: str) -> None:

@@ -1,4 +1,4 @@
-"""Faults between a client and a service: a proxy that loses answers, and a service whose office hours end soon."""
+"""Proxies that lose or delay what is sent, and a service whose office hours end soon."""
 
 from __future__ import annotations
 
@@ -80,3 +80,43 @@ def message(connection: socket.socket) -> bytes:
         arrived += (more := connection.recv(65536))
         left -= len(more)
     return arrived
+
+
+class Relay:
+    """A port of an address of this machine that leads to another port, byte by byte, until it is cut."""
+
+    def __init__(self, address: str, port: int, to: int) -> None:
+        """port: 0 for any that is free."""
+        self._to = to
+        self._listener = socket.create_server((address, port))
+        self.port: int = self._listener.getsockname()[1]
+        self._open: list[socket.socket] = []
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.cut()
+
+    def cut(self) -> None:
+        """Refuse connections from now on, and close those that there are."""
+        for connection in (self._listener, *self._open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # cut
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(("127.0.0.1", self._to))
+                self._open += [near, far]
+                for ends in ((near, far), (far, near)):
+                    threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)

@@ -1,0 +1,184 @@
+"""The name in DATABASE_URL comes to lead to another server, whose tables, rules and rows are not those of the first: what the
+service knew of the first does not count, and whatever it answers is true of the second.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from mariadb import PrivateMariaDB
+from support.api import Api
+from support.databases import MARIADB_OPTIONS
+from support.faults import Relay
+from support.paths import SCRATCH
+from support.tables import Tables
+
+NAME = "database.test"
+
+
+@dataclass
+class FailOver:
+    """Called, it lets NAME lead to the other server from then on, and cuts the connections to the first."""
+
+    port: int
+    """The same on both addresses."""
+    run: Callable[[], None]
+
+    def __call__(self) -> None:
+        self.run()
+
+
+@pytest.fixture(scope="module")
+def other_server(mariadb: PrivateMariaDB) -> Iterator[PrivateMariaDB]:
+    """A server with the same account, and with a binary log."""
+    options = (*(option for option in MARIADB_OPTIONS if option != "--skip-log-bin"), "--log-bin", "--server-id=2")
+    with TemporaryDirectory(dir=SCRATCH) as folder:
+        server = PrivateMariaDB(Path(folder), options)
+        server.password = mariadb.password
+        with server:
+            yield server
+
+
+@pytest.fixture
+def other(other_server: PrivateMariaDB, tables: Tables) -> Iterator[Tables]:
+    """The same database on the other server, with the same empty tables."""
+    with other_server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {tables.database}")
+    other = Tables(other_server, tables.database)
+    for (name,) in tables.execute("SHOW TABLES"):
+        ((_, definition),) = tables.execute(f"SHOW CREATE TABLE {(name or b'').decode()}")
+        other.execute((definition or b"").decode())
+    yield other
+    other.execute("SET GLOBAL read_only = OFF, GLOBAL binlog_format = 'MIXED'")
+    other.drop()
+
+
+@pytest.fixture
+def fail_over(tables: Tables, other: Tables, monkeypatch: pytest.MonkeyPatch) -> Iterator[FailOver]:
+    address = "127.0.0.1"
+    getaddrinfo = socket.getaddrinfo
+
+    def look_up(host: Any, *arguments: Any, **options: Any) -> Any:
+        return getaddrinfo(address if host == NAME else host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with ExitStack() as stack:
+        first = stack.enter_context(Relay("127.0.0.1", 0, tables.mariadb.port))
+        stack.enter_context(Relay("127.0.0.2", first.port, other.mariadb.port))
+
+        def change_address() -> None:
+            nonlocal address
+            address = "127.0.0.2"
+            first.cut()
+
+        yield FailOver(first.port, change_address)
+
+
+@pytest.fixture
+def api(new_api: Callable[..., Api], tables: Tables, fail_over: FailOver) -> Api:
+    url = tables.url.replace(f"127.0.0.1:{tables.mariadb.port}", f"{NAME}:{fail_over.port}")
+    assert url != tables.url
+    return new_api(DATABASE_URL=url)
+
+
+def answer_after(api: Api, fail_over: FailOver, tables: Tables) -> tuple[int, dict[str, Any]]:
+    """Archive a lead on the first server, then one on the second, again after a 503: connections were cut, and a table that
+    was known may be gone."""
+    tables.live(100)
+    assert api.archive_all([100]).json()["delete_count"] == 1
+    fail_over()
+    for _ in range(3):
+        answer = api.archive_all([1])
+        if answer.status_code != 503:
+            break
+    return answer.status_code, answer.json()
+
+
+def test_the_other_servers_leads_are_moved(tables: Tables, other: Tables, api: Api, fail_over: FailOver) -> None:
+    other.live(1, first_name="of the other")
+    before, _ = other.both()
+
+    status, answer = answer_after(api, fail_over, tables)
+
+    assert (status, answer["delete_count"]) == (200, 1)
+    assert other.both() == ({}, before)
+    assert tables.ids() == ([], [100])
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        "ALTER TABLE {} ADD site_own VARCHAR(10) DEFAULT 'x'",
+        "ALTER TABLE {} MODIFY comments TEXT",
+        "ALTER TABLE {} ENGINE = MyISAM",
+        "ALTER TABLE {} MODIFY lead_id BIGINT UNSIGNED NOT NULL",
+    ],
+)
+def test_other_tables_that_fit_are_read_anew(tables: Tables, other: Tables, api: Api, fail_over: FailOver, alter: str) -> None:
+    for table in ("vicidial_list", "vicidial_list_archive"):
+        other.execute(alter.format(table))
+    other.live(1, comments="of the other")
+    before, _ = other.both()
+
+    status, answer = answer_after(api, fail_over, tables)
+
+    assert (status, answer["delete_count"]) == (200, 1)
+    assert other.both() == ({}, before)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE vicidial_list_archive DROP COLUMN comments",
+        "ALTER TABLE vicidial_list_archive DROP PRIMARY KEY",
+        "ALTER TABLE vicidial_list_archive ENGINE = MEMORY",
+        "DROP TABLE vicidial_list_archive",
+        "RENAME TABLE vicidial_list TO elsewhere",
+        "SET GLOBAL binlog_format = 'STATEMENT'",
+    ],
+)
+def test_a_server_that_does_not_fit_is_refused(
+    tables: Tables, other: Tables, api: Api, fail_over: FailOver, change: str
+) -> None:
+    other.live(1)
+    before = other.rows("vicidial_list")
+    other.execute(change)
+
+    status, _ = answer_after(api, fail_over, tables)
+
+    assert status == 503
+    assert api.get("/readyz").json()["problems"]
+    assert other.rows("elsewhere" if "elsewhere" in change else "vicidial_list") == before
+
+
+def test_rows_that_refer_to_a_lead_there_are_not_touched(tables: Tables, other: Tables, api: Api, fail_over: FailOver) -> None:
+    other.live(1)
+    other.execute(
+        "CREATE TABLE notes (note_id INT PRIMARY KEY, lead_id INT UNSIGNED NOT NULL,"
+        " FOREIGN KEY (lead_id) REFERENCES vicidial_list (lead_id) ON DELETE CASCADE)"
+    )
+    other.execute("INSERT INTO notes VALUES (7, 1)")
+
+    answer_after(api, fail_over, tables)
+
+    assert other.execute("SELECT COUNT(*) FROM notes") == [(b"1",)]
+
+
+def test_what_shows_there_that_a_lead_is_in_use_counts(tables: Tables, other: Tables, api: Api, fail_over: FailOver) -> None:
+    """Though the first server has no such table; and one that only the first has is not missed."""
+    tables.execute("DROP TABLE vicidial_hopper")
+    other.execute("DROP TABLE vicidial_live_agents")
+    other.live(1)
+    other.execute("INSERT INTO vicidial_hopper (lead_id, status) VALUES (1, 'READY')")
+
+    status, answer = answer_after(api, fail_over, tables)
+
+    assert (status, answer.get("remaining_lead_ids")) == (200, [1])
+    assert other.ids() == ([1], [])
