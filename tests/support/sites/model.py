@@ -124,8 +124,9 @@ class Model:
             del expected["update_count"]
         expected["remaining_lead_ids"] = remaining
         told = {name: answer[name] for name in expected}
-        if any("SYSTEM VERSIONING" in name for name in self.site.names):
-            # There, an UPDATE that changes nothing writes a version of the row, and is counted.
+        made = " ".join(statement for each in self.site.peculiarities for statement in each.early)
+        if "SYSTEM VERSIONING" in made or "Aria" in made:
+            # MariaDB counts an UPDATE that stores the value that was there: it writes a version of the row, or Aria says it did.
             expected["update_count"] = max(expected.get("update_count", 0), told.get("update_count", 0))
             expected = {name: expected[name] for name in told}
         assert told == expected, f"the answer says {told}, and what happened is {expected}"
