@@ -126,7 +126,7 @@ class Model:
         told = {name: answer[name] for name in expected}
         made = " ".join(statement for each in self.site.peculiarities for statement in each.early)
         if "SYSTEM VERSIONING" in made or "Aria" in made:
-            # MariaDB counts an UPDATE that stores the value that was there: it writes a version of the row, or Aria says it did.
+            # MariaDB counts an UPDATE that stores the same values: it writes a version of the row, or Aria says that it does.
             expected["update_count"] = max(expected.get("update_count", 0), told.get("update_count", 0))
             expected = {name: expected[name] for name in told}
         assert told == expected, f"the answer says {told}, and what happened is {expected}"
