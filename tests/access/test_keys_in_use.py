@@ -109,7 +109,7 @@ def test_a_passing_error_does_not_use_up_the_change(api: Api, keys_file: Path) -
     ]
 
 
-@pytest.mark.parametrize("calls", [{"open"}, {"open", "stat"}, {"read"}], ids=" and ".join)
+@pytest.mark.parametrize("calls", [{"open"}, {"open", "stat"}, {"read"}], ids=lambda calls: " and ".join(sorted(calls)))
 def test_an_error_of_a_network_file_system_does_not_use_up_the_change(
     api: Api, keys_file: Path, monkeypatch: pytest.MonkeyPatch, calls: set[str]
 ) -> None:
