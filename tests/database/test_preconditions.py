@@ -18,6 +18,21 @@ def test_an_engine_that_forgets_its_rows_takes_no_leads(tables: Tables, api: Api
     assert refused_until_mended(tables, api, f"{table} is MEMORY", [1, 2]) == [f"ALTER TABLE `{table}` ENGINE = InnoDB"]
 
 
+def test_enums_with_other_members_of_which_one_is_empty_are_told_apart(tables: Tables, api: Api) -> None:
+    """Number 0 of an ENUM shows as an empty text, like the empty member: nobody can tell the two apart by their texts."""
+    tables.execute(f"ALTER TABLE {LIST} ADD COLUMN own ENUM('','0','1')")
+    tables.execute(f"ALTER TABLE {ARCHIVE} ADD COLUMN own ENUM('1','0')")
+    tables.live(1)
+    before = tables.both()
+
+    assert api.archive_all([1]).status_code == 503
+
+    (problem,) = problems(api)
+    assert problem["message"] == f"own is enum('','0','1') in {LIST} and enum('1','0') in {ARCHIVE}"
+    assert problem["remedy"] is None
+    assert tables.both() == before
+
+
 @pytest.mark.parametrize("table", [LIST, ARCHIVE])
 def test_a_table_with_history_whose_engine_cannot_be_changed_has_no_remedy_that_fails(
     tables: Tables, api: Api, table: str

@@ -169,10 +169,13 @@ def _range(column: Column) -> tuple[int, int] | None:
 
 def _incomparable(pair: TablePair, column: Column, copy: Column) -> tuple[str, str | None]:
     """Return the message about two columns that cannot be compared, and the statement that fixes it, if there is one."""
-    if column.data_type == copy.data_type and column.charset == copy.charset:
-        return f"{column.name} is {column.data_type.upper()}, a type that this service does not know", None
-    # In both directions, it is the archive that is altered.
     live, archived = (column, copy) if pair.source.name == LEADS else (copy, column)
+    if live.data_type == archived.data_type and live.charset == archived.charset:
+        if live.members != archived.members:
+            # ALTER TABLE converts members by their texts: it would make number 0 the empty member, without a warning.
+            return f"{live.name} is {live.column_type} in {LEADS} and {archived.column_type} in {ARCHIVE}", None
+        return f"{live.name} is {live.data_type.upper()}, a type that this service does not know", None
+    # In both directions, it is the archive that is altered.
     types = [f"{each.data_type.upper()}{f' of {each.charset}' if each.charset else ''}" for each in (live, archived)]
     message = f"{live.name} is {types[0]} in {LEADS} and {types[1]} in {ARCHIVE}"
     if not ({live.data_type, archived.data_type} <= {"timestamp", "datetime"} or (live.charset and archived.charset)):
