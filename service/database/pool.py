@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import asyncmy
 import databases
@@ -64,8 +65,8 @@ class Database:
             {"lock_wait_timeout": str(max(1, int(timeout / 3))), "max_statement_time": str(timeout)},
         )
         self._new_session_queries = [statements.current_database.fill(), statements.show_temporary_tables.fill()]
-        self._used: set[int] = set()
-        """The thread ids of sessions that were used before."""
+        self._used: WeakSet[Any] = WeakSet()
+        """The connections that were used before."""
         self._pool = databases.Database(
             url,
             min_size=0,
@@ -143,9 +144,9 @@ class Database:
 
         A session keeps the global variables and the privileges on databases that were in force when it began.
         """
-        thread_id = transaction.connection.thread_id()
-        is_new = thread_id not in self._used
-        self._used.add(thread_id)
+        # Not the server's number for the session: after a restart or a failover, another session gets the same one.
+        is_new = transaction.connection not in self._used
+        self._used.add(transaction.connection)
         try:
             if is_new:
                 await self._look_at_new_session(transaction)
@@ -153,7 +154,6 @@ class Database:
         except (MendableError, DatabaseError) as error:
             if isinstance(error, DatabaseError) and error.code not in {*ACCESS_DENIED, UNUSABLE_SESSION}:
                 raise
-            self._used.discard(thread_id)
             transaction.connection.close()
             if is_new or transaction.changes_may_persist:
                 raise
