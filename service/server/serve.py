@@ -140,19 +140,18 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
         return ask
 
     def work(parent: int | None = None, signs: SignsOfLife | None = None) -> None:
-        connections = Connections(most, frozenset({b"/livez"}))
-
         def tick() -> None:
             if signs:
                 signs.give()
             metrics.log_failure()
 
+        connections = Connections(most, frozenset({b"/livez"}))
         servers = [
             Server(app, listener, connections, certificate=certificate, stop_timeout=settings.REQUEST_TIMEOUT + 1, tick=tick)
         ]
         if metrics_listener:
-            connections = Connections(MOST_ON_METRICS_PORT, frozenset({metrics_app.PATH.encode()}))
-            servers.append(Server(metrics_app.create_metrics_app(forbids), metrics_listener, connections, lifespan="off"))
+            of_metrics = Connections(MOST_ON_METRICS_PORT, frozenset({metrics_app.PATH.encode()}))
+            servers.append(Server(metrics_app.create_metrics_app(forbids), metrics_listener, of_metrics, lifespan="off"))
         # It is not closed: uvloop would wait for host names that are being looked up. The process ends instead.
         asyncio.Runner(loop_factory=uvloop.new_event_loop).run(_run(servers, reloads(), parent))
 

@@ -11,6 +11,7 @@ import pytest
 import trustme
 from support.api import Api
 from support.process import run_service
+from support.remedies import account as new_account
 from support.tables import Tables
 
 LIST, ARCHIVE = "vicidial_list", "vicidial_list_archive"
@@ -19,10 +20,8 @@ LIST, ARCHIVE = "vicidial_list", "vicidial_list_archive"
 @pytest.fixture
 def account(tables: Tables) -> Iterator[str]:
     """An account that may do nothing, as SQL writes it. Its password is "secret"."""
-    name = f"'archive_{tables.database}'@'127.0.0.1'"
-    tables.execute(f"CREATE USER {name} IDENTIFIED BY 'secret'")
-    yield name
-    tables.execute(f"DROP USER {name}")
+    with new_account(tables) as made:
+        yield made.name
 
 
 @pytest.fixture

@@ -68,6 +68,16 @@ def mend(tables: Tables, api: Api, *, rounds: int = 4) -> list[str]:
     raise AssertionError(f"still not ready after {done}: {found}")
 
 
+def refused_without_remedy(tables: Tables, api: Api, lead_ids: list[int]) -> str:
+    """Archive leads, which is refused and changes nothing, for one reason that no statement removes. Return that reason."""
+    before = tables.both()
+    assert api.archive_all(lead_ids).status_code == 503
+    (problem,) = problems(api)
+    assert problem["remedy"] is None
+    assert tables.both() == before
+    return str(problem["message"])
+
+
 def refused_until_mended(tables: Tables, api: Api, said: str, lead_ids: list[int]) -> list[str]:
     """Archive leads, which is refused and changes nothing; do what /readyz says; archive them, which succeeds. Return what
     was done."""
