@@ -1,6 +1,4 @@
-"""Sessions that init_connect has set up: one that hides a table or uses another database moves no lead, whatever sessions there
-were before.
-"""
+"""Sessions that init_connect has set up: one that hides a table or uses another database moves no lead."""
 
 from __future__ import annotations
 
