@@ -17,9 +17,10 @@ from service.api.context import AppContext
 from service.api.contract import Contract
 from service.api.docs import Docs, DocsFile
 from service.api.error_responses import on_http_exception, on_refusal
-from service.api.health import READINESS_TIMEOUT, Livez, Metrics, OpenAPI, Readyz
+from service.api.health import READINESS_TIMEOUT, Livez, Metrics, Readyz
 from service.api.leads import ArchiveLeads, CompareLeads, DearchiveLeads
 from service.api.middleware import RequestMiddleware
+from service.api.openapi import OpenAPI, OpenAPI30, OpenAPIJSON
 from service.archive.comparer import Comparer
 from service.archive.mover import Mover
 from service.archive.readiness import Readiness
@@ -41,6 +42,8 @@ ROUTES = [
     Route("/readyz", Readyz),
     Route("/metrics", Metrics),
     Route("/openapi.yaml", OpenAPI),
+    Route("/openapi.json", OpenAPIJSON),
+    Route("/openapi-3.0.yaml", OpenAPI30),
     Route("/docs", Docs),
     Route("/docs/{file}", DocsFile),
 ]
