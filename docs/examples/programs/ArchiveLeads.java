@@ -1,7 +1,7 @@
 // Archives leads: java ArchiveLeads.java FILE, or java ArchiveLeads.java --where '{"statuses": ["DNC"]}'. Java 17 or later.
 //
-// FILE holds one lead id a line. LEAD_ARCHIVE_URL and LEAD_ARCHIVE_KEY say where, and with which key. Prints the leads that stayed, each
-// with the reason. Exit status: 0 done, 1 the service or the network fails, 2 refused, 3 within office hours.
+// FILE holds one lead id a line. LEAD_ARCHIVE_URL and LEAD_ARCHIVE_KEY say where, and with which key. Prints the leads that
+// stayed, each with the reason. Exit status: 0 done, 1 the service or the network fails, 2 refused, 3 within office hours.
 //
 // The JDK has no JSON. The few fields that this program needs have fixed names and simple values, so it reads them with patterns;
 // a larger program uses a library such as Jackson.

@@ -1,7 +1,7 @@
 // Archives leads: node archive_leads.mjs FILE, or node archive_leads.mjs --where '{"statuses": ["DNC"]}'. Node.js 18 or later.
 //
-// FILE holds one lead id a line. LEAD_ARCHIVE_URL and LEAD_ARCHIVE_KEY say where, and with which key. Prints the leads that stayed, each
-// with the reason. Exit status: 0 done, 1 the service or the network fails, 2 refused, 3 within office hours.
+// FILE holds one lead id a line. LEAD_ARCHIVE_URL and LEAD_ARCHIVE_KEY say where, and with which key. Prints the leads that
+// stayed, each with the reason. Exit status: 0 done, 1 the service or the network fails, 2 refused, 3 within office hours.
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 

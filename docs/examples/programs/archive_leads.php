@@ -1,8 +1,8 @@
 <?php
 // Archives leads: php archive_leads.php FILE, or php archive_leads.php --where '{"statuses": ["DNC"]}'. PHP 8.0 or later, with curl.
 //
-// FILE holds one lead id a line. LEAD_ARCHIVE_URL and LEAD_ARCHIVE_KEY say where, and with which key. Prints the leads that stayed, each
-// with the reason. Exit status: 0 done, 1 the service or the network fails, 2 refused, 3 within office hours.
+// FILE holds one lead id a line. LEAD_ARCHIVE_URL and LEAD_ARCHIVE_KEY say where, and with which key. Prints the leads that
+// stayed, each with the reason. Exit status: 0 done, 1 the service or the network fails, 2 refused, 3 within office hours.
 declare(strict_types=1);
 
 const FLAGS = ['insert_leads' => true, 'update_leads' => true, 'delete_leads' => true];

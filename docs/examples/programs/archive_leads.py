@@ -1,7 +1,7 @@
 """Archives leads: python archive_leads.py FILE, or python archive_leads.py --where '{"statuses": ["DNC"]}'.
 
-FILE holds one lead id a line. LEAD_ARCHIVE_URL and LEAD_ARCHIVE_KEY say where, and with which key. Prints the leads that stayed, each
-with the reason. Exit status: 0 done, 1 the service or the network fails, 2 refused, 3 within office hours.
+FILE holds one lead id a line. LEAD_ARCHIVE_URL and LEAD_ARCHIVE_KEY say where, and with which key. Prints the leads that
+stayed, each with the reason. Exit status: 0 done, 1 the service or the network fails, 2 refused, 3 within office hours.
 """
 
 import http.client
@@ -74,7 +74,8 @@ _, contract = call("/openapi.json")
 limit = contract["components"]["schemas"]["LeadIDs"]["maxItems"]
 where = json.loads(sys.argv[2]) if sys.argv[1] == "--where" else None
 deleted = 0
-for batch in batches_found(where, limit) if where else batches_from_file(sys.argv[1], limit):
+for found in batches_found(where, limit) if where else batches_from_file(sys.argv[1], limit):
+    batch = found
     while batch:
         status, answer = call("/vicidial/leads/archive", {**FLAGS, "lead_ids": batch, **({"where": where} if where else {})})
         if status == 200:

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Archives leads: archive_leads.sh FILE, or archive_leads.sh --where '{"statuses": ["DNC"]}'. Needs curl and jq.
 #
-# FILE holds one lead id a line. LEAD_ARCHIVE_URL and LEAD_ARCHIVE_KEY say where, and with which key. Prints the leads that stayed, each
-# with the reason. Exit status: 0 done, 1 the service or the network fails, 2 refused, 3 within office hours.
+# FILE holds one lead id a line. LEAD_ARCHIVE_URL and LEAD_ARCHIVE_KEY say where, and with which key. Prints the leads that
+# stayed, each with the reason. Exit status: 0 done, 1 the service or the network fails, 2 refused, 3 within office hours.
 set -euo pipefail
 
 attempts=8
