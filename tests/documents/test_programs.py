@@ -154,7 +154,8 @@ def test_a_program_ends_with_a_word_within_office_hours_and_where_it_is_refused(
         wrong_key = archive(command, service.base_url, "leads", folder=tmp_path, key="wrong")
 
     assert (status, lines) == (3, [])
-    assert re.search(r"^api cannot be executed during office hours time condition; start again in [1-9]\d* seconds$", errors.strip())
+    message = r"api cannot be executed during office hours time condition; start again in [1-9]\d* seconds"
+    assert re.fullmatch(message, errors.strip())
     assert (wrong_key[0], wrong_key[2].strip()) == (2, "unable to validate api user")
     assert tables.both() == before
 
