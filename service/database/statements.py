@@ -73,7 +73,6 @@ class Statements:
     drop_staged: Statement
     find_in_either_table: Statement
     find_leads: Statement
-    foreign_leads: Statement
     highest_lead_id: Statement
     insert_leads: Statement
     look_at_copies: Statement
@@ -92,6 +91,7 @@ class Statements:
     stage_table: Statement
     touch_leads: Statement
     update_leads: Statement
+    visible_leads: Statement
     leads_in_use: Mapping[str, Statement]
     """The statements of sql/leads_in_use/, by the table and column they are named after: `vicidial_hopper.lead_id`."""
 
