@@ -21,6 +21,4 @@ async def visible_leads(
     if list_ids is None:
         return lead_ids
     values = {"lead_ids": lead_ids.sql, "list_ids": integers(sorted(list_ids))}
-    rows = await transaction.select(statements.visible_leads.fill(values))
-    # A table that is refused later may hold a lead twice: do not take the number of rows for the number of leads.
-    return lead_ids.intersection(LeadIDs({int(lead_id) for (lead_id,) in rows}))
+    return lead_ids.from_rows(await transaction.select(statements.visible_leads.fill(values)))
