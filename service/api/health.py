@@ -12,10 +12,17 @@ from starlette.responses import JSONResponse, Response
 
 from service.api.context import AppContext
 from service.api.error_responses import RETRY_AFTER
+from service.errors import Problem
 from service.observability.metrics import registry
 
 READINESS_TIMEOUT = 5
 """Seconds. A database that takes longer to describe two tables is not ready."""
+
+OLD_KEYS = Problem(
+    "API_KEYS_FILE could not be read, or its content is invalid: the old keys stay valid, also those that were revoked since; "
+    "the log says why"
+)
+"""Anybody may request /readyz: no path, no content."""
 
 
 class Livez(HTTPEndpoint):
@@ -34,7 +41,7 @@ class Readyz(HTTPEndpoint):
         body = {
             "message": "not ready" if state.obstacles else "ready",
             "problems": [asdict(problem) for problem in state.obstacles],
-            "notes": [asdict(note) for note in state.notes],
+            "notes": [asdict(note) for note in (*state.notes, *([OLD_KEYS] if context.keys.are_old else []))],
             "skipped_tables": state.skipped_tables,
         }
         return JSONResponse(body, 503, {"Retry-After": str(RETRY_AFTER)}) if state.obstacles else JSONResponse(body)

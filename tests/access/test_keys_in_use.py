@@ -321,6 +321,52 @@ def test_a_file_system_that_stands_still_keeps_the_old_keys(keys_file: Path, fil
     asyncio.run(ask())
 
 
+def test_nobody_waits_for_a_look_that_takes_too_long_already(keys_file: Path, file_system: StuckFileSystem) -> None:
+    file = KeysFile(keys_file)
+    old = file._keys
+    keys_file.write_text(entry("new"))
+
+    async def ask() -> None:
+        file_system.is_stuck = True
+        assert await file.current(0.2) == old
+        looks = file_system.looks
+        with pytest.raises(StopIteration) as returned:
+            file.current(0.2).send(None)  # returns without waiting for anything
+        assert (returned.value.value, file_system.looks) == (old, looks)
+        assert file.are_old
+
+        file_system.is_stuck = False
+        file_system.released.set()
+        while file._keys == old:
+            await asyncio.sleep(0.01)
+        assert await file.current(PATIENCE) != old
+        assert not file.are_old
+
+    with capture_logs() as log:
+        asyncio.run(ask())
+    assert [line["event"] for line in log] == ["keys not reloaded", "keys reloaded"]
+
+
+def test_a_look_that_took_too_long_and_found_nothing_new_ends_the_alarm(keys_file: Path, file_system: StuckFileSystem) -> None:
+    file = KeysFile(keys_file)
+    old = file._keys
+
+    async def ask() -> None:
+        for _ in range(2):
+            file_system.is_stuck = True
+            file_system.released.clear()
+            assert await file.current(0.2) == old
+            assert file.are_old
+            file_system.is_stuck = False
+            file_system.released.set()
+            assert await file.current(PATIENCE) == old
+            assert not file.are_old
+
+    with capture_logs() as log:
+        asyncio.run(ask())
+    assert [line["event"] for line in log] == ["keys not reloaded", "keys reloaded"] * 2
+
+
 def test_requests_that_come_during_a_look_share_the_next_one(keys_file: Path, file_system: StuckFileSystem) -> None:
     file = KeysFile(keys_file)
     old = file._keys
