@@ -12,17 +12,11 @@ from starlette.responses import JSONResponse, Response
 
 from service.api.context import AppContext
 from service.api.error_responses import RETRY_AFTER
-from service.errors import Problem
+from service.archive.readiness import OLD_KEYS
 from service.observability.metrics import registry
 
 READINESS_TIMEOUT = 5
 """Seconds. A database that takes longer to describe two tables is not ready."""
-
-OLD_KEYS = Problem(
-    "API_KEYS_FILE could not be read, or its content is invalid: the old keys stay valid, also those that were revoked since; "
-    "the log says why"
-)
-"""Anybody may request /readyz: no path, no content."""
 
 
 class Livez(HTTPEndpoint):

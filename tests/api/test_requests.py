@@ -19,6 +19,7 @@ from support.refusals import UNKNOWN, Refusals
 
 from service.access.keys import Keys
 from service.access.keys_file import KeysFile
+from service.api.error_responses import MAY_BE_APPLIED
 from service.api.request_checks import LARGEST_BODY, read_body
 from service.archive.mover import Batch, BeforeChange, Mover, Result
 from service.errors import RefusalError
@@ -39,6 +40,13 @@ ANSWERS = {
     "body": (400, "insert_leads must be a boolean value"),
     "leads": (404, "lead_ids does not exist"),
 }
+
+
+HEADERS = [(b"authorization", f"Key={KEY}".encode()), (b"content-type", b"application/json")]
+
+
+async def receive_good() -> Message:
+    return {"type": "http.request", "body": GOOD.encode()}
 
 
 def send(refusals: Refusals, *wrong: str) -> httpx2.Response:
@@ -274,6 +282,24 @@ def test_a_defect_is_answered_500_without_a_word_about_it_and_the_next_request_w
     assert response.json() == {"message": "internal error; no lead is lost, and the request can be repeated"}
     assert [line["exc_info"] for line in log if line["event"] == "internal error"] == [True]
     assert refusals.api.archive_all([UNKNOWN]).status_code == 404
+
+
+def test_a_batch_that_a_stop_cuts_off_may_have_been_applied(refusals: Refusals, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def cut_off(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(Mover, "process", cut_off)
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": ARCHIVE, "raw_path": ARCHIVE.encode(), "headers": HEADERS}
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(refusals.app(scope, receive_good, send))
+
+    assert (sent[0]["status"], (b"retry-after", b"5") in sent[0]["headers"]) == (503, True)
+    assert json.loads(sent[1]["body"]) == {"message": f"the service was stopped; {MAY_BE_APPLIED}"}
 
 
 def test_the_keys_the_body_and_the_batch_share_one_deadline(refusals: Refusals, monkeypatch: pytest.MonkeyPatch) -> None:
