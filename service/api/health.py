@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from service.api.context import AppContext
 from service.api.error_responses import RETRY_AFTER
+from service.archive.readiness import OLD_KEYS
 from service.observability.metrics import registry
 
 READINESS_TIMEOUT = 5
@@ -34,7 +35,7 @@ class Readyz(HTTPEndpoint):
         body = {
             "message": "not ready" if state.obstacles else "ready",
             "problems": [asdict(problem) for problem in state.obstacles],
-            "notes": [asdict(note) for note in state.notes],
+            "notes": [asdict(note) for note in (*state.notes, *([OLD_KEYS] if context.keys.are_old else []))],
             "skipped_tables": state.skipped_tables,
         }
         return JSONResponse(body, 503, {"Retry-After": str(RETRY_AFTER)}) if state.obstacles else JSONResponse(body)

@@ -85,7 +85,6 @@ class Statements:
     find_in_either_table: Statement
     find_leads: Statement
     find_matching_leads: Statement
-    foreign_leads: Statement
     highest_lead_id: Statement
     insert_leads: Statement
     look_at_copies: Statement
@@ -105,6 +104,7 @@ class Statements:
     stage_table: Statement
     touch_leads: Statement
     update_leads: Statement
+    visible_leads: Statement
     leads_in_use: Mapping[str, Statement]
     """The statements of sql/leads_in_use/, by the table and column they are named after: `vicidial_hopper.lead_id`."""
     conditions: Mapping[str, Statement]

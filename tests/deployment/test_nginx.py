@@ -22,6 +22,7 @@ from support.nginx import DEPLOY, Nginx, check, nginx, render
 from support.process import PATIENCE, ServiceProcess
 from support.tables import Tables
 
+from service.api.error_responses import MAY_BE_APPLIED
 from service.api.request_checks import LARGEST_BODY
 from service.settings import Settings
 
@@ -195,7 +196,7 @@ def test_a_service_that_is_down(tables: Tables, tmp_path: Path, connect: Connect
         response = connect(front.base_url).archive_all([1])
 
     assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
-    assert "repeat the request" in response.json()["message"]
+    assert response.json()["message"] == f"the service did not answer; {MAY_BE_APPLIED}"
     assert tables.ids() == ([1], [])
 
 
@@ -209,7 +210,7 @@ def test_a_service_that_hangs(tables: Tables, service: ServiceProcess, tmp_path:
             os.kill(service.pid, signal.SIGCONT)
 
     assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
-    assert "may have processed the batch" in response.json()["message"]
+    assert response.json()["message"] == f"the service did not answer; {MAY_BE_APPLIED}"
 
 
 @pytest.mark.parametrize(
