@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from service.access.keys_file import KeysFile
 from service.access.office_hours import OfficeHours
 from service.api.contract import Contract
+from service.archive.admin_log import AdminLog
 from service.archive.comparer import Comparer
 from service.archive.finder import Finder
 from service.archive.mover import Mover
@@ -34,6 +35,7 @@ class AppContext:
     finder: Finder
     readiness: Readiness
     audit: Audit
+    admin_log: AdminLog
     statements: Statements
     archive_reader: TableReader
     request_timeout: float

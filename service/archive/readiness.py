@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from service.archive.admin_log import AdminLog
 from service.database.pool import Database
 from service.database.statements import Statements, identifier
 from service.database.transaction import Transaction
@@ -75,9 +76,13 @@ class Readiness:
         archive_reader: TableReader,
         dearchive_reader: TableReader,
         audit: Audit,
+        *,
+        admin_log: AdminLog,
     ) -> None:
-        """database: a pool of one connection that nobody else uses. audit: each batch must be able to write to it."""
+        """database: a pool of one connection that nobody else uses. audit: each batch must be able to write to it. admin_log:
+        what keeps it from being written is a note."""
         self._audit = audit
+        self._admin_log = admin_log
         self.database = database
         self._state = State()
         self._expires = 0.0
@@ -154,6 +159,7 @@ class Readiness:
                     obstacles[problem.message] = replace(known, operations=(*known.operations, operation))
         notes = [] if obstacles else [*await self._reused_note(transaction, pairs[0]), *order_note(pairs[0])]
         notes += await self._lists_note(transaction)
+        notes += filter(None, [await self._admin_log.note(transaction)])
         return State(tuple(obstacles.values()), tuple(notes), skipped)
 
     async def _lists_note(self, transaction: Transaction) -> list[Problem]:

@@ -39,6 +39,10 @@ PLACEHOLDERS = frozenset(
         "lock_wait_timeout",
         "max_statement_time",
         "matches",
+        "user",
+        "ip_address",
+        "event_code",
+        "event_notes",
         "texts",
         "moment",
         "number",
@@ -86,6 +90,7 @@ class Statements:
     find_leads: Statement
     find_matching_leads: Statement
     highest_lead_id: Statement
+    insert_admin_log: Statement
     insert_leads: Statement
     look_at_copies: Statement
     look_at_session: Statement

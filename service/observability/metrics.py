@@ -36,6 +36,7 @@ REMAINING = Counter("leads_remaining_total", "Leads that were asked to be delete
 RETRIES = Counter("database_retries_total", "Transactions that were retried, by MariaDB's error number.", ["code"])
 LOG_LINES_LOST = Counter("log_lines_lost_total", "Log lines that could not be written.")
 AUDIT_FAILURES = Counter("audit_failures_total", "Lines that could not be written to AUDIT_LOG.")
+ADMIN_LOG_FAILURES = Counter("admin_log_failures_total", "Batches that could not be written to vicidial_admin_log.")
 IN_USE = Gauge("database_pool_in_use", "Connections that a request is using.", multiprocess_mode="livesum")
 WAITING = Gauge("database_pool_waiting", "Requests that wait for a connection.", multiprocess_mode="livesum")
 
@@ -51,7 +52,7 @@ def keep_in_files(folder: Path) -> None:
     values.MmapedDict = ReservedFile  # type: ignore[attr-defined]
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
     # Metrics with labels ask for their ValueClass when they are first used.
-    for figure in (IN_USE, WAITING, LOG_LINES_LOST, AUDIT_FAILURES):
+    for figure in (IN_USE, WAITING, LOG_LINES_LOST, AUDIT_FAILURES, ADMIN_LOG_FAILURES):
         figure._metric_init()
 
 
