@@ -128,7 +128,7 @@ class FindLeads(LeadsEndpoint):
 
 
 async def move(
-    context: AppContext, mover: Mover, operation: str, *, key: Key, fields: dict[str, Any], deadline: float, address: str
+    context: AppContext, mover: Mover, operation: str, *, key: Key, fields: dict[str, Any], deadline: float, address: str = ""
 ) -> dict[str, Any]:
     """Process a batch, write its two audit records, and return the body of the answer.
 

@@ -204,7 +204,7 @@ class Mover:
             copies=asked.from_concat(copies),
             reused=asked.from_concat(reused) if pair.keep_reused else NONE,
             in_use=LeadIDs({int(lead_id) for lead_id, _ in in_use[0]}) if in_use else NONE,
-            unmatched=present.difference({int(lead_id) for (lead_id,) in matching[0]}) if matching else NONE,
+            unmatched=present.difference(LeadIDs({int(lead_id) for (lead_id,) in matching[0]})) if matching else NONE,
             on_cluster=bool(on_cluster),
             pair=replace(pair, matches=values["matches"]) if where else pair,
         )
