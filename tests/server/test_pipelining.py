@@ -16,7 +16,8 @@ from support.process import PATIENCE, SLACK, ServiceProcess
 from support.tables import Tables
 from support.wire import Connection
 
-from service.server.http_protocol import HEAD_TIMEOUT, LARGEST_HEAD, MOST_PIPELINED
+from service.server.http_protocol import HEAD_TIMEOUT
+from service.server.request_input import LARGEST_HEAD, MOST_PIPELINED
 
 ARCHIVE = "/vicidial/leads/archive"
 DONE = (200, "lead_ids batch was successfully processed")
