@@ -145,7 +145,7 @@ class Protocol(RequestInput):
         if self._is_finished or self.scheme == "https":
             return False
         if self._begun or self._parsed:
-            self._refuse(400, "the request ended before it was complete")
+            self._refuse(400, "the request ended before it was complete; nothing was changed")
         if self._running:
             self._close_after_those_that_wait()
         return self._running is not None
