@@ -6,7 +6,8 @@ SELECT {source_columns}
 FROM {source} FORCE INDEX ({source_key})
 WHERE lead_id IN ({lead_ids})
 RETURNING IF(
-    (
+    {target}.lead_id IN ({lead_ids})
+    AND (
         SELECT {stored_whole}
         FROM {source} AS source FORCE INDEX ({source_key})
         WHERE source.lead_id = {target}.lead_id

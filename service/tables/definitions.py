@@ -15,7 +15,7 @@ from textwrap import indent
 from service.database.statements import identifier, table_of
 from service.errors import Problem
 from service.tables.columns import Column, outside_texts
-from service.tables.same_data import reused, same_data
+from service.tables.same_data import fingerprint, reused, same_data
 
 LEADS = "vicidial_list"
 ARCHIVE = "vicidial_list_archive"
@@ -162,6 +162,12 @@ class TablePair:
                 f"target.{copy} = source.{column}" for column, copy in copied if column.lower() != "`lead_id`"
             ),
             "same_data": "\n    AND ".join(conditions),
+            "stored_whole": "\n            AND ".join(
+                same_data(column, copy, identifier(self.target.name)) for column, copy in self.columns
+            ),
+            "fingerprint": fingerprint(
+                identifier(self.target.name), (column for column in self.target.columns.values() if not column.generated)
+            ),
             "differences": "CONCAT_WS(',',\n    "
             + ",\n    ".join(f"IF({condition}, NULL, {number})" for number, condition in enumerate(conditions))
             + "\n    )",

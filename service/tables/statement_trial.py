@@ -59,10 +59,11 @@ class StatementTrial:
         self, transaction: Transaction, pair: TablePair, grants: Grants, on_cluster: bool, whole_only: bool
     ) -> list[Problem]:
         """Try the statements of a batch. Return the problems."""
-        values = {**pair.values, "lead_ids": "NULL", "table": pair.values["source"]}
+        values = {**pair.values, "lead_ids": "NULL", "asked_lead_ids": "NULL", "table": pair.values["source"]}
         sql = self._statements
-        tried = [sql.select_leads, sql.insert_leads, sql.delete_leads]
+        tried = [sql.select_leads, sql.insert_whole_leads if whole_only else sql.insert_leads, sql.delete_leads]
         tried += [] if whole_only else [sql.update_leads]
+        tried += [sql.delete_damaged_copies] if whole_only and not pair.target.transactional else []
         tried += [sql.touch_leads, sql.restore_leads] if on_cluster else []
         tried += [sql.stage_table] if whole_only and pair.differences else []
         problems = []

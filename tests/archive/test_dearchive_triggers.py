@@ -3,15 +3,13 @@ the lead."""
 
 from __future__ import annotations
 
-from itertools import product
-
 import pytest
 from structlog.testing import capture_logs
 from support.api import Api
 from support.remedies import ARCHIVE, LIST, problems
 from support.tables import Tables
 
-PAIRS = list(product(["InnoDB", "MyISAM", "Aria"], repeat=2))
+PAIRS = [("InnoDB", "InnoDB"), ("MyISAM", "MyISAM"), ("InnoDB", "MyISAM"), ("Aria", "InnoDB")]
 
 
 @pytest.fixture
@@ -43,8 +41,8 @@ def test_leads_that_a_trigger_changes_stay_in_the_archive(tables: Tables, api: A
     for table in (LIST, ARCHIVE):
         tables.execute(f"ALTER TABLE {table} ADD COLUMN full_name VARCHAR(61) AS (CONCAT(first_name, last_name)) VIRTUAL")
     on_insert(tables, change)
-    tables.execute(f"INSERT INTO {ARCHIVE} (lead_id, phone_number, first_name, last_name, owner, called_count) VALUES"
-                   " (1, '1', 'José', 'a', '', 7), (2, '2', 'José', 'b', '', 7), (3, '3', 'José', 'c', '', 7)")  # fmt: skip
+    for lead_id in (1, 2, 3):
+        tables.archived(lead_id, phone_number=str(lead_id), called_count=7)
     tables.live(9)
     before, archived = tables.both()
     assert problems(api) == []
@@ -63,9 +61,9 @@ def test_leads_that_a_trigger_changes_stay_in_the_archive(tables: Tables, api: A
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join, indirect=True)
 @pytest.mark.usefixtures("pair")
 def test_a_trigger_that_changes_every_row_brings_no_lead_back(tables: Tables, api: Api, delete: bool) -> None:
-    on_insert(tables, "SET NEW.called_count = 0")
     tables.archived(*range(1, 8), called_count=5)
     tables.live(4, called_count=5)
+    on_insert(tables, "SET NEW.called_count = 0")
     before = tables.both()
 
     with capture_logs() as lines:
