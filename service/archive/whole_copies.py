@@ -2,7 +2,7 @@
 
 A damaged copy would be dialled, and the next archiving would write it over the archived row. A trigger can damage a copy, and no
 definition of a table shows it. So the INSERT itself compares each row as it was stored (sql/insert_whole_leads.sql). What can
-roll back is rolled back. Elsewhere, sql/delete_damaged_copies.sql deletes the copies to which nobody has written since.
+be rolled back is rolled back. Otherwise sql/delete_damaged_copies.sql deletes the copies to which nobody has written since.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class WholeCopies(Changes):
         leads = steps.get(insert, NONE)
         if not leads:
             return await super().run(transaction, pair, steps, left_alone, values)
-        undo = self._insert_or_roll_back if pair.target.transactional else self._insert_or_delete
+        undo = self._insert_or_roll_back if pair.has_savepoints else self._insert_or_delete
         count = await undo(transaction, pair, leads)
         others = {statement: ids for statement, ids in steps.items() if statement != insert}
         return {insert: count, **await super().run(transaction, pair, others, left_alone, values)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from textwrap import indent
 
@@ -53,6 +53,8 @@ class Table:
     """The columns that are a unique key by themselves, each with the name of that key; if there are several, the primary key.
     """
     has_primary_key: bool
+    ignored_unique_columns: Mapping[str, str] = field(default_factory=dict)
+    """As unique_columns, of the keys that the server is told to ignore."""
     is_versioned: bool = False
     """Whether the table has system versioning: it keeps the history of its rows."""
     on_one_node: bool = False
@@ -145,6 +147,11 @@ class TablePair:
     def one_transaction(self) -> bool:
         """Whether copy and delete may share a transaction. They may not if only one of the tables can roll back."""
         return self.source.transactional == self.target.transactional
+
+    @property
+    def has_savepoints(self) -> bool:
+        """Whether the INSERT alone can be rolled back. MariaDB refuses savepoints in a transaction that has read an Aria table."""
+        return self.target.transactional and self.source.engine != "Aria"
 
     @cached_property
     def values(self) -> Mapping[str, str]:

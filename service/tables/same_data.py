@@ -91,6 +91,8 @@ def same_data(source: ComparableColumn, target: ComparableColumn, target_table: 
 
 def same_text(source: ComparableColumn, target: ComparableColumn, left: str, right: str) -> str:
     """As same_data(), for two texts. left, right: the columns in SQL."""
+    if source.charset == target.charset == "binary":  # an ENUM or SET of bytes: it has one collation, which compares bytes
+        return f"{left} <=> {right}"
     if source.charset == target.charset:
         return f"{left} COLLATE {source.charset}_nopad_bin <=> {right} COLLATE {source.charset}_nopad_bin"
     return (

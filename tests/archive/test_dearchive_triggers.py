@@ -9,7 +9,7 @@ from support.api import Api
 from support.remedies import ARCHIVE, LIST, problems
 from support.tables import Tables
 
-PAIRS = [("InnoDB", "InnoDB"), ("MyISAM", "MyISAM"), ("InnoDB", "MyISAM"), ("Aria", "InnoDB")]
+PAIRS = [("InnoDB", "InnoDB"), ("MyISAM", "MyISAM"), ("InnoDB", "MyISAM"), ("Aria", "InnoDB"), ("InnoDB", "Aria")]
 
 
 @pytest.fixture
