@@ -20,6 +20,9 @@ from service.tables.same_data import fingerprint, reused, same_data
 LEADS = "vicidial_list"
 ARCHIVE = "vicidial_list_archive"
 
+SEQUENCE = re.compile(r"\b(?:nextval|lastval|setval)\((?:`[^`]+`\.)?`([^`]+)`")
+"""A sequence in the default of a column, as SHOW CREATE TABLE shows it."""
+
 LARGEST_LEAD_ID = 4294967295
 """The largest lead_id that a caller can name: the largest value of INT UNSIGNED, lead_id's type in Vicidial's schema."""
 
@@ -104,8 +107,9 @@ class TablePair:
 
     @property
     def table_names(self) -> tuple[str, ...]:
-        """All tables that the statements name."""
-        return (self.source.name, self.target.name, *map(table_of, self.leads_in_use))
+        """All tables that the statements name, and the sequences from which a column gets its default."""
+        sequences = (name for column in self.target.columns.values() for name in SEQUENCE.findall(column.definition))
+        return (self.source.name, self.target.name, *map(table_of, self.leads_in_use), *sequences)
 
     @cached_property
     def columns(self) -> tuple[tuple[Column, Column], ...]:
