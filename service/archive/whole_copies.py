@@ -1,8 +1,8 @@
 """Dearchive leads whole or not at all: undo each copy that vicidial_list has stored with other data than the archived row.
 
-A damaged copy would be dialled, and the next archiving would write it over the archived row. A trigger can damage a copy, and no
-definition of a table shows it. So the INSERT itself compares each row as it was stored (sql/insert_whole_leads.sql). What can
-be rolled back is rolled back. Otherwise sql/delete_damaged_copies.sql deletes the copies to which nobody has written since.
+A damaged copy would be dialled, and the next archiving would write it over the archived row. A trigger can damage a copy, and
+no definition of a table shows it. So the INSERT itself compares each row as it was stored (sql/insert_whole_leads.sql). What
+be rolled back is rolled back. Otherwise sql/delete_damaged_copies.sql deletes the copies that nobody has written to since.
 """
 
 from __future__ import annotations
@@ -41,18 +41,17 @@ class WholeCopies(Changes):
         others = {statement: ids for statement, ids in steps.items() if statement != insert}
         return {insert: count, **await super().run(transaction, pair, others, left_alone, values)}
 
-    async def _insert(self, transaction: Transaction, pair: TablePair, leads: LeadIDs) -> tuple[int, int, dict[int, str]]:
-        """Insert leads. Return the number of copies, the number of damaged ones, and the damaged ones that are known, each with
-        its fingerprint.
+    async def _insert(self, transaction: Transaction, pair: TablePair, leads: LeadIDs) -> tuple[int, int, LeadIDs]:
+        """Insert leads. Return the number of copies, the number of damaged ones, and the ids of the damaged ones.
 
-        The number is larger than the copies that are known if their fingerprints are longer than max_allowed_packet.
+        Not all of these ids are known if the fingerprints of the copies are longer than max_allowed_packet.
         """
         sql = self._statements
         transaction.send_first(sql.forget_damaged_copies.fill())
         counts = await super().run(transaction, pair, {sql.insert_whole_leads: leads})
         ((damaged, text),) = await transaction.select(sql.show_damaged_copies.fill())
-        copies = (copy.split(":") for copy in _text(text).split(",") if copy)
-        return counts[sql.insert_whole_leads], int(damaged), {int(lead_id): fingerprint for lead_id, fingerprint in copies}
+        copies = {int(copy.split(":")[0]) for copy in _text(text).split(",") if copy}
+        return counts[sql.insert_whole_leads], int(damaged), LeadIDs(copies)
 
     async def _insert_or_roll_back(self, transaction: Transaction, pair: TablePair, leads: LeadIDs) -> int:
         """Insert leads. If a copy is damaged, roll back and insert the others only. Return the number of copies."""
@@ -74,10 +73,9 @@ class WholeCopies(Changes):
     async def _insert_or_delete(self, transaction: Transaction, pair: TablePair, leads: LeadIDs) -> int:
         """Insert leads, and delete the damaged copies. Return the number of copies that are left."""
         sql = self._statements
-        count, damaged, known = await self._insert(transaction, pair, leads)
+        count, damaged, copies = await self._insert(transaction, pair, leads)
         if not damaged:
             return count
-        copies = LeadIDs(known)
         values = {"asked_lead_ids": leads.sql}
         deleted = NONE
         if copies:

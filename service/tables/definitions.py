@@ -154,7 +154,8 @@ class TablePair:
 
     @property
     def has_savepoints(self) -> bool:
-        """Whether the INSERT alone can be rolled back. MariaDB refuses savepoints in a transaction that has read an Aria table."""
+        """Whether the INSERT alone can be rolled back. MariaDB refuses savepoints in a transaction that has read an Aria
+        table."""
         return self.target.transactional and self.source.engine != "Aria"
 
     @cached_property

@@ -96,8 +96,8 @@ class StatementTrial:
         return list(dict.fromkeys(problems))
 
     async def _read(self, transaction: Transaction, statement: Statement, **values: str) -> DatabaseError | None:
-        """Run a SELECT for a lead that is hardly ever there. PREPARE opens the tables, but does not notice a missing file. Return
-        the error, None if there is none."""
+        """Run a SELECT for lead 0: PREPARE opens the tables, but does not notice that a file is missing. Return the error,
+        None if there is none."""
         return await self._failure(transaction.select(statement.fill({"lead_ids": "0", **values})))
 
     async def _try(self, transaction: Transaction, statement: str) -> DatabaseError | None:
