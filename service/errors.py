@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from service.mariadb_errors import STATEMENT_ERRORS, TRANSIENT_ERRORS
+from service.mariadb_errors import STATEMENT_ERRORS, TRANSIENT_ERRORS, UNUSABLE_TABLE
 
 
 @dataclass(frozen=True)
@@ -124,11 +124,11 @@ class DatabaseError(ServiceError):
         """Return whether a single row can be the reason, by a trigger, a foreign key or a check constraint.
 
         tables: those of the statement. The transaction has read them, so they and their columns exist: a table or column that
-        is missing or denied, and is none of theirs, belongs to a trigger.
+        is missing, denied or unusable, and is none of theirs, belongs to a trigger.
         """
-        if self.code in {1142, 1143}:
+        if self.code in {1142, 1143, *UNUSABLE_TABLE}:
             named = re.findall(r"[`']([^`']+)[`']", str(self))
-            return bool(named) and named[-1] not in tables
+            return bool(named) and named[-1].split(".")[-1] not in tables
         return self.from_server and self.code not in STATEMENT_ERRORS
 
 

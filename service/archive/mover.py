@@ -15,6 +15,7 @@ from service.archive.conditions import Conditions
 from service.archive.lead_ids import NONE, LeadIDs
 from service.archive.row_changes import Changes
 from service.archive.scope import visible_leads
+from service.archive.whole_copies import WholeCopies
 from service.database.pool import Database
 from service.database.statements import Statement, Statements, integers
 from service.database.transaction import Transaction
@@ -82,7 +83,7 @@ class Mover:
         self._statements = statements
         self._tables = tables
         self._conditions = Conditions(statements)
-        self._changes = Changes(statements)
+        self._changes = WholeCopies(statements) if tables.whole_only else Changes(statements)
 
     async def process(self, batch: Batch, seconds: float, before_change: BeforeChange) -> Result:
         """Process a batch in one transaction. Retry the whole transaction on transient errors, such as deadlocks.

@@ -271,6 +271,7 @@ def test_all_that_is_wrong_is_named_together(refusal: Callable[..., str], tmp_pa
         TLS_CERT_FILE=str(tmp_path / "cert.pem"),
         DOCS="x",
         AUDIT_LOG="/nowhere/audit.jsonl",
+        ADMIN_LOG="x",
         LOG_LEVEL="x",
     )
 
