@@ -33,6 +33,12 @@ IN_USE = [
 ]
 
 
+def make_sequence(tables: Tables) -> None:
+    if (tables.execute("SELECT VERSION()")[0][0] or b"").startswith(b"10.5."):
+        pytest.skip("MariaDB 10.5 does not check the privileges on a sequence")
+    tables.execute("CREATE SEQUENCE numbers")
+
+
 def refused(tables: Tables, api: Api, named: str) -> list[str | None]:
     """Both ways are refused, and the answers name a table. Return the remedies."""
     before = tables.both()
@@ -69,8 +75,7 @@ def test_a_view_whose_table_is_denied(tables: Tables, new_api: Callable[..., Api
     tables.live(1)
     tables.archived(2)
     tables.execute(f"RENAME TABLE {HOPPER} TO waiting")
-    with account(tables) as definer_or_reader:
-        reader = definer_or_reader
+    with account(tables) as reader:
         granted(reader, *IN_USE[:4], *IN_USE[5:])
         definer = "" if security == "INVOKER" else f"DEFINER = {reader.name} "
         reader.grant("SELECT", "waiting")
@@ -111,7 +116,7 @@ def test_a_table_without_its_tablespace(tables: Tables, new_api: Callable[..., A
 def test_a_default_that_takes_a_number_of_a_sequence_that_is_denied(
     tables: Tables, new_api: Callable[..., Api], started: bool, table: str
 ) -> None:
-    tables.execute("CREATE SEQUENCE numbers")
+    make_sequence(tables)
     tables.live(1)
     tables.archived(2)
     with account(tables) as reader:
@@ -142,7 +147,7 @@ def test_a_default_that_takes_a_number_of_a_sequence_that_is_denied(
 
 def test_a_sequence_that_is_denied_while_the_service_runs(tables: Tables, new_api: Callable[..., Api]) -> None:
     """No definition shows it. It is no single lead that is refused."""
-    tables.execute("CREATE SEQUENCE numbers")
+    make_sequence(tables)
     tables.execute(f"ALTER TABLE {LIST} ADD COLUMN own BIGINT")
     tables.execute(f"ALTER TABLE {ARCHIVE} ADD COLUMN own BIGINT DEFAULT (NEXT VALUE FOR numbers)")
     tables.live(1, 2, 3)
