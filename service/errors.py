@@ -78,12 +78,12 @@ class InvalidBodyError(ServiceError):
 
 
 class UnknownLeadsError(ServiceError):
-    """Some of the leads are in neither table. Nothing was changed."""
+    """Some of the leads are in neither table, or the caller may not see them. Nothing was changed."""
 
-    def __init__(self, asked: list[int], *unknown: Iterable[int]) -> None:
+    def __init__(self, asked: list[int], unknown: Iterable[int]) -> None:
         """asked: all ids, in the order in which the unknown ones are to be named."""
         super().__init__("lead_ids does not exist")
-        unknown_ids = set().union(*unknown)
+        unknown_ids = set(unknown)
         self.lead_ids = [lead_id for lead_id in asked if lead_id in unknown_ids]
 
 

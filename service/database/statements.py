@@ -77,7 +77,6 @@ class Statements:
     drop_staged: Statement
     find_in_either_table: Statement
     find_leads: Statement
-    foreign_leads: Statement
     forget_damaged_copies: Statement
     highest_lead_id: Statement
     insert_leads: Statement
@@ -101,6 +100,7 @@ class Statements:
     stage_table: Statement
     touch_leads: Statement
     update_leads: Statement
+    visible_leads: Statement
     leads_in_use: Mapping[str, Statement]
     """The statements of sql/leads_in_use/, by the table and column they are named after: `vicidial_hopper.lead_id`."""
 

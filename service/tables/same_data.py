@@ -8,7 +8,7 @@ refuses longer ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Protocol
 
 from service.database.statements import identifier
@@ -110,20 +110,3 @@ def fingerprint(table: str, columns: Iterable[ComparableColumn]) -> str:
     names = ((f"{table}.{identifier(column.name)}", column.data_type == "float") for column in columns)
     digests = (f"IFNULL(MD5({name} + 0e0), '')" if is_float else f"IFNULL(MD5({name}), '')" for name, is_float in names)
     return f"SHA2(CONCAT_WS(',', {', '.join(digests)}), 256)"
-
-
-def reused(columns: Mapping[str, tuple[ComparableColumn, ComparableColumn]]) -> str:
-    """Return the SQL condition that the two rows with one lead_id are different leads: entry_date and phone_number both
-    differ.
-
-    columns: the source's columns by name in lower case, each with its counterpart in the target. Vicidial writes entry_date
-    once, when it creates a lead. NULL proves nothing.
-    """
-    differ = []
-    for name in ("entry_date", "phone_number"):
-        if name not in columns:
-            return "FALSE"
-        source, target = columns[name]
-        left, right = f"source.{identifier(source.name)}", f"target.{identifier(target.name)}"
-        differ.append(f"{left} IS NOT NULL AND {right} IS NOT NULL AND NOT ({same_data(source, target)})")
-    return " AND ".join(differ)

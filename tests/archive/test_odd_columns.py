@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.api import KEY, Api
-from support.remedies import ARCHIVE, LIST, problems, refused_until_mended
+from support.remedies import ARCHIVE, LIST, problems, refused_until_fixed
 from support.tables import Tables
 
 TABLES = [(LIST,), (ARCHIVE,), (LIST, ARCHIVE)]
@@ -148,7 +148,7 @@ def test_a_key_that_the_server_ignores_is_no_key(tables: Tables, api: Api, table
     assert api.archive_all([1]).json()["delete_count"] == 1
     tables.execute(f"ALTER TABLE {table} ALTER INDEX `the ``lead` IGNORED")
 
-    done = refused_until_mended(tables, api, f"the unique key of lead_id in {table} is IGNORED", [2])
+    done = refused_until_fixed(tables, api, f"the unique key of lead_id in {table} is IGNORED", [2])
 
     assert done == [f"ALTER TABLE `{table}` ALTER INDEX `the ``lead` NOT IGNORED"]
     assert api.dearchive_all([1, 2]).json()["delete_count"] == 2
