@@ -33,6 +33,8 @@ PLACEHOLDERS = frozenset(
         "staged_engine",
         "statement",
         "foreign_key_checks",
+        "temporary_tables",
+        "database",
         "lead_ids",
         "list_ids",
         "least_packet",
@@ -60,8 +62,9 @@ class Statement:
 class Statements:
     """All statements of sql/, each in the file of the same name."""
 
+    check_session: Statement
+    check_session_again: Statement
     compare_leads: Statement
-    current_database: Statement
     delete_leads: Statement
     describe_columns: Statement
     describe_foreign_keys: Statement
@@ -87,7 +90,6 @@ class Statements:
     session: Statement
     set_foreign_key_checks: Statement
     show_create_table: Statement
-    show_temporary_tables: Statement
     stage_leads: Statement
     stage_table: Statement
     touch_leads: Statement
