@@ -5,11 +5,13 @@ from __future__ import annotations
 NO_SUCH_COLUMN = 1054
 NO_SUCH_TABLE = 1146
 NO_SUCH_KEY = 1176
+LOCK_WAIT_TIMEOUT = 1205
 DEADLOCK = 1213
 SUBQUERY_RETURNS_ROWS = 1242
 NO_SUCH_DEFINER = 1449
 BROKEN_VIEW = 1356
 READ_ONLY_TABLE = 1036
+STATEMENT_TIMEOUT = 1969
 UNUSABLE_SESSION = -1
 """Not an error number of MariaDB: the session has another database or temporary tables, such as those of init_connect."""
 HIDDEN_TABLES = -2
@@ -19,7 +21,7 @@ TRANSIENT_ERRORS = {
     1020: "record has changed since last read",
     NO_SUCH_COLUMN: "unknown column: it was there when the tables were read",
     NO_SUCH_KEY: "unknown key: it was there when the tables were read",
-    1205: "lock wait timeout",
+    LOCK_WAIT_TIMEOUT: "lock wait timeout",
     DEADLOCK: "deadlock, or a certification conflict in a cluster",
     1412: "table definition has changed",
     1927: "connection was killed",
@@ -58,7 +60,7 @@ STATEMENT_ERRORS = frozenset(
         1705,  # the binary log's cache for tables without rollback is too small
         1792,  # the transaction is read only
         1836,  # the engine is read only
-        1969,  # max_statement_time
+        STATEMENT_TIMEOUT,
     }
 )
 """Errors that no single row causes: the statement would fail for every lead."""

@@ -93,6 +93,7 @@ class Statements:
     stage_leads: Statement
     stage_table: Statement
     touch_leads: Statement
+    try_lock: Statement
     update_leads: Statement
     leads_in_use: Mapping[str, Statement]
     """The statements of sql/leads_in_use/, by the table and column they are named after: `vicidial_hopper.lead_id`."""
