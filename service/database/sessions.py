@@ -10,12 +10,14 @@ from service.database.statements import Statements, literal
 from service.errors import DatabaseError
 from service.mariadb_errors import UNUSABLE_SESSION
 
+STALE = "this session began before something was mended, or has temporary tables that this service did not make"
+
 
 class StaleSessionError(DatabaseError):
     """The session began before something was mended, or a trigger made a temporary table in it. Another one may do."""
 
     def __init__(self) -> None:
-        super().__init__("this session began before something was mended, or has temporary tables", retry=True)
+        super().__init__(STALE, retry=True)
 
 
 @dataclass(eq=False)

@@ -17,6 +17,8 @@ from service.mariadb_errors import DEADLOCK, HIDDEN_TABLES, SUBQUERY_RETURNS_ROW
 DRIVER_ERRORS = (MySQLError, RuntimeError, IndexError, struct.error)
 """What the driver raises. The last three: a connection that uvloop has closed, and bytes that are not MariaDB's protocol."""
 
+HIDES_TABLES = "the session has another database, or temporary tables that this service did not make"
+
 READ_WRITE = "START TRANSACTION READ WRITE"
 """READ WRITE is explicit: a read-only server refuses it before anything is changed, and tx_read_only has no effect."""
 
@@ -178,8 +180,7 @@ class Transaction:
             self.connection.close()  # nobody knows what the server says next
         if at_check and error.args[:1] == (SUBQUERY_RETURNS_ROWS,):
             code = HIDDEN_TABLES if self._has_written else UNUSABLE_SESSION
-            message = "the session has another database, or temporary tables of others"
-            return DatabaseError(message, code, outcome_known=not self.changes_may_persist)
+            return DatabaseError(HIDES_TABLES, code, outcome_known=not self.changes_may_persist)
         return database_error(error, outcome_known=not self.changes_may_persist, accounts=self.session.accounts)
 
 
