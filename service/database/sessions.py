@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,32 +19,29 @@ class StaleSessionError(DatabaseError):
         super().__init__(STALE, retry=True)
 
 
-@dataclass(eq=False)
 class Session:
     """The session of a connection."""
 
-    database: str
-    statements: Statements
-    is_new: bool = True
-    """Whether no transaction has used it yet."""
-    temporary_tables: int = 0
-    """How many temporary tables this service has made in it."""
-    accounts: frozenset[str] = frozenset()
-    """CURRENT_USER() and USER(), as user@host; empty as long as they are not known."""
+    def __init__(self, database: str, statements: Statements) -> None:
+        self.is_new = True
+        """Whether no transaction has used it yet."""
+        self.accounts: frozenset[str] = frozenset()
+        """CURRENT_USER() and USER(), as user@host; empty as long as they are not known."""
+        self._database = database
+        self._statements = statements
+        self._count(0)
 
-    @property
-    def check(self) -> str:
+    def has_temporary_table(self) -> None:
+        """Count one more temporary table that this service has made in the session."""
+        self._count(self._temporary_tables + 1)
+
+    def _count(self, temporary_tables: int) -> None:
+        self._temporary_tables = temporary_tables
+        values = {"temporary_tables": str(temporary_tables), "database": literal(self._database)}
+        self.check = self._statements.check_session.fill(values)
         """The statement that fails if names may mean other tables than those of the site."""
-        return self.statements.check_session.fill(self._values)
-
-    @property
-    def check_again(self) -> str:
+        self.check_again = self._statements.check_session_again.fill(values)
         """The same, between statements that write. It returns no rows."""
-        return self.statements.check_session_again.fill(self._values)
-
-    @property
-    def _values(self) -> dict[str, str]:
-        return {"temporary_tables": str(self.temporary_tables), "database": literal(self.database)}
 
     def passed(self, rows: list[tuple[Any, ...]]) -> None:
         """Take note of the result of `check`. Raises DatabaseError if the server has not counted temporary tables."""
@@ -69,4 +65,7 @@ class Sessions:
 
     def of(self, connection: Any) -> Session:
         """Return the session of a connection."""
-        return self._by_connection.setdefault(connection, Session(self._database, self._statements))
+        session = self._by_connection.get(connection)
+        if session is None:
+            session = self._by_connection[connection] = Session(self._database, self._statements)
+        return session

@@ -157,7 +157,7 @@ class Transaction:
         try:
             await self.execute(statement)
         finally:
-            self.session.temporary_tables += 1
+            self.session.has_temporary_table()
 
     @asynccontextmanager
     async def _send(self, statements: Sequence[str]) -> AsyncIterator[Results]:
