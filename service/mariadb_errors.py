@@ -9,7 +9,6 @@ LOCK_WAIT_TIMEOUT = 1205
 DEADLOCK = 1213
 SUBQUERY_RETURNS_ROWS = 1242
 NO_SUCH_DEFINER = 1449
-BROKEN_VIEW = 1356
 READ_ONLY_TABLE = 1036
 STATEMENT_TIMEOUT = 1969
 UNUSABLE_SESSION = -1
@@ -119,3 +118,13 @@ SIGNALS_ONLY = 5000
 
 ACCESS_DENIED = {1044, 1142, 1143, 1227, 1370}
 """Errors about missing privileges: on a database, a table, a column, the server, a routine."""
+
+UNUSABLE_TABLE = {
+    1356,  # a view whose tables are missing or denied
+    1449,  # a view or a trigger whose definer does not exist
+    1812,  # the file of the table is missing
+    1814,  # the file of the table was discarded
+    1877,  # the table is corrupted
+    1932,  # the storage engine does not know the table
+}
+"""Errors about one table that an administrator must mend. Their messages hold no data."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from service.errors import DatabaseError, Problem
-from service.mariadb_errors import ACCESS_DENIED, BROKEN_VIEW, HIDDEN_TABLES, NO_SUCH_TABLE, UNUSABLE_SESSION
+from service.mariadb_errors import ACCESS_DENIED, HIDDEN_TABLES, NO_SUCH_TABLE, UNUSABLE_SESSION, UNUSABLE_TABLE
 from service.tables.definitions import Table
 from service.tables.privileges import Grants
 
@@ -61,8 +61,8 @@ def server_problem(error: DatabaseError, grants: Grants | None = None) -> Proble
             f"the account lacks a privilege: {error}; `python -m service grants` prints all that it needs",
             grants.lacking(str(error)) if grants else None,
         )
-    if error.code in {NO_SUCH_TABLE, BROKEN_VIEW}:
-        return Problem(str(error))  # one of the two tables, or one that a trigger or a view uses
+    if error.code == NO_SUCH_TABLE or error.code in UNUSABLE_TABLE:
+        return Problem(str(error))  # one of the two tables, one that tells of leads in use, or a table that a trigger uses
     if error.code == NO_STATEMENT_CAN_BE_PREPARED:
         return Problem(
             "max_prepared_stmt_count is used up: the service cannot ask what the account may do",
