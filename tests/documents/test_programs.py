@@ -1,5 +1,5 @@
-"""The complete programs of docs/integration.md, in six languages, against the service: with answers that are lost or are a proxy's,
-with ids that are refused, with conditions, within office hours."""
+"""The complete programs of docs/integration.md, in six languages, against the service: with answers that are lost or are a
+proxy's, with ids that are refused, with conditions, within office hours."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def command(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @contextlib.contextmanager
 def unreliable(service: ServiceProcess) -> Iterator[tuple[str, list[str]]]:
-    """Yield the URL of a proxy that loses an answer, and answers twice in the place of the service; and what it still has to do."""
+    """Yield the URL of a proxy that loses an answer, and answers twice itself; and the faults that it has not had yet."""
     faults = ["429", "502", "lose the answer"]
 
     class Handler(http.server.BaseHTTPRequestHandler):

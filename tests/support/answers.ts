@@ -19,6 +19,7 @@ const types: { [Status in keyof Answers]: NameOf<Answers[Status]["content"]["app
   408: "ErrorMessage",
   413: "ErrorMessage",
   415: "ErrorMessage",
+  431: "ErrorMessage",
   500: "ErrorMessage",
   503: "ErrorMessage",
 };
