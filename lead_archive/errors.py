@@ -30,6 +30,10 @@ class StoppedError(Exception):
     """The user stops the run: the request was not sent, or not repeated."""
 
 
+class MalformedError(Exception):
+    """The answer is not one of this API's. The message says what is wrong with it."""
+
+
 class UnknownLeadsError(Exception):
     """404 with the ids that are in neither table. Nothing was changed."""
 

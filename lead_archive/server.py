@@ -10,8 +10,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from lead_archive.answers import Answer, Lead, MalformedError, Moved, compared, unknown
-from lead_archive.errors import FailedError, RefusedError, StoppedError, UnknownLeadsError
+from lead_archive.answers import Answer, Lead, Moved, compared, unknown
+from lead_archive.errors import FailedError, MalformedError, RefusedError, StoppedError, UnknownLeadsError
 from lead_archive.offer import Offer
 from lead_archive.settings import Settings
 from lead_archive.wire import CertificateError, NoAnswerError, TooLargeError, Wire

@@ -12,8 +12,9 @@ from support.client import Client
 from support.fake_service import LIMIT, OPENAPI, Answer, Reply, compared, fake, lead, moved
 
 from lead_archive.answers import Answer as Received
-from lead_archive.answers import MalformedError, Moved
+from lead_archive.answers import Moved
 from lead_archive.answers import compared as read_compared
+from lead_archive.errors import MalformedError
 
 FEW = ["--jobs", 1, "--retry-for", 0]
 
