@@ -6,6 +6,7 @@ Fields that are not known are ignored, as the contract wants it, and those of la
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from lead_archive.errors import MalformedError, visible
 
 LARGEST_ANSWER = 32 * 1024 * 1024
 """Bytes: a hundred times the size of a comparison of 1,000 leads that differ in every column."""
+
+_CONDITION = re.compile(r"the condition \w+ cannot be used until an administrator")
+"""Other refusals for which an administrator is needed can end by themselves, such as that of a server that is read-only."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,10 @@ class Answer:
         if request_id := self.headers.get("x-request-id"):
             text += f" (X-Request-ID {visible(request_id, 128)})"
         return text
+
+    def refuses_condition(self) -> bool:
+        """Return whether this is a 503 that names a condition which the database cannot check: repeating it does not help."""
+        return self.status == 503 and bool(_CONDITION.match(self.message() or ""))
 
     def retry_after(self) -> float | None:
         """Return the seconds to wait by Retry-After, or None if the answer has none."""

@@ -22,6 +22,10 @@ class RefusedError(Exception):
     """The server refuses all requests or cannot be reached. The message says what to do."""
 
 
+class ConditionsRefusedError(RefusedError):
+    """The server refuses these conditions, and may take others. The message says what to do."""
+
+
 class FailedError(Exception):
     """The server did not process this batch within --retry-for, but processed others. The message says why."""
 
