@@ -18,9 +18,11 @@ from service.api.contract import Contract
 from service.api.docs import Docs, DocsFile
 from service.api.error_responses import on_http_exception, on_refusal
 from service.api.health import READINESS_TIMEOUT, Livez, Metrics, OpenAPI, Readyz
-from service.api.leads import ArchiveLeads, CompareLeads, DearchiveLeads
+from service.api.leads import ArchiveLeads, CompareLeads, DearchiveLeads, FindLeads
 from service.api.middleware import RequestMiddleware
 from service.archive.comparer import Comparer
+from service.archive.conditions import Conditions
+from service.archive.finder import Finder
 from service.archive.mover import Mover
 from service.archive.readiness import Readiness
 from service.database.pool import Database
@@ -37,6 +39,7 @@ ROUTES = [
     Route("/vicidial/leads/archive", ArchiveLeads),
     Route("/vicidial/leads/dearchive", DearchiveLeads),
     Route("/vicidial/leads/compare", CompareLeads),
+    Route("/vicidial/leads/find", FindLeads),
     Route("/livez", Livez),
     Route("/readyz", Readyz),
     Route("/metrics", Metrics),
@@ -85,6 +88,7 @@ def create_context(settings: Settings, now: Callable[[], datetime] | None = None
         archive=Mover(database, statements, archive_reader),
         dearchive=Mover(database, statements, dearchive_reader),
         comparer=Comparer(database, statements, archive_reader),
+        finder=Finder(database, statements, Conditions(statements), {"list": archive_reader, "archive": dearchive_reader}),
         statements=statements,
         archive_reader=archive_reader,
         readiness=Readiness(readiness_database, statements, archive_reader, dearchive_reader, audit),

@@ -10,6 +10,7 @@ from service.access.keys_file import KeysFile
 from service.access.office_hours import OfficeHours
 from service.api.contract import Contract
 from service.archive.comparer import Comparer
+from service.archive.finder import Finder
 from service.archive.mover import Mover
 from service.archive.readiness import Readiness
 from service.database.pool import Database
@@ -30,6 +31,7 @@ class AppContext:
     archive: Mover
     dearchive: Mover
     comparer: Comparer
+    finder: Finder
     readiness: Readiness
     audit: Audit
     statements: Statements

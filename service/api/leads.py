@@ -15,10 +15,11 @@ from service.access.keys import Key
 from service.api.context import AppContext
 from service.api.error_responses import refusal_for
 from service.api.request_checks import authenticate, read_body, refuse_other_media_types, refuse_within_office_hours
+from service.archive.finder import Query
 from service.archive.mover import Batch, Mover
-from service.errors import AuditError, DatabaseError, InvalidBodyError, NotReadyError, UnknownLeadsError
+from service.errors import AuditError, ConditionError, DatabaseError, InvalidBodyError, NotReadyError, UnknownLeadsError
 from service.observability.audit_log import Outcome
-from service.observability.metrics import count_moved
+from service.observability.metrics import count_found, count_moved
 
 logger = structlog.get_logger()
 
@@ -44,6 +45,9 @@ class LeadsEndpoint(HTTPEndpoint):
         except AuditError as error:
             context.readiness.expire()
             logger.error("audit line lost", error=str(error))
+            raise refusal_for(error) from error
+        except ConditionError as error:
+            logger.error("condition not usable", error=str(error))
             raise refusal_for(error) from error
         except NotReadyError as error:
             context.readiness.expire()
@@ -89,6 +93,26 @@ class CompareLeads(LeadsEndpoint):
         lead_ids = context.contract.compare_request.parse(body)["lead_ids"]
         leads = await context.comparer.compare(lead_ids, key.list_ids, remaining(deadline))
         return {"message": "leads were compared", "leads": [asdict(lead) for lead in leads]}
+
+
+class FindLeads(LeadsEndpoint):
+    """POST /vicidial/leads/find."""
+
+    async def answer(self, context: AppContext, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
+        fields = context.contract.find_request.parse(body)
+        query = Query(
+            where=fields["where"],
+            limit=fields.get("limit", context.contract.limit),
+            table=fields.get("in", "list"),
+            after_lead_id=fields.get("after_lead_id"),
+            list_ids=key.list_ids,
+        )
+        page = await context.finder.find(query, remaining(deadline))
+        count_found(query.table, len(page.lead_ids))
+        logger.info(
+            "leads found", **fields, found=len(page.lead_ids), next_after_lead_id=page.next_after_lead_id, done=page.done
+        )
+        return {"message": "leads were found", **asdict(page)}
 
 
 async def move(

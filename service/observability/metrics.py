@@ -30,6 +30,8 @@ SECONDS = Histogram(
 INSERTED = Counter("leads_inserted_total", "Leads that were inserted into the table they go to.", ["operation"])
 UPDATED = Counter("leads_updated_total", "Archived leads that were refreshed since they differed.", ["operation"])
 DELETED = Counter("leads_deleted_total", "Leads that were deleted from the table they come from.", ["operation"])
+FOUND = Counter("leads_found_total", "Leads that requests for leads by conditions found.", ["table"])
+UNMATCHED = Counter("leads_unmatched_total", "Leads that were left alone since they did not match where.", ["operation"])
 REMAINING = Counter("leads_remaining_total", "Leads that were asked to be deleted, and that stayed.", ["operation"])
 RETRIES = Counter("database_retries_total", "Transactions that were tried anew, by MariaDB's error number.", ["code"])
 LOG_LINES_LOST = Counter("log_lines_lost_total", "Log lines that could not be written.")
@@ -67,8 +69,14 @@ def count_moved(operation: str, result: Mapping[str, Any]) -> None:
         (UPDATED, result["update_count"]),
         (DELETED, result["delete_count"]),
         (REMAINING, len(result["remaining_lead_ids"])),
+        (UNMATCHED, len(result["unmatched_lead_ids"])),
     ):
         counter.labels(operation).inc(leads)
+
+
+def count_found(table: str, leads: int) -> None:
+    """Count the leads of a page. table: list or archive."""
+    FOUND.labels(table).inc(leads)
 
 
 def count_request(method: str, route: str, status: int, seconds: float) -> None:

@@ -15,7 +15,8 @@ from textwrap import indent
 from service.database.statements import identifier, table_of
 from service.errors import Problem
 from service.tables.columns import Column, outside_texts
-from service.tables.same_data import reused, same_data
+from service.tables.reused_lead_ids import reused
+from service.tables.same_data import same_data
 
 LEADS = "vicidial_list"
 ARCHIVE = "vicidial_list_archive"
@@ -93,6 +94,8 @@ class TablePair:
     """Tables or columns that would show whether a lead is in use and that the database does not have."""
     foreign_keys: tuple[ForeignKey, ...] = ()
     """The foreign keys that the account can see."""
+    matches: str = "TRUE"
+    """The conditions of a request on the row in the source."""
     keep_reused: bool = True
     """Whether a lead stays if its lead_id belongs to another lead in the target."""
     problems_to_read: tuple[Problem, ...] = ()
@@ -174,6 +177,7 @@ class TablePair:
             or "TRUE",
             "staged_definition": self._staged_definition,
             "staged_engine": self.target.engine or "",
+            "matches": self.matches,
             "foreign_key_checks": str(int(bool(self.foreign_keys))),
         }
 
