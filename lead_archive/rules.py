@@ -85,9 +85,7 @@ def _rule(number: int, table: dict[str, Any], errors: list[str]) -> Rule:
         errors.append(
             f"{which}, at_most: {shown(at_most)} is not an integer from 1 to {LARGEST_NUMBER}; for all, leave it out"
         )
-    return Rule(
-        str(name) if named else "", _where(which, table.get("where"), errors), str(operation), at_most if at_most else None
-    )
+    return Rule(str(name) if named else "", _where(which, table.get("where"), errors), str(operation), at_most or None)
 
 
 def _where(which: str, conditions: Any, errors: list[str]) -> Where:

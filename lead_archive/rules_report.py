@@ -118,12 +118,12 @@ class Report:
         rows += [[rule.name, "", "", "", "", "not begun"] for rule in self.rules[len(self.results) :]]
         widths = [max(len(row[column]) for row in rows) for column in range(5)]
         lines = []
-        for row, result in zip(rows, [None, *self.results, *[None] * len(self.rules)], strict=False):
+        for row, of in zip(rows, [None, *self.results, *[None] * len(self.rules)], strict=False):
             cells = [f"{row[0]:<{widths[0]}}", *(f"{row[column]:>{widths[column]}}" for column in range(1, 5)), row[5]]
             lines.append("  ".join(cells).rstrip())
-            if result:
-                digits = max((len(f"{number:,}") for number in result.reasons.values()), default=0)
-                lines += [f"    {number:>{digits},}  {reason}" for reason, number in result.reasons.items()]
+            if of:
+                digits = max((len(f"{number:,}") for number in of.reasons.values()), default=0)
+                lines += [f"    {number:>{digits},}  {reason}" for reason, number in of.reasons.items()]
         return "\n".join(lines)
 
     def json(self, **more: Any) -> str:

@@ -61,8 +61,8 @@ def run_rules(
     text = report.json(seconds=round(time.monotonic() - started, 1)) if as_json else report.table()
     if not print_result(text, "the same command again goes on where it is left"):
         return Status.WRONG_USAGE
-    for error in report.errors:
-        say(f"error: {error}")
+    for words in report.errors:
+        say(f"error: {words}")
     return report.status
 
 
