@@ -48,6 +48,8 @@ class Summary:
     counts: Counter[str]
     trouble: RefusedError | UsageError | None = None
     """Why the run ended early, or None."""
+    stopped: bool = False
+    """Whether the user stopped the run before it was known how many leads there are."""
 
     @property
     def kinds(self) -> dict[str, int]:
@@ -73,6 +75,8 @@ class Summary:
     def status(self) -> Status:
         if self.trouble:
             return Status.REFUSED if isinstance(self.trouble, RefusedError) else Status.WRONG_USAGE
+        if self.stopped:
+            return Status.SOME_REMAIN
         # Without conditions, the service has some of its own.
         not_well = NOT_WELL if self.operation.where else NOT_WELL | {"unmatched"}
         return Status.SOME_REMAIN if any(self.kinds.get(kind) for kind in not_well) else Status.DONE

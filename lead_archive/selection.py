@@ -49,8 +49,9 @@ def run_selection(
             behind = files.write_left(leads)
     except UsageError as error:
         taken.trouble = taken.trouble or error
-    summary = Summary(operation, taken.found, taken.ledger.counts(), taken.trouble)
-    lines = [summary.table()] if taken.found or taken.trouble else ["No lead meets the conditions."]
+    stopped = taken.stopped and not taken.complete
+    summary = Summary(operation, taken.found, taken.ledger.counts(), taken.trouble, stopped=stopped)
+    lines = [summary.table()] if taken.found or not taken.complete else ["No lead meets the conditions."]
     if behind:
         lines.append(f"Those left behind, each with its reason: {shown(left)}")
     if as_json:
