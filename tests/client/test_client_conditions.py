@@ -26,7 +26,10 @@ SENT: list[tuple[list[object], dict[str, Any]]] = [
     (["--inactive-lists", "--never-called"], {"list_active": False, "never_called": True}),
     (["--entered-before", "2026-01-31"], {"entered_before": "2026-01-31"}),
     (["--called-before", "2024-02-29T18:00:00"], {"called_before": "2024-02-29T18:00:00"}),
-    (["--entered-days-ago", 1, "--called-days-ago", 36500], {"entered_at_least_days_ago": 1, "called_at_least_days_ago": 36500}),
+    (
+        ["--entered-days-ago", 1, "--called-days-ago", 36500],
+        {"entered_at_least_days_ago": 1, "called_at_least_days_ago": 36500},
+    ),
     (["--called-count", 0, "--list", 0], {"called_count_at_least": 0, "list_ids": [0]}),
 ]
 

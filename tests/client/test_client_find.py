@@ -46,7 +46,10 @@ def test_the_conditions_must_all_hold(client: Client, leads: Tables) -> None:
         (["--campaign", "SPRING", "--inactive-lists", "--called"], [12, 14, 16, 18, 20]),
         (["--campaign", "AUTUMN", "--not-status", "NEW"], [22, 24, 26, 28, 30]),
         (["--entered-before", "2024-01-01T08:00:01", "--called-before", "2024-02-02", "--list", "101"], [2, 4, 6, 8, 10]),
-        (["--entered-days-ago", 90, "--called-days-ago", 90, "--called-count", 2, "--active-lists", "--list", 101], [2, 4, 6, 8, 10]),
+        (
+            ["--entered-days-ago", 90, "--called-days-ago", 90, "--called-count", 2, "--active-lists", "--list", 101],
+            [2, 4, 6, 8, 10],
+        ),
         (["--never-called", "--list", 103, "--list", 104], [21, 23, 25, 27, 29]),
         (["--list", 104], []),
     ]:
@@ -100,7 +103,10 @@ def test_a_reader_that_has_seen_enough_ends_it(tmp_path: Path) -> None:
 
 WRONG: list[dict[str, Any]] = [
     *({"message": value} for value in (None, 1, [])),
-    *({"lead_ids": value} for value in (None, "5", [1, 5], [5, 5], [6, 5], [5.0], [True], ["5"], [4], [4294967296], list(range(5, 16)))),
+    *(
+        {"lead_ids": value}
+        for value in (None, "5", [1, 5], [5, 5], [6, 5], [5.0], [True], ["5"], [4], [4294967296], list(range(5, 16)))
+    ),
     *({"done": value} for value in (None, 0, "false")),
     *({"next_after_lead_id": value} for value in (None, "7", 7.0, True, 4, 5, -1)),
 ]
