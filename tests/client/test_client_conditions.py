@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from support.client import Client
 from support.fake_service import FIND_OPENAPI, Reply, fake, page
 from support.paths import ROOT
 
-import yaml
 from lead_archive.condition_options import CONDITION_OPTIONS
 from lead_archive.conditions import CONDITIONS
 

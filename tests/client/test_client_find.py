@@ -42,7 +42,7 @@ def test_find_prints_the_ids_that_archive_reads(client: Client, leads: Tables) -
 def test_the_conditions_must_all_hold(client: Client, leads: Tables) -> None:
     fill(leads)
 
-    for options, found in [
+    cases: list[tuple[list[object], list[int]]] = [
         (["--campaign", "SPRING", "--inactive-lists", "--called"], [12, 14, 16, 18, 20]),
         (["--campaign", "AUTUMN", "--not-status", "NEW"], [22, 24, 26, 28, 30]),
         (["--entered-before", "2024-01-01T08:00:01", "--called-before", "2024-02-02", "--list", "101"], [2, 4, 6, 8, 10]),
@@ -52,7 +52,8 @@ def test_the_conditions_must_all_hold(client: Client, leads: Tables) -> None:
         ),
         (["--never-called", "--list", 103, "--list", 104], [21, 23, 25, 27, 29]),
         (["--list", 104], []),
-    ]:
+    ]
+    for options, found in cases:
         assert client.invoke("find", *options).output == lines(*found), options
 
 
@@ -101,15 +102,13 @@ def test_a_reader_that_has_seen_enough_ends_it(tmp_path: Path) -> None:
     assert result.stderr == "error: cannot write the ids: Broken pipe; the ids printed so far are not all\n"
 
 
-WRONG: list[dict[str, Any]] = [
-    *({"message": value} for value in (None, 1, [])),
-    *(
-        {"lead_ids": value}
-        for value in (None, "5", [1, 5], [5, 5], [6, 5], [5.0], [True], ["5"], [4], [4294967296], list(range(5, 16)))
-    ),
-    *({"done": value} for value in (None, 0, "false")),
-    *({"next_after_lead_id": value} for value in (None, "7", 7.0, True, 4, 5, -1)),
-]
+WRONG_VALUES: dict[str, list[Any]] = {
+    "message": [None, 1, []],
+    "lead_ids": [None, "5", [1, 5], [5, 5], [6, 5], [5.0], [True], ["5"], [4], [4294967296], list(range(5, 16))],
+    "done": [None, 0, "false"],
+    "next_after_lead_id": [None, "7", 7.0, True, 4, 5, -1],
+}
+WRONG = [{name: value} for name, values in WRONG_VALUES.items() for value in values]
 
 
 @pytest.mark.parametrize("fields", WRONG, ids=lambda fields: str(fields)[:50])
