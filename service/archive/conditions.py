@@ -15,7 +15,8 @@ from service.database.statements import Statements, integers, text
 from service.database.transaction import Transaction
 from service.errors import ConditionError, StatementError
 from service.tables.definitions import Table
-from service.tables.list_table import LISTS, ListColumn, read_list_columns
+from service.tables.list_table import ListColumn, read_list_columns
+from service.tables.privileges import LISTS
 from service.tables.same_data import INTEGERS, SHORT_TEXTS
 
 AnyColumn = Any
@@ -45,8 +46,6 @@ class Condition:
     """Return the values of the placeholders of its statement."""
     of_list: str | None = None
     """The column of vicidial_lists that it compares, instead of the lead's own column."""
-    by_local_time: bool = False
-    """Whether it asks the server for its local time."""
 
 
 DATETIME = frozenset({"datetime"})
@@ -59,8 +58,8 @@ CONDITIONS: Mapping[str, Condition] = {
     "not_statuses": Condition("status", SHORT_TEXTS, _texts),
     "entered_before": Condition("entry_date", DATETIME, _moment),
     "called_before": Condition("last_local_call_time", DATETIME, _moment),
-    "entered_at_least_days_ago": Condition("entry_date", DATETIME, _number, by_local_time=True),
-    "called_at_least_days_ago": Condition("last_local_call_time", DATETIME, _number, by_local_time=True),
+    "entered_at_least_days_ago": Condition("entry_date", DATETIME, _number),
+    "called_at_least_days_ago": Condition("last_local_call_time", DATETIME, _number),
     "never_called": Condition("last_local_call_time", DATETIME, lambda value, _: {"truth": str(bool(value)).upper()}),
     "called_count_at_least": Condition("called_count", INTEGERS, _number),
 }
@@ -94,10 +93,6 @@ class Conditions:
         lists: Mapping[str, ListColumn] = {}
         if any(CONDITIONS[name].of_list for name in where):
             lists = await read_list_columns(transaction, self._statements)
-        for name in where:
-            if CONDITIONS[name].by_local_time:
-                await self._require_local_time(transaction, name)
-                break
         return "\n    AND ".join(f"({self._one(name, value, source, lists)})" for name, value in where.items())
 
     def _one(self, name: str, value: Any, source: Table, lists: Mapping[str, ListColumn]) -> str:
@@ -117,14 +112,9 @@ class Conditions:
         if condition.of_list:
             compared = lists.get(condition.of_list)
             if compared is None:
-                raise ConditionError(name, f"there is no {LISTS}.{condition.of_list}, or the account may not see it")
+                raise ConditionError(name, f"there is no column {LISTS}.{condition.of_list}, or the account may not see it")
             if not compared.readable:
                 raise ConditionError(name, f"the account may not read {LISTS}: {compared.grant}")
             if compared.data_type not in SHORT_TEXTS:
                 raise ConditionError(name, f"{LISTS}.{condition.of_list} is {compared.data_type}, which is no text")
         return self._templates[name].format_map(condition.fill(value, compared))
-
-    async def _require_local_time(self, transaction: Transaction, name: str) -> None:
-        ((local_time,),) = await transaction.select(self._statements.describe_local_time.fill())
-        if local_time is None:
-            raise ConditionError(name, "the server does not know its time zone any more; load it with mysql_tzinfo_to_sql")

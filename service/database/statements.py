@@ -76,7 +76,6 @@ class Statements:
     describe_columns: Statement
     describe_foreign_keys: Statement
     describe_keys: Statement
-    describe_local_time: Statement
     describe_privileges: Statement
     describe_server: Statement
     describe_session: Statement

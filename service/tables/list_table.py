@@ -8,9 +8,7 @@ from service.database.statements import Statements
 from service.database.transaction import Transaction
 from service.tables.definitions import names
 from service.tables.preconditions.server import Session
-from service.tables.privileges import Grants
-
-LISTS = "vicidial_lists"
+from service.tables.privileges import LISTS, Grants
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,13 @@ DATABASE_PRIVILEGES = ("CREATE TEMPORARY TABLES", "REFERENCES")
 account see which tables exist: without it, a table that shows leads in use, or a foreign key, could exist unseen."""
 
 
+LISTS = "vicidial_lists"
+"""Says to which campaign a list belongs, and whether it is active: for the conditions campaign_ids and list_active."""
+
+
 def needed(leads_in_use_tables: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Return the privileges that are needed, by table."""
-    return {LEADS: BOTH_WAYS, ARCHIVE: BOTH_WAYS, **dict.fromkeys(leads_in_use_tables, ("SELECT",))}
+    return {LEADS: BOTH_WAYS, ARCHIVE: BOTH_WAYS, **dict.fromkeys([*leads_in_use_tables, LISTS], ("SELECT",))}
 
 
 @dataclass(frozen=True)
