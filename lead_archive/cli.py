@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +27,7 @@ Options = list[Callable[[Any], Any]]
 @click.group(
     epilog="The exit status: 0 all is done, 1 some leads remain, 2 wrong usage, 3 the server refuses or cannot be reached."
 )
-@click.version_option(importlib.metadata.version("vicidial-lead-archive-api"), prog_name="lead-archive")
+@click.version_option(package_name="vicidial-lead-archive-api", prog_name="lead-archive")
 def main() -> None:
     """Find leads by conditions, and take them, or those of a file, to the Vicidial Lead Archive API, batch by batch.
 
