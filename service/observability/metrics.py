@@ -33,7 +33,7 @@ DELETED = Counter("leads_deleted_total", "Leads that were deleted from the table
 FOUND = Counter("leads_found_total", "Leads that requests for leads by conditions found.", ["table"])
 UNMATCHED = Counter("leads_unmatched_total", "Leads that were left alone since they did not match where.", ["operation"])
 REMAINING = Counter("leads_remaining_total", "Leads that were asked to be deleted, and that stayed.", ["operation"])
-RETRIES = Counter("database_retries_total", "Transactions that were tried anew, by MariaDB's error number.", ["code"])
+RETRIES = Counter("database_retries_total", "Transactions that were retried, by MariaDB's error number.", ["code"])
 LOG_LINES_LOST = Counter("log_lines_lost_total", "Log lines that could not be written.")
 AUDIT_FAILURES = Counter("audit_failures_total", "Lines that could not be written to AUDIT_LOG.")
 IN_USE = Gauge("database_pool_in_use", "Connections that a request is using.", multiprocess_mode="livesum")

@@ -185,8 +185,10 @@ def test_every_answer_of_every_operation_has_its_class(servers: Servers, package
     arguments = {}
     if "requestBody" in operation:
         (content,) = operation["requestBody"]["content"].values()
-        (example,) = content["examples"].values()
-        arguments["body"] = getattr(models, name_in(content["schema"])).from_dict(example["value"])
+        model = getattr(models, name_in(content["schema"]))
+        for example in content["examples"].values():
+            arguments["body"] = model.from_dict(example["value"])
+            assert arguments["body"].to_dict() == example["value"]
 
     for status, declared in operation["responses"].items():
         response = SCHEMA.raw_schema["components"]["responses"][name_in(declared)] if "$ref" in declared else declared
