@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from service.access.keys import Key
+from service.access.keys_file import MOST_WAIT
 from service.api.context import AppContext
 from service.api.error_responses import refusal_for
 from service.api.request_checks import authenticate, read_body, refuse_other_media_types, refuse_within_office_hours
@@ -29,12 +30,15 @@ class LeadsEndpoint(HTTPEndpoint):
 
     async def post(self, request: Request) -> Response:
         context: AppContext = request.app.state.context
+        # For the keys, the body and the batch together.
         deadline = asyncio.get_running_loop().time() + context.request_timeout
-        key = authenticate(request, await context.keys.current(context.request_timeout), context.now())
+        # Half of a short REQUEST_TIMEOUT remains for the batch.
+        keys = await context.keys.current(min(MOST_WAIT, context.request_timeout / 2))
+        key = authenticate(request, keys, context.now())
         self.refuse(context)
         refuse_other_media_types(request)
         try:
-            body = await read_body(request, context.request_timeout)
+            body = await read_body(request, deadline, context.request_timeout)
             return JSONResponse(await self.answer(context, body, deadline, key))
         except (InvalidBodyError, UnknownLeadsError) as error:
             raise refusal_for(error) from error
@@ -54,6 +58,12 @@ class LeadsEndpoint(HTTPEndpoint):
             logger.error("tables do not fit", problems=[asdict(problem) for problem in error.problems])
             raise refusal_for(error) from error
 
+    @property
+    def address(self) -> str:
+        """The address of the caller, or of the proxy in front of the service. Empty for a Unix socket."""
+        client = self.scope.get("client")
+        return str(client[0]) if client else ""
+
     def refuse(self, context: AppContext) -> None:
         """Raise RefusalError if the operation is not allowed now."""
 
@@ -70,7 +80,7 @@ class ArchiveLeads(LeadsEndpoint):
 
     async def answer(self, context: AppContext, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
         fields = context.contract.archive_request.parse(body)
-        return await move(context, context.archive, "archive", key=key, fields=fields, deadline=deadline)
+        return await move(context, context.archive, "archive", key=key, fields=fields, deadline=deadline, address=self.address)
 
 
 class DearchiveLeads(LeadsEndpoint):
@@ -81,7 +91,9 @@ class DearchiveLeads(LeadsEndpoint):
 
     async def answer(self, context: AppContext, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
         fields = context.contract.dearchive_request.parse(body)
-        result = await move(context, context.dearchive, "dearchive", key=key, fields=fields, deadline=deadline)
+        result = await move(
+            context, context.dearchive, "dearchive", key=key, fields=fields, deadline=deadline, address=self.address
+        )
         del result["update_count"]  # dearchive never updates
         return result
 
@@ -116,7 +128,7 @@ class FindLeads(LeadsEndpoint):
 
 
 async def move(
-    context: AppContext, mover: Mover, operation: str, *, key: Key, fields: dict[str, Any], deadline: float
+    context: AppContext, mover: Mover, operation: str, *, key: Key, fields: dict[str, Any], deadline: float, address: str = ""
 ) -> dict[str, Any]:
     """Process a batch, write its two audit records, and return the body of the answer.
 
@@ -139,6 +151,9 @@ async def move(
     finally:
         # After any other exception, such as a cancellation or a NotReadyError between two commits, the outcome is not known.
         await batch.conclude(outcome, facts)
+    await context.admin_log.write(
+        operation, key=key.name, address=address, request=fields, result=facts, seconds=remaining(deadline)
+    )
     del facts["deleted_lead_ids"]  # only the audit needs it
     return {"message": "lead_ids batch was successfully processed", **facts}
 

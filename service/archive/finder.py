@@ -10,7 +10,7 @@ from typing import Any
 
 from service.archive.conditions import Conditions
 from service.archive.lead_ids import LeadIDs
-from service.archive.mover import foreign_leads
+from service.archive.scope import visible_leads
 from service.database.pool import Database
 from service.database.statements import Statements, integers
 from service.database.transaction import READ_ONLY, Transaction
@@ -124,5 +124,4 @@ class Finder:
         """Return the leads that the caller may see."""
         if query.list_ids is None or not lead_ids:
             return lead_ids
-        found = LeadIDs(lead_ids)
-        return list(found.difference(await foreign_leads(transaction, self._statements, found, query.list_ids)))
+        return list(await visible_leads(transaction, self._statements, LeadIDs(lead_ids), query.list_ids))

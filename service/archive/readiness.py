@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from service.archive.admin_log import AdminLog
 from service.database.pool import Database
 from service.database.statements import Statements, identifier
 from service.database.transaction import Transaction
@@ -29,6 +30,12 @@ MAX_AGE = 1.0
 logger = structlog.get_logger()
 
 OPERATIONS = ("archive", "dearchive")
+
+OLD_KEYS = Problem(
+    "API_KEYS_FILE could not be read, or its content is invalid: the old keys stay valid, also those that were revoked since; "
+    "the log says why"
+)
+"""The note if KeysFile.are_old. Anybody may request /readyz, so it names no path."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +76,13 @@ class Readiness:
         archive_reader: TableReader,
         dearchive_reader: TableReader,
         audit: Audit,
+        *,
+        admin_log: AdminLog,
     ) -> None:
-        """database: a pool of one connection that nobody else uses. audit: each batch must be able to write to it."""
+        """database: a pool of one connection that nobody else uses. audit: each batch must be able to write to it. admin_log:
+        what keeps it from being written is a note."""
         self._audit = audit
+        self._admin_log = admin_log
         self.database = database
         self._state = State()
         self._expires = 0.0
@@ -148,6 +159,7 @@ class Readiness:
                     obstacles[problem.message] = replace(known, operations=(*known.operations, operation))
         notes = [] if obstacles else [*await self._reused_note(transaction, pairs[0]), *order_note(pairs[0])]
         notes += await self._lists_note(transaction)
+        notes += filter(None, [await self._admin_log.note(transaction)])
         return State(tuple(obstacles.values()), tuple(notes), skipped)
 
     async def _lists_note(self, transaction: Transaction) -> list[Problem]:

@@ -33,12 +33,19 @@ PLACEHOLDERS = frozenset(
         "staged_engine",
         "statement",
         "foreign_key_checks",
+        "stored_whole",
+        "fingerprint",
         "lead_ids",
+        "asked_lead_ids",
         "list_ids",
         "least_packet",
         "lock_wait_timeout",
         "max_statement_time",
         "matches",
+        "user",
+        "ip_address",
+        "event_code",
+        "event_notes",
         "texts",
         "moment",
         "number",
@@ -72,6 +79,7 @@ class Statements:
 
     compare_leads: Statement
     current_database: Statement
+    delete_damaged_copies: Statement
     delete_leads: Statement
     describe_columns: Statement
     describe_foreign_keys: Statement
@@ -85,13 +93,16 @@ class Statements:
     find_in_either_table: Statement
     find_leads: Statement
     find_matching_leads: Statement
-    foreign_leads: Statement
+    forget_damaged_copies: Statement
     highest_lead_id: Statement
+    insert_admin_log: Statement
     insert_leads: Statement
+    insert_whole_leads: Statement
     look_at_copies: Statement
     look_at_session: Statement
     prepare: Statement
     restore_leads: Statement
+    roll_back_to_savepoint: Statement
     select_different_leads: Statement
     select_equal_leads: Statement
     select_leads: Statement
@@ -99,12 +110,15 @@ class Statements:
     select_whole_leads: Statement
     session: Statement
     set_foreign_key_checks: Statement
+    set_savepoint: Statement
     show_create_table: Statement
+    show_damaged_copies: Statement
     show_temporary_tables: Statement
     stage_leads: Statement
     stage_table: Statement
     touch_leads: Statement
     update_leads: Statement
+    visible_leads: Statement
     leads_in_use: Mapping[str, Statement]
     """The statements of sql/leads_in_use/, by the table and column they are named after: `vicidial_hopper.lead_id`."""
     conditions: Mapping[str, Statement]

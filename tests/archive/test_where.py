@@ -154,6 +154,28 @@ def test_a_lead_that_is_called_while_the_batch_runs_is_neither_copied_nor_delete
     assert archived_after.get(1) == archived.get(1)
 
 
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+def test_an_archived_lead_that_is_edited_while_it_is_brought_back_stays_in_the_archive(
+    tables: Tables, environment: dict[str, str], settings_from: ReadSettings
+) -> None:
+    tables.archived(1, 2, status="SALE")
+    _, before = tables.both()
+    batch = Batch([1, 2], insert_leads=True, delete_leads=True, where={"statuses": ["SALE"]})
+
+    result = move(
+        environment,
+        settings_from,
+        batch,
+        lambda: tables.execute("UPDATE vicidial_list_archive SET status = 'OLD', modify_date = modify_date WHERE lead_id = 1"),
+        "dearchive",
+    )
+
+    assert (result.insert_count, result.delete_count, result.remaining_lead_ids) == (1, 1, [1])
+    live, archived = tables.both()
+    assert live == {2: before[2]}
+    assert list(archived) == [1]
+
+
 @ENGINES
 def test_a_list_that_is_activated_while_the_batch_runs_keeps_its_leads(
     tables: Tables, environment: dict[str, str], settings_from: ReadSettings
