@@ -262,7 +262,7 @@ class Mover:
     async def _whole(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
         """Return the leads that the target can store without changing a value."""
         values = {**pair.values, "lead_ids": lead_ids.sql}
-        await transaction.execute(self._statements.stage_table.fill(values))
+        await transaction.create_temporary_table(self._statements.stage_table.fill(values))
         await transaction.execute(self._statements.stage_leads.fill(values))
         whole = await self._changes.select(transaction, self._statements.select_whole_leads, pair, lead_ids)
         await transaction.execute(self._statements.drop_staged.fill(values))

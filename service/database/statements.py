@@ -33,6 +33,8 @@ PLACEHOLDERS = frozenset(
         "staged_engine",
         "statement",
         "foreign_key_checks",
+        "temporary_tables",
+        "database",
         "stored_whole",
         "fingerprint",
         "lead_ids",
@@ -77,8 +79,9 @@ class Statement:
 class Statements:
     """All statements of sql/, each in the file of the same name."""
 
+    check_session: Statement
+    check_session_again: Statement
     compare_leads: Statement
-    current_database: Statement
     delete_damaged_copies: Statement
     delete_leads: Statement
     describe_columns: Statement
@@ -113,10 +116,10 @@ class Statements:
     set_savepoint: Statement
     show_create_table: Statement
     show_damaged_copies: Statement
-    show_temporary_tables: Statement
     stage_leads: Statement
     stage_table: Statement
     touch_leads: Statement
+    try_lock: Statement
     update_leads: Statement
     visible_leads: Statement
     leads_in_use: Mapping[str, Statement]
