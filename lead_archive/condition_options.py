@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from lead_archive.conditions import ValueRefusedError, Where, checked
+from lead_archive.conditions import ValueRefusedError, Where, checked, trap
+from lead_archive.console import say
 from lead_archive.errors import UsageError
 
 CONDITION_OPTIONS: dict[str, tuple[str, Any]] = {
@@ -74,4 +75,6 @@ def take_where(options: dict[str, Any]) -> Where:
             errors.append(f"{option}: {error}")
     if errors:
         raise UsageError("\n".join(errors))
+    if words := trap(where):
+        say(f"note: {words.format(entered='--entered-days-ago', count='--called-count 1')}")
     return where

@@ -25,6 +25,12 @@ MOST_CALLS = 65535
 _DATE = re.compile(r"[1-9]\d{3}-\d\d-\d\d(T\d\d:\d\d:\d\d)?", re.ASCII)
 
 
+TRAP = (
+    "new leads that nobody has called meet these conditions too: Vicidial's list loader gives them a last call in 2008. To "
+    "keep them, add {entered} or {count}"
+)
+
+
 class ValueRefusedError(Exception):
     """The value of a condition is wrong. The message says what it must be."""
 
@@ -32,6 +38,19 @@ class ValueRefusedError(Exception):
 def checked(name: str, value: Any) -> Any:
     """Return the value of a condition as the service takes it. Raises ValueRefusedError. name: one of CONDITIONS."""
     return CONDITIONS[name](value)
+
+
+def trap(where: Where) -> str:
+    """Return a warning if conditions on the last call also match leads that were loaded a moment ago; empty if they do not."""
+    if not {"called_before", "called_at_least_days_ago"} & where.keys() or where.get("never_called"):
+        return ""
+    new_ones_stay = (
+        bool({"entered_before", "entered_at_least_days_ago"} & where.keys())
+        or where.get("called_count_at_least", 0) > 0
+        or ("statuses" in where and "NEW" not in map(str.upper, where["statuses"]))
+        or "NEW" in map(str.upper, where.get("not_statuses", []))
+    )
+    return "" if new_ones_stay else TRAP
 
 
 def shown(value: Any) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from lead_archive.conditions import trap
 from lead_archive.console import interruptible, print_result, say, say_errors
 from lead_archive.errors import ConditionsRefusedError, RefusedError, Status, StoppedError, UsageError
 from lead_archive.files import print_anything
@@ -113,6 +114,9 @@ class _Runner:
         self._report.stopped = interrupts.stop.is_set()
 
     async def _one(self, rule: Rule, server: Server, offer: Offer, interrupts: Interrupts) -> Result:
+        if words := trap(rule.where):
+            note = words.format(entered="entered_at_least_days_ago", count="called_count_at_least = 1")
+            say(f"note: {rule.name}: {note}")
         operation = Operation(rule.operation, FLAGS[rule.operation], dry_run=self._dry_run, where=rule.where)
         progress = found_progress_for(rule.name, operation.did, terminal=sys.stderr.isatty(), quiet=self._quiet)
         interrupts.say = server.say = progress.say

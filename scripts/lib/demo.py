@@ -303,7 +303,7 @@ The bulk client finds the leads itself. Bring all of them back; look for those o
 days; see what the rules in deploy/rules.example.toml would archive; then let them do it:
   . {folder}/lead-archive.sh
   lead-archive dearchive --entered-days-ago 1
-  lead-archive find --campaign SPRING --called-days-ago 90
+  lead-archive find --campaign SPRING --called-days-ago 90 --entered-days-ago 90
   lead-archive run --dry-run deploy/rules.example.toml
   lead-archive run deploy/rules.example.toml
 The same in a browser, where "Authorize" takes the line Key={key}

@@ -12,6 +12,7 @@ from support.client import Client
 from support.fake_service import FIND_OPENAPI, Reply, fake, page
 from support.paths import ROOT
 
+from lead_archive.answers import Answer
 from lead_archive.condition_options import CONDITION_OPTIONS
 from lead_archive.conditions import CONDITIONS
 
@@ -45,7 +46,8 @@ def test_each_option_is_a_condition_of_the_contract(tmp_path: Path, options: lis
     with fake(answer, FIND_OPENAPI) as url:
         result = Client(tmp_path, url).invoke("find", *options)
 
-    assert (result.status, result.output, result.errors) == (0, "", "find: no lead meets the conditions\n")
+    assert (result.status, result.output) == (0, "")
+    assert result.errors.endswith("find: no lead meets the conditions\n")
     assert bodies == [{"where": where, "limit": 10}]
 
 
@@ -126,3 +128,44 @@ def test_a_service_that_cannot_find_is_named(tmp_path: Path) -> None:
     assert (found.status, found.errors) == (3, f"error: {url} does not offer /vicidial/leads/find\n")
     assert archived.status == 3
     assert json.loads(archived.output)["error"] == f"{url} does not offer /vicidial/leads/find, which archive needs"
+
+
+GUARDED: list[list[object]] = [
+    ["--entered-days-ago", 1],
+    ["--entered-before", "2026-01-01"],
+    ["--called-count", 1],
+    ["--status", "NA"],
+    ["--not-status", "new"],
+    ["--never-called"],
+]
+
+
+@pytest.mark.parametrize("last_call", [["--called-days-ago", 90], ["--called-before", "2026-01-01"]], ids=str)
+def test_conditions_that_match_new_leads_are_told(tmp_path: Path, last_call: list[object]) -> None:
+    """Vicidial's list loader writes 2008-01-01 as the last call of a lead that nobody has called."""
+    with fake(lambda *_: page(), FIND_OPENAPI) as url:
+        client = Client(tmp_path, url)
+        for guard in GUARDED:
+            assert "note: " not in client.invoke("find", "--list", 1, *last_call, *guard).errors
+        for options in (["--called-count", 0], ["--status", "new"], ["--not-status", "NA"], ["--called"]):
+            told = client.invoke("archive", *last_call, *options, "-q").errors
+            assert told.startswith("note: new leads that nobody has called meet these conditions too: Vicidial's list loader")
+            assert told.endswith("To keep them, add --entered-days-ago or --called-count 1\n")
+        client.write("rules.toml", "[[rules]]", "name = 'a'", "where.called_at_least_days_ago = 90")
+        assert client.invoke("run", "rules.toml", "-q").errors == (
+            "note: a: new leads that nobody has called meet these conditions too: Vicidial's list loader gives them a last call "
+            "in 2008. To keep them, add entered_at_least_days_ago or called_count_at_least = 1\n"
+        )
+
+
+def test_the_words_of_the_contract_for_a_condition_that_cannot_be_checked_are_known() -> None:
+    document = yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8"))
+    examples = document["components"]["responses"]["ServiceUnavailable"]["content"]["application/json"]["examples"]
+
+    final = {
+        name
+        for name, example in examples.items()
+        if Answer(503, "", {}, json.dumps(example["value"]).encode()).refuses_condition()
+    }
+
+    assert final == {"condition"}
