@@ -153,8 +153,8 @@ def test_conditions_that_match_new_leads_are_told(tmp_path: Path, last_call: lis
             assert told.endswith("To keep them, add --entered-days-ago or --called-count 1\n")
         client.write("rules.toml", "[[rules]]", "name = 'a'", "where.called_at_least_days_ago = 90")
         assert client.invoke("run", "rules.toml", "-q").errors == (
-            "note: a: new leads that nobody has called meet these conditions too: Vicidial's list loader gives them a last call "
-            "in 2008. To keep them, add entered_at_least_days_ago or called_count_at_least = 1\n"
+            "note: a: new leads that nobody has called meet these conditions too: Vicidial's list loader gives them a last "
+            "call in 2008. To keep them, add entered_at_least_days_ago or called_count_at_least = 1\n"
         )
 
 
