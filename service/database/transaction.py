@@ -9,6 +9,7 @@ from typing import Any
 from asyncmy.cursors import Cursor
 from asyncmy.errors import MySQLError
 
+from service.database.tls import explain
 from service.errors import DatabaseError
 from service.mariadb_errors import DEADLOCK
 
@@ -110,4 +111,4 @@ class Transaction:
 def database_error(error: Exception, outcome_known: bool) -> DatabaseError:
     """Return an error of the driver or the connection as a DatabaseError."""
     code, message = error.args if len(error.args) == 2 else (None, str(error) or type(error).__name__)
-    return DatabaseError(str(message), code, outcome_known)
+    return DatabaseError(explain(error) or str(message), code, outcome_known)
