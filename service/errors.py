@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from service.mariadb_errors import STATEMENT_ERRORS, TRANSIENT_ERRORS
+from service.mariadb_errors import STATEMENT_ERRORS, TRANSIENT_ERRORS, UNUSABLE_TABLE
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,12 @@ class InvalidBodyError(ServiceError):
 
 
 class UnknownLeadsError(ServiceError):
-    """Some of the leads are in neither table. Nothing was changed."""
+    """Some of the leads are in neither table, or the caller may not see them. Nothing was changed."""
 
-    def __init__(self, asked: list[int], *unknown: Iterable[int]) -> None:
+    def __init__(self, asked: list[int], unknown: Iterable[int]) -> None:
         """asked: all ids, in the order in which the unknown ones are to be named."""
         super().__init__("lead_ids does not exist")
-        unknown_ids = set().union(*unknown)
+        unknown_ids = set(unknown)
         self.lead_ids = [lead_id for lead_id in asked if lead_id in unknown_ids]
 
 
@@ -123,11 +123,11 @@ class DatabaseError(ServiceError):
         """Return whether a single row can be the reason, by a trigger, a foreign key or a check constraint.
 
         tables: those of the statement. The transaction has read them, so they and their columns exist: a table or column that
-        is missing or denied, and is none of theirs, belongs to a trigger.
+        is missing, denied or unusable, and is none of theirs, belongs to a trigger.
         """
-        if self.code in {1142, 1143}:
+        if self.code in {1142, 1143, *UNUSABLE_TABLE}:
             named = re.findall(r"[`']([^`']+)[`']", str(self))
-            return bool(named) and named[-1] not in tables
+            return bool(named) and named[-1].split(".")[-1] not in tables
         return self.from_server and self.code not in STATEMENT_ERRORS
 
 

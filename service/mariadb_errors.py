@@ -55,3 +55,13 @@ STATEMENT_ERRORS = frozenset(
 
 ACCESS_DENIED = {1044, 1142, 1143, 1227, 1370}
 """Errors about missing privileges: on a database, a table, a column, the server, a routine."""
+
+UNUSABLE_TABLE = {
+    1356,  # a view whose tables are missing or denied
+    1449,  # a view or a trigger whose definer does not exist
+    1812,  # the file of the table is missing
+    1814,  # the file of the table was discarded
+    1877,  # the table is corrupted
+    1932,  # the storage engine does not know the table
+}
+"""Errors about one table that an administrator must mend. Their messages hold no data."""

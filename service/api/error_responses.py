@@ -14,6 +14,9 @@ from service.tables.preconditions.server import server_problem
 RETRY_AFTER = 5
 """Seconds after which a request that the database could not process is worth repeating."""
 
+MAY_BE_APPLIED = "the batch may have been applied. No lead was lost. Send the same request again"
+"""The end of a message if the outcome of a batch is not known."""
+
 
 def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     return JSONResponse({"message": message}, status, headers)
@@ -51,10 +54,7 @@ def refusal_for(error: Exception) -> RefusalError:
         case DatabaseError(outcome_known=True):
             message = "the database could not process the batch; nothing was changed, repeat the request"
         case DatabaseError():
-            message = (
-                "the database did not confirm the batch, which may have been processed; no lead is lost, "
-                "repeat the request to learn"
-            )
+            message = f"the commit was not confirmed; {MAY_BE_APPLIED}"
         case _:
             raise error
     return RefusalError(503, message, {"Retry-After": str(RETRY_AFTER)})

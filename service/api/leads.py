@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from service.access.keys import Key
+from service.access.keys_file import MOST_WAIT
 from service.api.context import AppContext
 from service.api.error_responses import refusal_for
 from service.api.request_checks import authenticate, read_body, refuse_other_media_types, refuse_within_office_hours
@@ -28,12 +29,15 @@ class LeadsEndpoint(HTTPEndpoint):
 
     async def post(self, request: Request) -> Response:
         context: AppContext = request.app.state.context
+        # For the keys, the body and the batch together.
         deadline = asyncio.get_running_loop().time() + context.request_timeout
-        key = authenticate(request, await context.keys.current(context.request_timeout), context.now())
+        # Half of a short REQUEST_TIMEOUT remains for the batch.
+        keys = await context.keys.current(min(MOST_WAIT, context.request_timeout / 2))
+        key = authenticate(request, keys, context.now())
         self.refuse(context)
         refuse_other_media_types(request)
         try:
-            body = await read_body(request, context.request_timeout)
+            body = await read_body(request, deadline, context.request_timeout)
             return JSONResponse(await self.answer(context, body, deadline, key))
         except (InvalidBodyError, UnknownLeadsError) as error:
             raise refusal_for(error) from error

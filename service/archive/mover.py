@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from service.archive.lead_ids import NONE, LeadIDs
 from service.archive.row_changes import Changes
+from service.archive.scope import visible_leads
+from service.archive.whole_copies import WholeCopies
 from service.database.pool import Database
 from service.database.statements import Statement, Statements, integers
 from service.database.transaction import Transaction
@@ -72,7 +74,7 @@ class Mover:
         self._database = database
         self._statements = statements
         self._tables = tables
-        self._changes = Changes(statements)
+        self._changes = WholeCopies(statements) if tables.whole_only else Changes(statements)
 
     async def process(self, batch: Batch, seconds: float, before_change: BeforeChange) -> Result:
         """Process a batch in one transaction. Retry the whole transaction on transient errors, such as deadlocks.
@@ -80,8 +82,9 @@ class Mover:
         seconds: the time limit for all attempts together. before_change: awaited in each attempt before it changes anything,
         with the leads that it is going to delete; an exception that it raises ends the batch.
 
-        Raises UnknownLeadsError for ids that are in neither table, NotReadyError if leads cannot be moved safely, and
-        DatabaseError for an error of the database. In each case, no lead is lost and the batch can be repeated.
+        Raises UnknownLeadsError for ids that are in neither table or that the caller may not see, NotReadyError if leads
+        cannot be moved safely, and DatabaseError for an error of the database. In each case, no lead is lost and the batch can
+        be repeated.
         """
         return await self._database.attempt(
             lambda transaction: self._move(transaction, batch, before_change), seconds, self._tables.invalidate_on
@@ -90,19 +93,16 @@ class Mover:
     async def _move(self, transaction: Transaction, batch: Batch, before_change: BeforeChange) -> Result:
         """Insert, update and delete, always in this order. The caller commits."""
         asked = LeadIDs(batch.lead_ids)
-        # Check this before anything is locked: a caller neither locks a lead that it may not see, nor waits for it.
-        foreign = await foreign_leads(transaction, self._statements, asked, batch.list_ids)
-        if foreign:
-            raise UnknownLeadsError(batch.lead_ids, foreign, await self._unknown(transaction, asked.difference(foreign)))
+        # Before anything is locked: a caller neither locks a lead that it may not see, nor waits for it.
+        await self._refuse_invisible(transaction, asked, batch)
         seen = await self._look(transaction, asked)
+        # Again: before it was locked, a lead may have been moved to a list that the caller may not see.
+        await self._refuse_invisible(transaction, asked, batch)
         missing = asked.difference(seen.leads, seen.copies)
         if unknown := await self._unknown(transaction, missing):
             raise UnknownLeadsError(batch.lead_ids, unknown)
         if missing:
             raise DatabaseError("leads were moved between the looks at the two tables", retry=True)
-        # Check again: before it was locked, a lead may have been moved to a list that the caller may not see.
-        if foreign := await foreign_leads(transaction, self._statements, asked, batch.list_ids):
-            raise UnknownLeadsError(batch.lead_ids, foreign)
 
         # A lead in use that is to be deleted is not even copied: the copy would be out of date when the lead is no longer in
         # use.
@@ -128,6 +128,12 @@ class Mover:
             reused_lead_ids=list(seen.reused),
             deleted_lead_ids=list(steps[sql.delete_leads].difference(remaining)),
         )
+
+    async def _refuse_invisible(self, transaction: Transaction, asked: LeadIDs, batch: Batch) -> None:
+        """Raise UnknownLeadsError for ids that the caller may not see, whether they exist or not."""
+        visible = await visible_leads(transaction, self._statements, asked, batch.list_ids)
+        if invisible := asked.difference(visible):
+            raise UnknownLeadsError(batch.lead_ids, invisible)
 
     async def script(self, transaction: Transaction, lead_ids: list[int]) -> str:
         """Return the statements that process() sends for these leads with all flags true, as a script to read or to run."""
@@ -242,13 +248,3 @@ class Mover:
         whole = await self._changes.select(transaction, self._statements.select_whole_leads, pair, lead_ids)
         await transaction.execute(self._statements.drop_staged.fill(values))
         return whole
-
-
-async def foreign_leads(
-    transaction: Transaction, statements: Statements, lead_ids: LeadIDs, list_ids: frozenset[int] | None
-) -> LeadIDs:
-    """Return the leads that are in none of the lists that the caller may see. list_ids: these lists; None: all lists."""
-    if list_ids is None:
-        return NONE
-    values = {"lead_ids": lead_ids.sql, "list_ids": integers(sorted(list_ids))}
-    return lead_ids.from_rows(await transaction.select(statements.foreign_leads.fill(values)))

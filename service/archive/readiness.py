@@ -28,6 +28,12 @@ logger = structlog.get_logger()
 
 OPERATIONS = ("archive", "dearchive")
 
+OLD_KEYS = Problem(
+    "API_KEYS_FILE could not be read, or its content is invalid: the old keys stay valid, also those that were revoked since; "
+    "the log says why"
+)
+"""The note if KeysFile.are_old. Anybody may request /readyz, so it names no path."""
+
 
 @dataclass(frozen=True)
 class Obstacle(Problem):

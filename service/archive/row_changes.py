@@ -22,13 +22,19 @@ class Changes:
         self._statements = statements
 
     async def run(
-        self, transaction: Transaction, pair: TablePair, steps: Mapping[Statement, LeadIDs], left_alone: set[int] | None = None
+        self,
+        transaction: Transaction,
+        pair: TablePair,
+        steps: Mapping[Statement, LeadIDs],
+        left_alone: set[int] | None = None,
+        values: Mapping[str, str] | None = None,
     ) -> dict[Statement, int]:
         """Run the statements in one round trip, each for its leads. Return the number of rows that each has changed.
 
         A statement that fails because of a row is repeated for each half of its leads, down to a single lead. That lead stays
-        as it is and is added to left_alone.
+        as it is and is added to left_alone. values: of placeholders that the pair does not know.
         """
+        values = {**pair.values, **(values or {})}
         counts = dict.fromkeys(steps, 0)
         todo = [(statement, leads) for statement, leads in steps.items() if leads]
         while todo:
@@ -39,7 +45,7 @@ class Changes:
                 transaction.changes_may_persist = True
             try:
                 async for count in transaction.execute_each(
-                    *(statement.fill({**pair.values, "lead_ids": leads.sql}) for statement, leads in sent)
+                    *(statement.fill({**values, "lead_ids": leads.sql}) for statement, leads in sent)
                 ):
                     counts[sent[done][0]] += count
                     done += 1
@@ -72,8 +78,10 @@ class Changes:
         if statement == sql.update_leads:
             return leads.difference(await self.select(transaction, sql.select_different_leads, pair, leads))
         copied = await self.find(transaction, pair.target.name, leads)
-        if statement == sql.insert_leads:
+        if statement in {sql.insert_leads, sql.insert_whole_leads}:
             return copied
+        if statement == sql.delete_damaged_copies:
+            return leads.difference(copied)
         return copied.difference(await self.find(transaction, pair.source.name, leads))
 
     async def find(self, transaction: Transaction, table: str, lead_ids: LeadIDs) -> LeadIDs:

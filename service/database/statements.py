@@ -33,7 +33,10 @@ PLACEHOLDERS = frozenset(
         "staged_engine",
         "statement",
         "foreign_key_checks",
+        "stored_whole",
+        "fingerprint",
         "lead_ids",
+        "asked_lead_ids",
         "list_ids",
         "least_packet",
         "lock_wait_timeout",
@@ -62,6 +65,7 @@ class Statements:
 
     compare_leads: Statement
     current_database: Statement
+    delete_damaged_copies: Statement
     delete_leads: Statement
     describe_columns: Statement
     describe_foreign_keys: Statement
@@ -73,25 +77,30 @@ class Statements:
     drop_staged: Statement
     find_in_either_table: Statement
     find_leads: Statement
-    foreign_leads: Statement
+    forget_damaged_copies: Statement
     highest_lead_id: Statement
     insert_leads: Statement
+    insert_whole_leads: Statement
     look_at_copies: Statement
     look_at_session: Statement
     prepare: Statement
     restore_leads: Statement
+    roll_back_to_savepoint: Statement
     select_different_leads: Statement
     select_equal_leads: Statement
     select_leads: Statement
     select_whole_leads: Statement
     session: Statement
     set_foreign_key_checks: Statement
+    set_savepoint: Statement
     show_create_table: Statement
+    show_damaged_copies: Statement
     show_temporary_tables: Statement
     stage_leads: Statement
     stage_table: Statement
     touch_leads: Statement
     update_leads: Statement
+    visible_leads: Statement
     leads_in_use: Mapping[str, Statement]
     """The statements of sql/leads_in_use/, by the table and column they are named after: `vicidial_hopper.lead_id`."""
 

@@ -43,9 +43,9 @@ class Grants:
     def lacking(self, message: str) -> str | None:
         """Return the statement that grants what an error message of the server says is denied. None if the message does not
         say it."""
-        if found := re.match(r"([A-Z ]+?) command denied to user .*[`'](\w+)[`']$", message):
-            # SHOW CREATE TABLE needs SELECT on the whole table.
-            return self.statement("SELECT" if found[1] == "SHOW" else found[1], found[2])
+        if found := re.match(r"([A-Z, ]+?) command denied to user .* (?:[`'](\w+)[`']\.)?[`'](\w+)[`']$", message):
+            # SHOW CREATE TABLE needs SELECT on the whole table. A sequence may be in another database.
+            return grant("SELECT" if found[1] == "SHOW" else found[1], found[2] or self.database, found[3], self.account)
         if "to database" in message:
             return self.statement(DATABASE_PRIVILEGES[0])
         return None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from service.errors import DatabaseError, Problem
-from service.mariadb_errors import ACCESS_DENIED, NO_SUCH_TABLE, UNUSABLE_SESSION
+from service.mariadb_errors import ACCESS_DENIED, NO_SUCH_TABLE, UNUSABLE_SESSION, UNUSABLE_TABLE
 from service.tables.privileges import Grants
 
 OLDEST_MARIADB = (10, 5)
@@ -55,8 +55,8 @@ def server_problem(error: DatabaseError, grants: Grants | None = None) -> Proble
             f"the account lacks a privilege: {error}; `python -m service grants` prints all that it needs",
             grants.lacking(str(error)) if grants else None,
         )
-    if error.code == NO_SUCH_TABLE:
-        return Problem(str(error))  # one of the two tables, or a table that a trigger uses
+    if error.code == NO_SUCH_TABLE or error.code in UNUSABLE_TABLE:
+        return Problem(str(error))  # one of the two tables, one that tells of leads in use, or a table that a trigger uses
     if error.code == NO_STATEMENT_CAN_BE_PREPARED:
         return Problem(
             "max_prepared_stmt_count is used up: the service cannot ask what the account may do",

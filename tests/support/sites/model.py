@@ -171,7 +171,7 @@ class Model:
 
     def _copied(self, seen: Snapshot, call: Call, lead_id: int, row: Row, copy: Row) -> None:
         source, target = tables_of(call)
-        if self.site.alters(target):
+        if self.site.alters(target) and target == ARCHIVE:  # nothing may alter a lead on its way back
             return
         damaged = [
             name for name in self._certain(seen, source, target) if not self._same(seen, source, target, row, copy, name)
