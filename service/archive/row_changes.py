@@ -32,10 +32,13 @@ class Changes:
         """Run the statements in one round trip, each for its leads. Return the number of rows that each has changed.
 
         A statement that fails because of a row is repeated for each half of its leads, down to a single lead. That lead stays
-        as it is and is added to left_alone. values: of placeholders that the pair does not know.
+        as it is and is added to left_alone. Raises DatabaseError if a statement fails for each of its leads with the same
+        error, and it is not certain that rows are the reason.
+        values: of placeholders that the pair does not know.
         """
         values = {**pair.values, **(values or {})}
         counts = dict.fromkeys(steps, 0)
+        failures: dict[Statement, list[int | None]] = {statement: [] for statement in steps}
         todo = [(statement, leads) for statement, leads in steps.items() if leads]
         while todo:
             done = 0
@@ -59,6 +62,10 @@ class Changes:
                 parts = [part for part in leads.difference(finished).halves() if part]
                 if len(parts) == 1:
                     (lead_id,) = parts.pop()
+                    codes = failures[statement]
+                    codes.append(error.code)
+                    if not error.is_certainly_of_a_row and codes == [error.code] * len(steps[statement]):
+                        raise
                     logger.warning("lead left alone", lead_id=lead_id, statement=statement.name, code=error.code)
                     if left_alone is not None:
                         left_alone.add(lead_id)
