@@ -60,15 +60,9 @@ DISCONNECT_TIMEOUT = 1
 def create_context(settings: Settings, now: Callable[[], datetime] | None = None) -> AppContext:
     """Make what the endpoints need, from the settings. now: the clock for office hours."""
     statements = Statements.load()
-    database = Database(
-        settings.DATABASE_URL.get_secret_value(),
-        statements,
-        pool_size=settings.DATABASE_POOL_SIZE,
-        timeout=settings.REQUEST_TIMEOUT,
-    )
-    readiness_database = Database(
-        settings.DATABASE_URL.get_secret_value(), statements, pool_size=1, timeout=READINESS_TIMEOUT, counted=False
-    )
+    url, tls = settings.DATABASE_URL.get_secret_value(), settings.database_tls
+    database = Database(url, statements, pool_size=settings.DATABASE_POOL_SIZE, timeout=settings.REQUEST_TIMEOUT, tls=tls)
+    readiness_database = Database(url, statements, pool_size=1, timeout=READINESS_TIMEOUT, tls=tls, counted=False)
     audit = Audit(settings.AUDIT_LOG)
     admin_log_database = Database(
         settings.DATABASE_URL.get_secret_value(), statements, pool_size=1, timeout=admin_log.TIMEOUT, counted=False
