@@ -102,7 +102,7 @@ async def move(
     outcome = Outcome.NOT_KNOWN
     facts: dict[str, Any] = {}
     try:
-        result = await mover.process(Batch(**fields, list_ids=key.list_ids), remaining(deadline), batch.intend)
+        result = await mover.process(Batch(**fields, list_ids=key.list_ids, key=key.name), remaining(deadline), batch.intend)
         outcome, facts = Outcome.COMMITTED, asdict(result)
         context.readiness.is_served()
         count_moved(operation, facts)
@@ -115,7 +115,8 @@ async def move(
     finally:
         # After any other exception, such as a cancellation or a NotReadyError between two commits, the outcome is not known.
         await batch.conclude(outcome, facts)
-    del facts["deleted_lead_ids"]  # only the audit needs it
+    for only_audited in ("deleted_lead_ids", "pace"):
+        del facts[only_audited]
     return {"message": "lead_ids batch was successfully processed", **facts}
 
 

@@ -10,6 +10,7 @@ from service.archive.mover import foreign_leads
 from service.database.pool import Database
 from service.database.statements import Statements
 from service.database.transaction import READ_ONLY, Transaction
+from service.tables.in_use import by_id
 from service.tables.table_reader import TableReader
 
 
@@ -58,7 +59,7 @@ class Comparer:
         asked = LeadIDs(lead_ids)
         foreign = await foreign_leads(transaction, self._statements, asked, list_ids)
         values = {**pair.values, "lead_ids": asked.sql}
-        in_use_query = pair.in_use_query(asked.sql)
+        in_use_query = by_id(pair.leads_in_use, asked.sql)
         rows, *in_use = await transaction.select_each(
             self._statements.compare_leads.fill(values), *([in_use_query] if in_use_query else [])
         )

@@ -7,16 +7,21 @@ with the copy in the other table. Everything else in this module is order and bo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from service.archive.chunks import Chunks
 from service.archive.lead_ids import NONE, LeadIDs
+from service.archive.pace import Pace, Turn
 from service.archive.row_changes import Changes
 from service.database.pool import Database
 from service.database.statements import Statement, Statements, integers
 from service.database.transaction import Transaction
 from service.errors import DatabaseError, UnknownLeadsError
 from service.tables.definitions import TablePair, names
+from service.tables.in_use import MOST_NEARBY, by_id, nearby, none_nearby
 from service.tables.table_reader import TableReader
 
 BeforeChange = Callable[[Sequence[int]], Awaitable[None]]
@@ -32,6 +37,8 @@ class Batch:
     update_leads: bool = False
     list_ids: frozenset[int] | None = None
     """The lists whose leads the caller may see; None: all lists. Any other lead is unknown to the caller."""
+    key: str = ""
+    """The name of the caller's API key. The keys take turns."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,8 @@ class Result:
     """The leads that stay because the target holds another lead with the same lead_id."""
     deleted_lead_ids: list[int]
     """The leads that left the source."""
+    pace: str
+    """gentle or full."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,10 @@ class Seen:
     reused: LeadIDs
     """Leads that are in both tables and are two different leads: their lead_id was given out again."""
     in_use: LeadIDs
+    in_use_nearby: bool
+    """Whether a lead is in use that has an id among those of the batch."""
+    agents: bool
+    """Whether agents are logged in, or it cannot be known."""
     on_cluster: bool
     pair: TablePair
 
@@ -68,8 +81,10 @@ class Seen:
 class Mover:
     """Moves leads from a source table to a target table: into the archive, or back."""
 
-    def __init__(self, database: Database, statements: Statements, tables: TableReader) -> None:
+    def __init__(self, database: Database, statements: Statements, tables: TableReader, pace: Pace) -> None:
+        """pace: the same for all movers, since their batches take turns."""
         self._database = database
+        self._pace = pace
         self._statements = statements
         self._tables = tables
         self._changes = Changes(statements)
@@ -83,11 +98,15 @@ class Mover:
         Raises UnknownLeadsError for ids that are in neither table, NotReadyError if leads cannot be moved safely, and
         DatabaseError for an error of the database. In each case, no lead is lost and the batch can be repeated.
         """
-        return await self._database.attempt(
-            lambda transaction: self._move(transaction, batch, before_change), seconds, self._tables.invalidate_on
-        )
+        deadline = asyncio.get_running_loop().time() + seconds
+        async with self._pace.turn(batch.key, seconds) as turn:
+            return await self._database.attempt(
+                lambda transaction: self._move(transaction, batch, before_change, turn),
+                deadline - asyncio.get_running_loop().time(),
+                self._tables.invalidate_on,
+            )
 
-    async def _move(self, transaction: Transaction, batch: Batch, before_change: BeforeChange) -> Result:
+    async def _move(self, transaction: Transaction, batch: Batch, before_change: BeforeChange, turn: Turn) -> Result:
         """Insert, update and delete, always in this order. The caller commits."""
         asked = LeadIDs(batch.lead_ids)
         # Check this before anything is locked: a caller neither locks a lead that it may not see, nor waits for it.
@@ -104,18 +123,19 @@ class Mover:
         if foreign := await foreign_leads(transaction, self._statements, asked, batch.list_ids):
             raise UnknownLeadsError(batch.lead_ids, foreign)
 
-        # A lead in use that is to be deleted is not even copied: the copy would be out of date when the lead is no longer in
-        # use.
+        turn.look(agents=seen.agents, table_locks=not seen.pair.one_transaction)
+        leads = self._movable(seen, batch)
+        leaving = leads if batch.delete_leads else NONE
         sql = self._statements
-        left_alone = (seen.reused, seen.in_use) if batch.delete_leads else (seen.reused,)
-        steps = await self._steps(transaction, seen, seen.leads.difference(*left_alone), batch)
-        await before_change(list(steps[sql.delete_leads]))
-        if seen.on_cluster and steps[sql.delete_leads]:
-            steps[sql.delete_leads] = await self._claim(transaction, seen.pair, steps[sql.delete_leads])
         if seen.pair.one_transaction:
-            counts = await self._changes.run(transaction, seen.pair, steps)
+            steps = await self._steps(transaction, seen, leads, batch)
+            await before_change(list(leaving))
+            if seen.on_cluster and leaving:
+                leaving = steps[sql.delete_leads] = await self._claim(transaction, seen.pair, leaving)
+            counts = await self._changes.run(transaction, seen.pair, steps, in_use_nearby=seen.in_use_nearby)
         else:
-            counts = await self._change_one_by_one(transaction, asked, seen.pair, steps)
+            await before_change(list(leaving))
+            counts = await self._change_in_chunks(transaction, seen, leads, batch, turn)
         remaining = NONE
         if batch.delete_leads and counts[sql.delete_leads] < len(seen.leads):
             remaining = await self._changes.find(transaction, seen.pair.source.name, seen.leads)
@@ -126,20 +146,22 @@ class Mover:
             delete_count=counts[sql.delete_leads],
             remaining_lead_ids=list(remaining),
             reused_lead_ids=list(seen.reused),
-            deleted_lead_ids=list(steps[sql.delete_leads].difference(remaining)),
+            deleted_lead_ids=list(leaving.difference(remaining)),
+            pace="gentle" if turn.gentle else "full",
         )
 
     async def script(self, transaction: Transaction, lead_ids: list[int]) -> str:
         """Return the statements that process() sends for these leads with all flags true, as a script to read or to run."""
         self._tables.invalidate()
         pair = await self._tables.read(transaction)
-        in_use_query = pair.in_use_query(integers(lead_ids))
+        in_use_query = by_id(pair.leads_in_use, integers(lead_ids))
         uses = dict(await transaction.select(in_use_query)) if in_use_query else {}
         header = "".join(f"-- {lead_id} is in use ({uses[lead_id]}): left alone.\n" for lead_id in sorted(uses))
         moved = [lead_id for lead_id in lead_ids if lead_id not in uses]
         if not moved:
             return header
-        values = {**pair.values, "lead_ids": integers(moved)}
+        none_in_use = none_nearby(pair.leads_in_use, min(moved), max(moved))
+        values = {**pair.values, "lead_ids": integers(moved), "not_in_use": none_in_use}
         sql = self._statements
         order = [sql.select_leads, sql.look_at_copies, sql.insert_leads, sql.update_leads, sql.delete_leads, sql.select_leads]
         between = "" if pair.one_transaction else "COMMIT;\n\nSTART TRANSACTION;\n\n"
@@ -150,9 +172,9 @@ class Mover:
     async def _look(self, transaction: Transaction, asked: LeadIDs) -> Seen:
         """Read both tables. From here on, nobody can alter them until the transaction ends.
 
-        If both tables can roll back, or neither can, the leads in the source are locked. If only one of them can, they are
-        not: a statement that locks a whole MyISAM table may wait for a row lock, and if the owner of that row lock waits for
-        the table, MariaDB does not detect the deadlock. The dialler would wait as well.
+        If both tables can roll back, the leads in the source are locked. Otherwise they are not. MyISAM has no row locks: the
+        dialler would wait for the whole table. And if only one of the tables is MyISAM, a statement that locks it may wait for
+        a row lock. If the owner of that row lock waits for the table, MariaDB does not detect the deadlock.
         """
         known = self._tables.cached
         if known is None or known.problems:
@@ -163,16 +185,19 @@ class Mover:
             "lead_ids": asked.sql,
             "least_packet": str(self._tables.least_packet),
         }
-        in_use_query = known.in_use_query(asked.sql)
+        in_use_query = nearby(known.leads_in_use, asked.first, asked.last)
         sql = self._statements
+        asks_for_agents = self._pace.asks_for_agents and known.sees_agents
         leads, ((copies, reused),), (session,), *answers = await transaction.select_each(
             (sql.select_leads if known.one_transaction else sql.find_leads).fill(values),
             sql.look_at_copies.fill(values),
             sql.look_at_session.fill(values),
             *self._tables.definition_queries,
+            *([sql.look_at_agents.fill()] if asks_for_agents else []),
             *([in_use_query] if in_use_query else []),
         )
-        definitions, in_use = answers[:2], answers[2:]
+        definitions = answers[:2]
+        agents = bool(answers[2][0][0]) if asks_for_agents else True
         on_cluster, session_fits = session
         if not session_fits:
             self._tables.invalidate()  # reading everything again finds out what is wrong
@@ -181,14 +206,33 @@ class Mover:
             # A table was altered since the last batch, so the queries above used an outdated definition.
             await transaction.commit()
             return await self._look(transaction, asked)
+        in_use = answers[-1] if in_use_query else []
         return Seen(
             leads=asked.from_rows(leads),
             copies=asked.from_concat(copies),
             reused=asked.from_concat(reused) if pair.keep_reused else NONE,
-            in_use=LeadIDs({int(lead_id) for lead_id, _ in in_use[0]}) if in_use else NONE,
+            in_use=await self._in_use(transaction, pair, asked, in_use),
+            in_use_nearby=bool(in_use),
+            agents=agents,
             on_cluster=bool(on_cluster),
             pair=pair,
         )
+
+    async def _in_use(
+        self, transaction: Transaction, pair: TablePair, asked: LeadIDs, rows: Sequence[tuple[int, str]]
+    ) -> LeadIDs:
+        """Return the leads in use. rows: the answer to nearby(), which is incomplete if it is long."""
+        if rows and max(Counter(name for _, name in rows).values()) > MOST_NEARBY:
+            rows = await transaction.select(by_id(pair.leads_in_use, asked.sql) or "")
+        return asked.intersection(LeadIDs({int(lead_id) for lead_id, _ in rows}))
+
+    @staticmethod
+    def _movable(seen: Seen, batch: Batch) -> LeadIDs:
+        """Return the leads of the source that may be changed.
+
+        A lead in use that is to be deleted is not even copied: the copy would be out of date when it is no longer in use.
+        """
+        return seen.leads.difference(seen.reused, *([seen.in_use] if batch.delete_leads else []))
 
     async def _unknown(self, transaction: Transaction, leads: LeadIDs) -> LeadIDs:
         """Return the leads that are in neither table."""
@@ -210,18 +254,27 @@ class Mover:
             old = await self._changes.select(transaction, sql.select_different_leads, seen.pair, old)
         return {sql.insert_leads: new, sql.update_leads: old, sql.delete_leads: leads if batch.delete_leads else NONE}
 
-    async def _change_one_by_one(
-        self, transaction: Transaction, asked: LeadIDs, pair: TablePair, steps: Mapping[Statement, LeadIDs]
+    async def _change_in_chunks(
+        self, transaction: Transaction, seen: Seen, leads: LeadIDs, batch: Batch, turn: Turn
     ) -> dict[Statement, int]:
-        """Run and commit each statement separately: the copies must be permanent before the DELETE on a table without
-        rollback."""
-        counts = dict.fromkeys(steps, 0)
-        for number, statement in enumerate(statement for statement in steps if steps[statement]):
-            if number:  # other sessions may have changed the leads after the commit
-                pair = (await self._look(transaction, asked)).pair
-            counts |= await self._changes.run(transaction, pair, {statement: steps[statement]})
-            await transaction.commit()
-        return counts
+        """Change a few leads at a time, and commit them, with a rest after each time. Only leads that both the batch and its
+        chunk have found movable are changed."""
+        sql = self._statements
+        counts = Counter({sql.insert_leads: 0, sql.update_leads: 0, sql.delete_leads: 0})
+        chunks = Chunks(sql, self._changes, transaction)
+        for number, part in enumerate(leads.parts(await chunks.size(seen.pair, gentle=turn.gentle))):
+            if number:
+                await turn.rest()
+                seen = await self._look(transaction, part)
+                turn.look(agents=seen.agents, table_locks=True)
+            steps = await self._steps(transaction, seen, part.intersection(self._movable(seen, batch)), batch)
+
+            async def look_again(part: LeadIDs = part) -> TablePair:
+                return (await self._look(transaction, part)).pair
+
+            counts.update(await chunks.change(seen.pair, steps, look_again, in_use_nearby=seen.in_use_nearby))
+        await chunks.end()
+        return dict(counts)
 
     async def _claim(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
         """On a Galera cluster, protect older copies that the DELETE relies on from changes by other nodes.

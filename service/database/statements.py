@@ -76,6 +76,7 @@ class Statements:
     foreign_leads: Statement
     highest_lead_id: Statement
     insert_leads: Statement
+    look_at_agents: Statement
     look_at_copies: Statement
     look_at_session: Statement
     prepare: Statement

@@ -55,6 +55,10 @@ class StatementTrial:
                 working[name] = self._statements.leads_in_use[name].template
         return working, skipped, list(dict.fromkeys(problems))
 
+    async def sees_agents(self, transaction: Transaction) -> bool:
+        """Return whether the account can read which agents are logged in."""
+        return await self._try(transaction, self._statements.look_at_agents.fill()) is None
+
     async def batch(
         self, transaction: Transaction, pair: TablePair, grants: Grants, on_cluster: bool, whole_only: bool
     ) -> list[Problem]:

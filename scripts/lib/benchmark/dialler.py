@@ -1,8 +1,8 @@
 """What a dialler feels while leads are archived beside it: a process of its own that writes and reads as Vicidial does, at a
 fixed pace.
 
-`PYTHONPATH=scripts/lib python -m benchmark.dialler` runs it: settings as JSON on standard input, operations as JSON on standard
-output. benchmark/felt.py starts it.
+`PYTHONPATH=scripts/lib python -m benchmark.dialler` runs it: settings as JSON on standard input, operations as JSON on
+standard output. benchmark/felt.py starts it.
 """
 
 from __future__ import annotations
