@@ -261,8 +261,8 @@ class Mover:
         chunk have found movable are changed."""
         sql = self._statements
         counts = Counter({sql.insert_leads: 0, sql.update_leads: 0, sql.delete_leads: 0})
-        chunks = Chunks(sql, self._changes, transaction)
-        for number, part in enumerate(leads.parts(await chunks.size(seen.pair, gentle=turn.gentle))):
+        chunks = Chunks(sql, self._changes, transaction, turn)
+        for number, part in enumerate(leads.parts(await chunks.size(seen.pair))):
             if number:
                 await turn.rest()
                 seen = await self._look(transaction, part)

@@ -64,8 +64,8 @@ class Dialler:
         return self
 
     def __exit__(self, *_: object) -> None:
-        answer, _ = self._process.communicate("stop\n")
-        self.operations = [tuple(operation) for operation in json.loads(answer)]
+        answer = self._process.communicate("stop\n")[0]
+        self.operations = [(due, seconds) for due, seconds in json.loads(answer)]
 
 
 def dial(pace: Pace) -> list[tuple[float, float]]:
