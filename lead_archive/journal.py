@@ -141,8 +141,8 @@ class Journal:
         version = self._one("PRAGMA user_version")
         if run and version != VERSION and (resume or (version and not start_over)):
             raise UsageError(
-                f"another release of lead-archive wrote the journal {self.path}: go on with that release, or begin anew with "
-                "--start-over, which is safe"
+                f"another release of lead-archive wrote the journal {self.path}: continue with that release, or start again "
+                "with --start-over, which is safe"
             )
         if resume:
             if not run:
@@ -184,7 +184,7 @@ class Journal:
                     name, f"{name} is {json.dumps(now.get(name))} and was {json.dumps(before.get(name))}"
                 )
                 raise UsageError(
-                    f"--resume: {what} of the run that the journal {self.path} is of: give what it was given, or begin anew "
+                    f"--resume: {what} of the run that the journal {self.path} is of: use the same as before, or start again "
                     "with --start-over"
                 )
 
@@ -211,7 +211,7 @@ class Journal:
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
-        damaged = f"the journal {self.path} is damaged: begin anew with --start-over and another --journal, which is safe"
+        damaged = f"the journal {self.path} is damaged: start again with --start-over and another --journal, which is safe"
         try:
             yield
         except sqlite3.Error as error:

@@ -178,7 +178,7 @@ class Server:
 
 
 HINTS = {
-    400: ". This is a fault of the client or of a proxy, or the server's limit changed: --resume reads it anew",
+    400: ". This is a fault of the client or of a proxy, or the server's limit changed: --resume reads it again",
     401: ". Put the right key into LEAD_ARCHIVE_KEY or the --key-file",
     403: ". Try again after that, with --resume if a part was done, or let --wait do it",
     404: ". Is the address right, and does the server offer this?",

@@ -1,57 +1,59 @@
--- Sent on every new connection, and again before every transaction, since a trigger may have set something else: whatever the
--- server's defaults are, and whatever its init_connect has done, the statements mean the same. All of it is what an account
--- without any privilege of its own may set. Each variable is in MariaDB 10.5 already, or in a comment that later versions
+-- Sent on every new connection, and again before every transaction, since a trigger may have changed a variable: whatever the
+-- server's defaults are, and whatever its init_connect has done, the statements mean the same. An account without any special
+-- privilege may set all of these variables. Each exists in MariaDB 10.5, or stands in a comment that only later versions
 -- execute.
 --
 -- What the statements mean:
--- NAMES: the statements are sent in UTF-8, names of columns included, and the answers are read as that. A server may be told
--- to
---   take no notice of what a client says at its login.
--- sql_mode: zero and partial dates pass unharmed, lead_id 0 keeps its number, and a value that does not fit is stored as
---   the server can, for the compare in delete_leads to see, instead of failing the whole batch. Without
---   NO_ENGINE_SUBSTITUTION, a temporary table can be made where enforce_storage_engine asks for another engine.
--- old_mode: none of the ways of old versions, such as those of IGNORE and of index hints.
--- time_zone: UTC has no repeated hour, so a TIMESTAMP is copied as the instant that it is.
--- system_versioning_asof: of a system-versioned table, SELECT shows the rows as they are now, which are those that DELETE
--- deletes. sql_select_limit: all rows, none cut off in silence. Rows that are cut off are columns that are not compared, too.
--- group_concat_max_len: bytes; the largest batch has 10,000 ids of 11 bytes each. sql_auto_is_null: IS NULL finds NULLs, and
--- not the row that was inserted last. sql_quote_show_create: SHOW CREATE TABLE quotes names, by which the definition of a
--- column is found. lc_messages: errors in English, in the log and in what /readyz says.
+--
+-- NAMES: statements and names of columns are sent in UTF-8, and answers are read as UTF-8. A server may be configured to ignore
+--   the character set that a client names when it connects.
+-- sql_mode: zero dates and partial dates are copied unchanged, and lead_id 0 keeps its number. A value that does not fit is
+--   stored as well as the server can, so that the compare in delete_leads finds it, instead of failing the whole batch. Without
+--   NO_ENGINE_SUBSTITUTION, a temporary table can be created even if enforce_storage_engine asks for another engine.
+-- old_mode: no behaviour of older versions, such as that of IGNORE and of index hints.
+-- time_zone: UTC has no repeated hour, so a TIMESTAMP is copied as the exact instant.
+-- system_versioning_asof: SELECT reads the current rows of a system-versioned table, which are the rows that DELETE deletes.
+-- sql_select_limit: all rows are returned. Missing rows would also mean columns that are not compared.
+-- group_concat_max_len: bytes. The largest batch has 10,000 ids of 11 bytes each.
+-- sql_auto_is_null: IS NULL finds NULLs, and not the row that was inserted last.
+-- sql_quote_show_create: SHOW CREATE TABLE quotes names. The service finds the definition of a column by its quoted name.
+-- lc_messages: errors are in English, in the log and on /readyz.
 --
 -- How far they go:
+--
 -- tx_isolation: every read sees what was committed last, and ids that are in no table lock no gaps. InnoDB refuses READ
---   COMMITTED only where the binary log is kept by statement.
+--   COMMITTED only if the binary log is kept by statement.
 -- tx_read_only: transactions may write.
--- completion_type: COMMIT neither begins another transaction nor ends the connection.
--- wsrep_sync_wait: on a node of a Galera cluster, a transaction begins once the node has caught up with what the others had
+-- completion_type: COMMIT neither begins another transaction nor closes the connection.
+-- wsrep_sync_wait: on a node of a Galera cluster, a transaction begins only when the node has applied what the other nodes had
 --   committed by then. Elsewhere it does nothing.
--- wsrep_dirty_reads: a node that has lost its cluster refuses, instead of showing which leads there once were.
--- foreign_key_checks, unique_checks, check_constraint_checks: what a site forbids is forbidden here too. Without the checks a
---   lead that others refer to could go, and an id could be in a table twice.
--- sql_safe_updates: a DELETE is judged by sql/, not by whether the server sees a key in it.
--- sql_big_selects, max_join_size: no statement is refused for the number of rows that the server guesses. Setting the second
--- may
---   switch off the first.
--- innodb_strict_mode, innodb_compression_default: a temporary table like vicidial_list can be made whatever the ROW_FORMAT of
---   that, such as COMPRESSED.
--- sql_if_exists: CREATE OR REPLACE TEMPORARY TABLE ... LIKE works; with an IF EXISTS added to it, it fails with error 1113.
+-- wsrep_dirty_reads: a node that has lost its cluster refuses, instead of showing old rows.
+-- foreign_key_checks, unique_checks, check_constraint_checks: the constraints of the site are enforced. Without the checks, a
+--   lead that other rows refer to could be deleted, and an id could be in a table twice.
+-- sql_safe_updates: the server does not refuse a DELETE because it sees no key in it.
+-- sql_big_selects, max_join_size: the server refuses no statement because it expects many rows. sql_big_selects comes last:
+--   setting max_join_size may switch it off.
+-- innodb_strict_mode, innodb_compression_default: a temporary table like vicidial_list can be created, whatever the ROW_FORMAT
+--   of vicidial_list is, such as COMPRESSED.
+-- sql_if_exists: CREATE OR REPLACE TEMPORARY TABLE ... LIKE works. If the server adds IF EXISTS, it fails with error 1113.
 -- tmp_disk_table_size, max_tmp_session_space_usage (since 11.5), max_session_mem_used, sort_buffer_size,
--- bulk_insert_buffer_size, join_buffer_size, join_buffer_space_limit: room for what a statement of 10,000 ids and the reading
---   of the definitions need, and no more than there is. MariaDB's own defaults, or no limit.
+-- bulk_insert_buffer_size, join_buffer_size, join_buffer_space_limit: enough room for a statement with 10,000 ids and for
+--   reading the definitions. The values are MariaDB's defaults, or no limit.
 -- sql_buffer_result: results are sent as they are found.
--- in_predicate_conversion_threshold: 0 keeps IN (...) what it is. Of more than 1,000 ids MariaDB would make a table to join,
---   and go through all rows of the other.
--- optimizer_max_sel_arg_weight: IN (...) looks up its ids, instead of going through the table and waiting for the locks of
--- others.
+-- in_predicate_conversion_threshold: 0 means that MariaDB never turns a long IN (...) into a temporary table. With more than
+--   1,000 ids it would do that, and read all rows of the other table.
+-- optimizer_max_sel_arg_weight: IN (...) looks up its ids. Otherwise MariaDB might read the whole table and wait for the locks
+--   of others.
 --
 -- How long they may take, in seconds:
--- lock_wait_timeout, innodb_lock_wait_timeout, max_statement_time: what is left of a request's time is for the answer.
--- net_read_timeout, net_write_timeout: MariaDB's own defaults, for a large batch on a slow network.
--- idle_transaction_timeout: a transaction that nobody has gone on with for as long as the request may take was left behind by
--- a
---   machine that is gone. The server ends it, so that the dialler need not wait for its locks. The other two would take
---   precedence.
--- wait_timeout: the same for connections, twice as long as an idle one is kept by the pool.
+--
+-- lock_wait_timeout, innodb_lock_wait_timeout, max_statement_time: shorter than the time limit of a request, so that time is
+--   left for the answer.
+-- net_read_timeout, net_write_timeout: MariaDB's defaults, for a large batch on a slow network.
+-- idle_transaction_timeout: if the service's machine disappears, the server ends its open transaction after the time that a
+--   request may take, so that the dialler does not wait for its locks. idle_readonly_transaction_timeout and
+--   idle_write_transaction_timeout would take precedence.
+-- wait_timeout: the same for idle connections: twice as long as the pool keeps one.
 SET
     NAMES 'utf8mb4',
     SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO',

@@ -81,7 +81,7 @@ class KeysFile:
 
         Thousands of keys take tenths of a second, and a file system may hang: the event loop must not call it.
         """
-        self._in_thread(self._look_anew).result()
+        self._in_thread(self._look_again).result()
 
     def refresh(self) -> None:
         """Start a check of the file. Return immediately."""
@@ -108,7 +108,7 @@ class KeysFile:
         if self._is_due():
             self._look()
 
-    def _look_anew(self) -> None:
+    def _look_again(self) -> None:
         self._digest = b""
         self._look()
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from itertools import islice
-from typing import Any, NoReturn
+from typing import Any
 
 import jsonschema_rs
 import yaml
 
 from service import resource_path
 from service.api import strict_json
+from service.api.body_errors import body_error, violations
 from service.errors import InvalidBodyError, InvalidJSONError
 from service.tables.definitions import LARGEST_LEAD_ID
 
@@ -19,9 +17,6 @@ DEFAULT_LIMIT = 500
 
 UNKNOWN_FIELD = ""
 """A name that no field has."""
-
-MOST_UNKNOWN_FIELDS = 100
-"""The maximum number of unknown fields that a message names."""
 
 
 class Contract:
@@ -54,7 +49,7 @@ class Contract:
 
 
 class RequestSchema:
-    """The compiled schema of a request body, and the messages for bodies that do not match it."""
+    """The compiled schema of a request body. body_errors.py has the messages for bodies that do not match it."""
 
     def __init__(self, contract: Contract, name: str) -> None:
         schema = contract.schema(name)
@@ -70,7 +65,7 @@ class RequestSchema:
             raise InvalidBodyError(f"request body is {error}") from None
         bounded = self._bounded(body)
         if not self._validator.is_valid(bounded):
-            self._refuse(body, bounded)
+            raise body_error(body, violations(self._validator.iter_errors(bounded)), self._fields, self._limit)
         return bounded  # type: ignore[no-any-return]
 
     def _bounded(self, body: Any) -> Any:
@@ -102,43 +97,3 @@ class RequestSchema:
             else:
                 wrong.add(value if value is None else -1 if value < 0 else LARGEST_LEAD_ID + 1)
         return [*right, *wrong]
-
-    def _refuse(self, body: Any, bounded: Any) -> NoReturn:
-        """Raise InvalidBodyError for the first violation in the order of the contract."""
-        # For each violation: the field, and the keyword of the schema.
-        violations: set[tuple[str, str]] = set()
-        for error in self._validator.iter_errors(bounded):
-            field, *index = error.instance_path or [""]
-            violations.add((str(field), f"items.{error.schema_path[-1]}" if index else str(error.schema_path[-1])))
-
-        if ("", "type") in violations:
-            raise InvalidBodyError("request body must be a JSON object")
-        if ("", "additionalProperties") in violations:
-            names = islice((field for field in body if field not in self._fields), MOST_UNKNOWN_FIELDS)
-            unknown = ", ".join(json.dumps(field[:50]) for field in names)
-            raise InvalidBodyError(f"unknown field {unknown[:500]}; the fields are {', '.join(self._fields)}")
-        for flag in self._fields:
-            if flag != "lead_ids" and (flag not in body or (flag, "type") in violations):
-                raise InvalidBodyError(f"{flag} must be a boolean value")
-        if "lead_ids" not in body or ("lead_ids", "minItems") in violations:
-            raise InvalidBodyError("lead_ids must contain atleast 1 value")
-        if ("lead_ids", "type") in violations:
-            raise InvalidBodyError("lead_ids must be an array of integer values")
-        if ("lead_ids", "maxItems") in violations:
-            raise InvalidBodyError(f"lead_ids cannot exceed {self._limit} values")
-
-        sent = [(value, strict_json.integer(value)) for value in body["lead_ids"]]
-        if ("lead_ids", "items.type") in violations:
-            not_integers = [value for value, integer in sent if integer is None]
-            raise InvalidBodyError("lead_ids must only contain integer values", strict_json.shown(not_integers))
-        if violations & {("lead_ids", "items.minimum"), ("lead_ids", "items.maximum")}:
-            out_of_range = [value for value, integer in sent if integer is not None and not 0 <= integer <= LARGEST_LEAD_ID]
-            raise InvalidBodyError(
-                f"lead_ids must only contain integer values from 0 to {LARGEST_LEAD_ID}", strict_json.shown(out_of_range)
-            )
-        if ("lead_ids", "uniqueItems") in violations:
-            times = Counter(integer for _, integer in sent)
-            first = {integer: value for value, integer in reversed(sent)}
-            twice = [first[integer] for integer, count in times.items() if count > 1]
-            raise InvalidBodyError("lead_ids cannot contain duplicate values", strict_json.shown(twice))
-        raise AssertionError(f"a violation that has no message: {sorted(violations)}")

@@ -31,7 +31,7 @@ INSERTED = Counter("leads_inserted_total", "Leads that were inserted into the ta
 UPDATED = Counter("leads_updated_total", "Archived leads that were refreshed since they differed.", ["operation"])
 DELETED = Counter("leads_deleted_total", "Leads that were deleted from the table they come from.", ["operation"])
 REMAINING = Counter("leads_remaining_total", "Leads that were asked to be deleted, and that stayed.", ["operation"])
-RETRIES = Counter("database_retries_total", "Transactions that were tried anew, by MariaDB's error number.", ["code"])
+RETRIES = Counter("database_retries_total", "Transactions that were retried, by MariaDB's error number.", ["code"])
 LOG_LINES_LOST = Counter("log_lines_lost_total", "Log lines that could not be written.")
 AUDIT_FAILURES = Counter("audit_failures_total", "Lines that could not be written to AUDIT_LOG.")
 IN_USE = Gauge("database_pool_in_use", "Connections that a request is using.", multiprocess_mode="livesum")

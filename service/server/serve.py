@@ -1,4 +1,4 @@
-"""Serving: uvicorn, started and stopped in order."""
+"""Run uvicorn: start the servers, stop them in order."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from service.observability.metrics_folder import MetricsFolder
 from service.server.connections import BACKLOG, EXTRA, Acceptor, Connections, most_connections
 from service.server.http_protocol import Protocol
 from service.server.reload import Reloads
-from service.server.supervisor import SIGNALS, SignsOfLife, Supervisor
+from service.server.supervisor import SIGNALS, Heartbeat, Supervisor
 from service.settings import Settings
 
 MOST_ON_METRICS_PORT = 32
-"""Connections. Prometheus needs one."""
+"""The maximum number of connections on METRICS_PORT. Prometheus needs one."""
 
 STOP_MARGIN = 4
-"""Seconds that a worker may take to stop beyond those for the requests in flight."""
+"""Seconds that a worker may take to stop, in addition to the time for the requests in progress."""
 
 END_TIMEOUT = 0.5
-"""Seconds that tasks have to take notice that they were cancelled."""
+"""Seconds to wait at the end for tasks that were cancelled."""
 
 
 class Server(uvicorn.Server):
-    """Serve one application on one listening socket. Signals are left to whoever runs it."""
+    """Serves one application on one listening socket. It handles no signals: its caller does."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Server(uvicorn.Server):
         tick: Callable[[], None] = lambda: None,
         lifespan: Literal["on", "off"] = "on",
     ) -> None:
-        """stop_timeout: seconds for requests in flight when the server stops. tick: called about every second."""
+        """stop_timeout: seconds for the requests in progress when the server stops. tick: called about every second."""
         config = uvicorn.Config(
             app,
             loop="none",
@@ -74,7 +74,7 @@ class Server(uvicorn.Server):
         self._acceptor: Acceptor | None = None
 
     def stop(self) -> None:
-        """Accept no more connections from this moment on, and finish what was begun."""
+        """Refuse new connections from now on, and finish the requests in progress."""
         self.should_exit = True
         if self._acceptor:
             self._acceptor.close()
@@ -104,7 +104,7 @@ class Server(uvicorn.Server):
 
 
 async def check_clients(*servers: Server) -> None:
-    """Have every connection checked once a second, until the end: of a server that stops, too."""
+    """Check every connection for timeouts once a second, forever. A server that is stopping is checked as well."""
     loop = asyncio.get_running_loop()
     while True:
         for server in servers:
@@ -115,10 +115,10 @@ async def check_clients(*servers: Server) -> None:
 
 
 def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[[], dict[str, bool]]) -> int:
-    """Serve until SIGTERM or SIGINT, which let the requests in flight finish, and return the status for end_process().
+    """Serve until SIGTERM or SIGINT, finish the requests in progress, and return the status for end_process().
 
-    keys: are read anew on SIGHUP, and whenever they change. forbids: by operation, whether office hours forbid it now, for
-    the metrics. Raises StartError.
+    keys: reloaded on SIGHUP, and whenever the file changes. forbids: returns for each operation whether office hours forbid it
+    now, for the metrics. Raises StartError.
     """
     certificate = _certificate(settings)
     try:
@@ -129,8 +129,8 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
     metrics_listener = listen(settings.HOST, settings.METRICS_PORT) if settings.METRICS_PORT else None
 
     def reloads() -> Callable[[], None]:
-        """Return what reads the files anew, in threads of the process that it is called in."""
-        # Each in its own: one file system may stand still while the other does not.
+        """Return a function that reloads keys and certificate, in threads of the process that calls reloads()."""
+        # Each file has its own thread: one file system may hang while the other works.
         each = [Reloads(keys.reload), *([Reloads(certificate.reload)] if certificate else [])]
 
         def ask() -> None:
@@ -139,10 +139,10 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
 
         return ask
 
-    def work(parent: int | None = None, signs: SignsOfLife | None = None) -> None:
+    def work(parent: int | None = None, heartbeat: Heartbeat | None = None) -> None:
         def tick() -> None:
-            if signs:
-                signs.give()
+            if heartbeat:
+                heartbeat.beat()
             metrics.log_failure()
 
         connections = Connections(most, frozenset({b"/livez"}))
@@ -152,7 +152,7 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
         if metrics_listener:
             of_metrics = Connections(MOST_ON_METRICS_PORT, frozenset({metrics_app.PATH.encode()}))
             servers.append(Server(metrics_app.create_metrics_app(forbids), metrics_listener, of_metrics, lifespan="off"))
-        # It is not closed: uvloop would wait for host names that are being looked up. The process ends instead.
+        # The loop is not closed: uvloop would wait for pending look-ups of host names. The process ends instead.
         asyncio.Runner(loop_factory=uvloop.new_event_loop).run(_run(servers, reloads(), parent))
 
     if settings.WORKERS == 1:
@@ -160,9 +160,9 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
         return 0
     folder: MetricsFolder | None = None
 
-    def work_and_leave(parent: int, signs: SignsOfLife) -> None:
+    def work_and_leave(parent: int, heartbeat: Heartbeat) -> None:
         try:
-            work(parent, signs)
+            work(parent, heartbeat)
         finally:
             assert folder
             folder.leave()
@@ -180,7 +180,7 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
     try:
         folder = MetricsFolder()
     except OSError as error:
-        raise StartError(f"TMPDIR: cannot make a folder for the figures of the workers: {error}") from error
+        raise StartError(f"TMPDIR: cannot create a folder for the metrics of the workers: {error}") from error
     try:
         metrics.keep_in_files(folder.path)
         metrics.log_failure()
@@ -190,19 +190,20 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
 
 
 def _certificate(settings: Settings) -> Certificate | None:
-    """Return the certificate to serve with, None without TLS. Raises StartError."""
+    """Return the certificate of the API, or None without TLS. Raises StartError."""
     if not settings.TLS_CERT_FILE or not settings.TLS_KEY_FILE:
         return None
     try:
         return Certificate(settings.TLS_CERT_FILE, settings.TLS_KEY_FILE)
-    except (OSError, ValueError) as error:  # it was good when the settings were read
-        raise StartError(f"TLS_CERT_FILE: cannot be used any more: {error}") from error
+    except (OSError, ValueError) as error:  # it was valid when the settings were read
+        raise StartError(f"TLS_CERT_FILE: can no longer be used: {error}") from error
 
 
 async def _run(servers: list[Server], reload: Callable[[], None], parent: int | None) -> None:
-    """Serve until SIGTERM, SIGINT, or the end of the process that started this one.
+    """Serve until SIGTERM, SIGINT, or the end of the parent process.
 
-    The last server, of metrics, stops last. parent: a file descriptor that can be read when that process is gone.
+    servers: the API's, which stops first, and that of METRICS_PORT. parent: a file descriptor that becomes readable when the
+    parent process is gone; None: there is no parent to watch.
     """
     loop = asyncio.get_running_loop()
     api, *others = servers

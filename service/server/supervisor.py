@@ -1,4 +1,4 @@
-"""The process that starts the workers, replaces those that end, and stops them all."""
+"""The parent process: it starts the workers, replaces those that end, and stops all of them."""
 
 from __future__ import annotations
 
@@ -20,69 +20,67 @@ from service.server.process_end import end_process, flush_standard_error
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 
 HANG_TIMEOUT = 60
-"""Seconds without a sign of life after which a worker is killed: far longer than any request may hold its event loop."""
+"""Seconds without a heartbeat after which a worker is killed: much longer than any request may block its event loop."""
 
 SHORT_LIFE = 10
-"""Seconds. A worker that ends sooner, or that could not start, is not replaced at once."""
+"""Seconds. A worker that ends sooner, or that could not start, is replaced only after a delay."""
 
 LONGEST_DELAY = 30
-"""Seconds until a worker is replaced, at most. The first delay is a second, and each is twice the one before."""
+"""The longest delay, in seconds, before a worker is replaced. The first delay is one second; each one doubles it."""
 
 MOST_EARLY_DEATHS = 5
-"""Workers in a row that a signal ends before their first sign of life. A single one may be somebody's doing."""
+"""The number of workers in a row that a signal may end before their first heartbeat. A person may have killed a single one."""
 
 KILL_TIMEOUT = 2
-"""Seconds that the stop waits for a worker that it has killed: one that waits in the kernel for a disk may not end before that
-disk answers."""
+"""Seconds to wait for a worker after SIGKILL. A worker that waits in the kernel for a disk ends only when the disk answers."""
 
 COULD_NOT_START = 1
-"""The status of the service when no worker can start."""
+"""The exit status of the service if no worker can start."""
 
 logger = structlog.get_logger()
 
 
-class SignsOfLife:
-    """What a worker tells the process that started it: when its event loop last ran. Shared memory."""
+class Heartbeat:
+    """The heartbeat of a worker, in shared memory: its parent process reads when its event loop last ran."""
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, 8)
 
-    def give(self) -> None:
+    def beat(self) -> None:
         struct.pack_into("d", self._memory, 0, time.monotonic())
 
     @property
     def last(self) -> float:
-        """Seconds, as time.monotonic() tells them; 0 before the first."""
+        """Return the time of the last heartbeat, by time.monotonic(); 0 before the first one."""
         (seconds,) = struct.unpack_from("d", self._memory, 0)
         return float(seconds)
 
 
 @dataclass
 class Worker:
-    """A process that was started."""
+    """A worker process."""
 
     pid: int
-    signs: SignsOfLife
+    heartbeat: Heartbeat
     started: float = field(default_factory=time.monotonic)
 
 
 class Supervisor:
-    """Forks workers: a replacement is made of what this process has in memory, not of files that may have changed since."""
+    """Forks workers. A replacement starts with the state of this process, not with files that may have changed since."""
 
     def __init__(
         self,
         count: int,
-        work: Callable[[int, SignsOfLife], None],
+        work: Callable[[int, Heartbeat], None],
         *,
         reload: Callable[[], None],
         refresh: Callable[[], object],
         listeners: Sequence[socket.socket],
         stop_timeout: float,
     ) -> None:
-        """work: what a worker does until SIGTERM, given a file descriptor that can be read when this process is gone.
-        reload: read anew what can be, on SIGHUP. refresh: keep what workers start with up to date; called about once a second.
-        Both return at once.
-        stop_timeout: seconds that a worker has to stop.
+        """work: runs a worker until SIGTERM; it gets a file descriptor that becomes readable when this process is gone.
+        reload: reloads files on SIGHUP. refresh: updates the state with which workers start; called about once a second. Both
+        return immediately. stop_timeout: seconds that a worker has to stop.
         """
         self._count = count
         self._work = work
@@ -94,20 +92,20 @@ class Supervisor:
         self._delay = 0.0
         self._next_start = 0.0
         self._early_deaths = 0
-        """Workers, since the last one that had started, that ended before they had."""
+        """How many workers in a row ended before their first heartbeat."""
         self._alive_reader, self._alive_writer = os.pipe()
         self._signal_reader, self._signal_writer = os.pipe()
         os.set_blocking(self._signal_writer, False)
 
     def catch_signals(self) -> None:
-        """Have signals wait for run() from now on, so that none ends this process before it has cleaned up."""
-        # A file descriptor gets the signals, whichever thread they interrupt.
+        """Keep signals for run() from now on, so that none ends this process before it has cleaned up."""
+        # Python writes the number of each signal to this pipe, whichever thread was interrupted.
         signal.set_wakeup_fd(self._signal_writer, warn_on_full_buffer=False)
         for number in SIGNALS:
             signal.signal(number, lambda *_: None)
 
     def run(self) -> int:
-        """Supervise until SIGTERM or SIGINT. Return the status to end with. Call catch_signals() before."""
+        """Supervise until SIGTERM or SIGINT, and return the exit status. Call catch_signals() first."""
         while True:
             self._refresh()
             while len(self._workers) < self._count and time.monotonic() >= self._next_start:
@@ -127,12 +125,12 @@ class Supervisor:
                 return COULD_NOT_START
 
     def _wait_for_signals(self, timeout: float) -> set[int]:
-        """Return those that have arrived, as soon as there is one. timeout: seconds."""
+        """Wait for a signal, and return all that have arrived. timeout: seconds."""
         readable, _, _ = select.select([self._signal_reader], [], [], timeout)
         return set(os.read(self._signal_reader, 4096)) if readable else set()
 
     def _try_to_start(self) -> None:
-        """Start a worker, or decide when to try again: too many processes, or too little memory, may pass."""
+        """Start a worker. If there are too many processes or too little memory, decide when to try again."""
         try:
             self._start()
         except OSError as error:
@@ -141,35 +139,35 @@ class Supervisor:
             logger.error("worker not started", error=error.strerror or str(error), tried_again_in=self._delay)
 
     def _start(self) -> None:
-        """Raises OSError if there is no process or memory left for it."""
-        signs = SignsOfLife()
+        """Fork a worker. Raises OSError if processes or memory are exhausted."""
+        heartbeat = Heartbeat()
         flush_standard_error()
-        # A worker handles signals in its own way, once it can. Until then they wait.
+        # A worker installs its own signal handlers. Until then, its signals are blocked.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             pid = os.fork()
             if pid == 0:
-                self._be_worker(signs)
+                self._be_worker(heartbeat)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        self._workers[pid] = Worker(pid, signs)
+        self._workers[pid] = Worker(pid, heartbeat)
         logger.info("worker started", worker=pid)
 
-    def _be_worker(self, signs: SignsOfLife) -> NoReturn:
+    def _be_worker(self, heartbeat: Heartbeat) -> NoReturn:
         status = COULD_NOT_START
         try:
             signal.set_wakeup_fd(-1)
             for descriptor in (self._alive_writer, self._signal_reader, self._signal_writer):
                 os.close(descriptor)
-            self._work(self._alive_reader, signs)
+            self._work(self._alive_reader, heartbeat)
             status = 0
         except Exception:
             logger.exception("worker failed")
         finally:
-            end_process(status)  # what is left to do at the end is the other process's to do
+            end_process(status)  # without the exit handlers: they belong to the parent process
 
     def _ended(self) -> list[tuple[Worker, int]]:
-        """The workers that have ended, with the status of each: negative if it was a signal."""
+        """Return the workers that have ended, with their exit statuses: negative if a signal ended them."""
         ended = []
         for pid, worker in list(self._workers.items()):
             gone, status = os.waitpid(pid, os.WNOHANG)
@@ -179,8 +177,8 @@ class Supervisor:
         return ended
 
     def _note_end(self, worker: Worker, status: int) -> bool:
-        """Decide when it is replaced. Return False if it could not start."""
-        has_started = worker.signs.last > 0
+        """Decide when the worker is replaced. Return False if it could not start."""
+        has_started = worker.heartbeat.last > 0
         self._early_deaths = 0 if has_started else self._early_deaths + 1
         if has_started and time.monotonic() - worker.started >= SHORT_LIFE:
             self._delay = 0
@@ -195,13 +193,13 @@ class Supervisor:
     def _kill_hanging(self) -> None:
         now = time.monotonic()
         for worker in self._workers.values():
-            if now - max(worker.signs.last, worker.started) > HANG_TIMEOUT:
+            if now - max(worker.heartbeat.last, worker.started) > HANG_TIMEOUT:
                 logger.error("worker hangs", worker=worker.pid)
                 self._send(signal.SIGKILL, worker.pid)
 
     def _stop(self) -> None:
         for listener in self._listeners:
-            # For all processes that hold it, from this moment on. To close it here would leave it open there.
+            # shutdown() acts at once in all processes that share the socket. close() would leave it open in the workers.
             listener.shutdown(socket.SHUT_RDWR)
             listener.close()
         self._send(signal.SIGTERM, *self._workers)
@@ -221,4 +219,4 @@ class Supervisor:
 
     def _send(self, number: signal.Signals, *pids: int) -> None:
         for pid in pids:
-            os.kill(pid, number)  # it is not reaped yet, so that the number is still its own
+            os.kill(pid, number)  # not reaped yet, so the process id cannot belong to another process

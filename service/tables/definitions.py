@@ -15,7 +15,8 @@ from service.database.statements import identifier, table_of
 from service.errors import Problem
 from service.tables.columns import Column, outside_texts
 from service.tables.in_use import not_in_use
-from service.tables.same_data import reused, same_data
+from service.tables.reused_lead_ids import reused
+from service.tables.same_data import same_data
 
 LEADS = "vicidial_list"
 ARCHIVE = "vicidial_list_archive"

@@ -8,7 +8,6 @@ refuses longer ones.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol
 
 from service.database.statements import identifier
@@ -99,20 +98,3 @@ def same_text(source: ComparableColumn, target: ComparableColumn) -> str:
         f"(BINARY CONVERT({left} USING {target.charset}) <=> BINARY {right}"
         f" AND BINARY {left} <=> BINARY CONVERT({right} USING {source.charset}))"
     )
-
-
-def reused(columns: Mapping[str, tuple[ComparableColumn, ComparableColumn]]) -> str:
-    """Return the SQL condition that the two rows with one lead_id are different leads: entry_date and phone_number both
-    differ.
-
-    columns: the source's columns by name in lower case, each with its counterpart in the target. Vicidial writes entry_date
-    once, when it creates a lead. NULL proves nothing.
-    """
-    differ = []
-    for name in ("entry_date", "phone_number"):
-        if name not in columns:
-            return "FALSE"
-        source, target = columns[name]
-        left, right = f"source.{identifier(source.name)}", f"target.{identifier(target.name)}"
-        differ.append(f"{left} IS NOT NULL AND {right} IS NOT NULL AND NOT ({same_data(source, target)})")
-    return " AND ".join(differ)

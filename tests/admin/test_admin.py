@@ -66,7 +66,7 @@ def test_an_installation_that_is_as_it_should_be(granted: dict[str, str], tables
         (f"ALTER TABLE {ARCHIVE} DROP PRIMARY KEY", "lead_id is no unique key of vicidial_list_archive"),
     ],
 )
-def test_tables_that_do_not_fit_are_mended_by_the_remedy(
+def test_tables_that_do_not_fit_are_fixed_by_the_remedy(
     granted: dict[str, str], tables: Tables, change: str, said: str
 ) -> None:
     tables.execute(change)
@@ -80,7 +80,7 @@ def test_tables_that_do_not_fit_are_mended_by_the_remedy(
     assert check(granted)[0] == 0
 
 
-def test_columns_that_are_made_otherwise_are_named_and_mended(granted: dict[str, str], tables: Tables) -> None:
+def test_columns_that_are_made_otherwise_are_named_and_fixed(granted: dict[str, str], tables: Tables) -> None:
     tables.execute(f"ALTER TABLE {ARCHIVE} MODIFY comments VARCHAR(20), MODIFY status VARCHAR(6) CHARACTER SET latin1")
 
     status, output = check(granted)

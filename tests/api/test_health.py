@@ -1,4 +1,4 @@
-"""/livez and /readyz: what they say of a database that is gone and of tables that do not fit, and how it is mended."""
+"""/livez and /readyz: what they say of a database that is gone and of tables that do not fit, and how it is fixed."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_missing_table(tables: Tables, api: Api, table: str) -> None:
     assert problems(api) == []
 
 
-# How the tables come not to fit, what is said of it, and the statement that mends it.
+# How the tables come not to fit, what is said of it, and the statement that fixes it.
 MISFITS = {
     "a column that the archive lacks": (
         [f"ALTER TABLE {LIST} ADD COLUMN loyalty_tier INT"],
@@ -119,7 +119,7 @@ MISFITS = {
 
 
 @pytest.mark.parametrize("misfit", MISFITS.values(), ids=MISFITS.keys())
-def test_tables_that_do_not_fit_are_mended_with_the_remedy(tables: Tables, api: Api, misfit: Any) -> None:
+def test_tables_that_do_not_fit_are_fixed_with_the_remedy(tables: Tables, api: Api, misfit: Any) -> None:
     changes, message, remedy, *operations = misfit
     tables.live(1, 2)
     tables.archived(2, 3)

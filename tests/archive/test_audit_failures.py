@@ -82,7 +82,7 @@ def test_a_batch_whose_intent_cannot_be_written_is_refused(
     tables.live(1)
     before, _ = tables.both()
     failures = AUDIT_FAILURES._value.get()
-    mend = obstruct(path)
+    clear = obstruct(path)
 
     for response in (audited.archive_all([1]), audited.archive_all([1])):
         assert response.status_code == 503
@@ -94,7 +94,7 @@ def test_a_batch_whose_intent_cannot_be_written_is_refused(
         assert problem == {"message": f"{UNWRITABLE}{reason}", "remedy": None, "operations": ["archive", "dearchive"]}
     assert tables.both() == (before, {})
     assert AUDIT_FAILURES._value.get() == failures + 4
-    mend()
+    clear()
 
     assert audited.get("/readyz").status_code == 200
     assert audited.archive_all([1]).json()["delete_count"] == 1

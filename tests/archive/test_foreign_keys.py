@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from support.api import Api
-from support.remedies import ARCHIVE, LIST, Account, account, mend, problems, refused_until_mended
+from support.remedies import ARCHIVE, LIST, Account, account, apply_remedies, problems, refused_until_fixed
 from support.tables import Tables
 
 NewApi = Callable[..., Api]
@@ -37,7 +37,7 @@ def test_a_lead_that_refers_to_another_is_not_changed_with_it(tables: Tables, ap
     tables.live(1)
     tables.live(2, parent=1)
     child = tables.rows(LIST)[2]
-    done = refused_until_mended(tables, api, "the foreign key parent of vicidial_list changes rows of its own", [1])
+    done = refused_until_fixed(tables, api, "the foreign key parent of vicidial_list changes rows of its own", [1])
     assert done == [f"ALTER TABLE `{tables.database}`.`{LIST}` DROP FOREIGN KEY `parent`"]
     assert tables.rows(LIST) == {2: child}
 
@@ -75,7 +75,7 @@ def test_a_copy_does_not_depend_on_the_lead_that_it_is_a_copy_of(
     before = tables.both()
     assert api.dearchive_all([1]).status_code == 503
     assert tables.both() == before
-    refused_until_mended(tables, api, f"the foreign key own of {child}", [1])
+    refused_until_fixed(tables, api, f"the foreign key own of {child}", [1])
     assert tables.ids() == ([], [1])
 
 
@@ -108,7 +108,7 @@ def test_a_row_of_another_table_outlives_its_lead_or_keeps_it(
         assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (2, 1, [1])
         assert tables.both() == ({1: before[0][1]}, before[0])
     else:
-        refused_until_mended(tables, api, f"the foreign key note of notes changes rows of its own ({rule})", [1, 2])
+        refused_until_fixed(tables, api, f"the foreign key note of notes changes rows of its own ({rule})", [1, 2])
         assert tables.both() == ({}, before[0])
     assert tables.execute(f"SELECT lead_id, note FROM {notes}") == [(b"1", b"call after six")]
 
@@ -153,7 +153,7 @@ def test_where_some_are_seen_the_account_must_see_all(
     assert api.archive_all([1, 2]).status_code == 503
     assert tables.both() == before
 
-    done = mend(tables, api)
+    done = apply_remedies(tables, api)
 
     assert done == [
         f"GRANT REFERENCES ON *.* TO {stock.name}",
@@ -193,7 +193,7 @@ def test_a_foreign_key_that_changes_rows_and_is_added_to_one_that_does_not(table
     )
     tables.execute("INSERT INTO notes VALUES (4, 'call after six')")
 
-    refused_until_mended(tables, api, "the foreign key added of notes changes rows of its own (CASCADE)", [4])
+    refused_until_fixed(tables, api, "the foreign key added of notes changes rows of its own (CASCADE)", [4])
 
     assert tables.execute("SELECT lead_id, note FROM notes") == [(b"4", b"call after six")]
     assert tables.ids() == ([1, 2], [1, 3, 4])

@@ -189,7 +189,7 @@ def test_a_damaged_journal_is_told(client: Client, damage: str) -> None:
     result = client.invoke("archive", file, "--resume")
 
     assert result.status == 2
-    assert "the journal leads.archive.journal is damaged: begin anew" in result.errors
+    assert "the journal leads.archive.journal is damaged: start again" in result.errors
 
 
 def test_a_name_that_sqlite_takes_for_memory_is_a_file(client: Client) -> None:

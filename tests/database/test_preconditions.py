@@ -7,7 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.api import Api
-from support.remedies import ARCHIVE, LIST, account, mend, named, problems, refused_until_mended, refused_without_remedy
+from support.remedies import (
+    ARCHIVE,
+    LIST,
+    account,
+    apply_remedies,
+    named,
+    problems,
+    refused_until_fixed,
+    refused_without_remedy,
+)
 from support.tables import Tables
 
 
@@ -15,7 +24,7 @@ from support.tables import Tables
 def test_an_engine_that_forgets_its_rows_takes_no_leads(tables: Tables, api: Api, table: str) -> None:
     tables.execute(f"ALTER TABLE {table} ENGINE = MEMORY")
     tables.live(1, 2)
-    assert refused_until_mended(tables, api, f"{table} is MEMORY", [1, 2]) == [f"ALTER TABLE `{table}` ENGINE = InnoDB"]
+    assert refused_until_fixed(tables, api, f"{table} is MEMORY", [1, 2]) == [f"ALTER TABLE `{table}` ENGINE = InnoDB"]
 
 
 def test_enums_with_other_members_of_which_one_is_empty_are_told_apart(tables: Tables, api: Api) -> None:
@@ -49,7 +58,7 @@ def test_a_table_that_shows_the_leads_of_the_list_is_no_copy_of_them(tables: Tab
     tables.execute(f"ALTER TABLE {ARCHIVE} ENGINE = MRG_MyISAM UNION = (old_archive, {LIST}) INSERT_METHOD = FIRST")
     tables.live(1, 2)
     assert list(tables.rows(ARCHIVE)) == [1, 2]
-    refused_until_mended(tables, api, f"{ARCHIVE} is MRG_MyISAM", [1, 2])
+    refused_until_fixed(tables, api, f"{ARCHIVE} is MRG_MyISAM", [1, 2])
 
 
 @pytest.mark.parametrize(
@@ -70,7 +79,7 @@ def test_a_lead_id_that_may_not_fit_is_never_stored_as_another(
     tables.live(lead_id)
     tables.archived(9)
 
-    refused_until_mended(tables, api, said, [lead_id])
+    refused_until_fixed(tables, api, said, [lead_id])
 
     assert tables.ids() == ([], sorted([9, lead_id]))
     assert b"AUTO_INCREMENT" in (tables.execute(f"SHOW CREATE TABLE {LIST}")[0][1] or b"")
@@ -116,7 +125,7 @@ def test_a_server_that_is_read_only_is_not_ready(
         assert problems(api) == []
         server("read_only", "1")
         assert api.compare([1]).status_code == 200
-        assert refused_until_mended(tables, api, "the server is read only", [1]) == ["SET GLOBAL read_only = OFF"]
+        assert refused_until_fixed(tables, api, "the server is read only", [1]) == ["SET GLOBAL read_only = OFF"]
 
 
 def test_a_server_that_takes_no_long_statement_is_not_ready(
@@ -128,7 +137,7 @@ def test_a_server_that_takes_no_long_statement_is_not_ready(
     assert problems(running) == []
     server("max_allowed_packet", "524288")
     starting = new_api()
-    refused_until_mended(tables, starting, "max_allowed_packet is 524288 bytes", [1])
+    refused_until_fixed(tables, starting, "max_allowed_packet is 524288 bytes", [1])
     assert running.archive_all([2]).json()["delete_count"] == 1
     assert tables.ids() == ([], [1, 2])
 
@@ -146,7 +155,7 @@ def test_a_column_that_only_the_archive_has_keeps_leads_from_coming_back_only(ta
     assert api.dearchive_all([2]).status_code == 503
     assert tables.both() == before
 
-    assert mend(tables, api) == [f"ALTER TABLE `{LIST}` ADD COLUMN `archived_on` datetime DEFAULT NULL AFTER `user`"]
+    assert apply_remedies(tables, api) == [f"ALTER TABLE `{LIST}` ADD COLUMN `archived_on` datetime DEFAULT NULL AFTER `user`"]
     assert api.dearchive_all([2]).json()["delete_count"] == 1
     assert named(tables, LIST) == {2: archived}
     assert list(tables.rows(ARCHIVE)) == [1]
@@ -158,7 +167,7 @@ def test_a_column_that_is_added_stands_where_the_list_has_it(tables: Tables, api
     tables.execute(f"ALTER TABLE {LIST} ADD COLUMN `own one` INT DEFAULT 1 {place}, ADD COLUMN two INT {place}")
     tables.execute(f"INSERT INTO {LIST} (lead_id, phone_number, `own one`, two) VALUES (1, '555', 5, 6)")
 
-    refused_until_mended(tables, api, "lacks the column own one", [1])
+    refused_until_fixed(tables, api, "lacks the column own one", [1])
 
     order = [[name for name, *_ in tables.execute(f"SHOW COLUMNS FROM {table}")] for table in (LIST, ARCHIVE)]
     assert order[0] == order[1]
@@ -178,7 +187,7 @@ def test_columns_that_each_table_lacks_of_the_other_stand_in_the_same_order(tabl
     assert (problems(api), api.get("/readyz").json()["notes"]) == ([], [])
 
 
-def test_another_order_of_columns_is_noted_and_mended(tables: Tables, api: Api) -> None:
+def test_another_order_of_columns_is_noted_and_fixed(tables: Tables, api: Api) -> None:
     tables.execute(f"ALTER TABLE {ARCHIVE} MODIFY phone_number VARCHAR(18) NOT NULL AFTER lead_id, ADD COLUMN extra INT FIRST")
     tables.execute(f"ALTER TABLE {LIST} ADD COLUMN extra INT")
     tables.live(1, extra=3)
@@ -223,7 +232,7 @@ def test_columns_that_cannot_be_compared_for_sure_are_refused(tables: Tables, ap
     tables.execute(f"ALTER TABLE {LIST} ADD COLUMN own {live}")
     tables.execute(f"ALTER TABLE {ARCHIVE} ADD COLUMN own {archived}")
     tables.live(1)
-    refused_until_mended(tables, api, "own is ", [1])
+    refused_until_fixed(tables, api, "own is ", [1])
 
 
 @pytest.mark.parametrize(
@@ -268,7 +277,7 @@ def test_a_column_of_vicidial_that_one_table_lacks_is_named_once(tables: Tables,
     tables.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     tables.execute(f"INSERT INTO {LIST} (lead_id) VALUES (1)")
 
-    (done,) = refused_until_mended(tables, api, f"{table} lacks the column {column}", [1])
+    (done,) = refused_until_fixed(tables, api, f"{table} lacks the column {column}", [1])
 
     assert done.startswith(f"ALTER TABLE `{table}` ADD COLUMN `{column}` ")
     assert " AFTER `" in done

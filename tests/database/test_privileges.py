@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from support.api import Api
-from support.remedies import ARCHIVE, LIST, Account, account, mend, named, problems, refused_until_mended
+from support.remedies import ARCHIVE, LIST, Account, account, apply_remedies, named, problems, refused_until_fixed
 from support.tables import IN_USE_TABLES, Tables
 
 NewApi = Callable[..., Api]
@@ -51,7 +51,7 @@ def test_each_privilege_on_the_two_tables_is_needed(
 
 
 def refused_or_dearchive_refused(tables: Tables, api: Api) -> list[str]:
-    """Move leads both ways. The way that /readyz names is refused and changes nothing; when all is mended, both succeed."""
+    """Move leads both ways. The way that /readyz names is refused and changes nothing; when all is fixed, both succeed."""
     operations = {operation for problem in problems(api) for operation in problem["operations"]}
     assert operations
     before = tables.both()
@@ -60,7 +60,7 @@ def refused_or_dearchive_refused(tables: Tables, api: Api) -> list[str]:
     if "dearchive" in operations:
         assert api.dearchive_all([2]).status_code == 503
     assert tables.both() == before
-    done = mend(tables, api)
+    done = apply_remedies(tables, api)
     assert api.archive_all([1, 2]).json()["delete_count"] == 2
     assert tables.both() == ({}, before[0])
     assert api.dearchive_all([1, 2]).json()["delete_count"] == 2
@@ -93,7 +93,7 @@ def refused_or_dearchive_refused_twice(tables: Tables, api: Api) -> str:
     before = tables.both()
     assert api.dearchive_all([3]).status_code == 503
     assert api.archive_all([1]).json()["delete_count"] == 1
-    (done,) = mend(tables, api)
+    (done,) = apply_remedies(tables, api)
     assert api.dearchive_all([3]).json()["delete_count"] == 1
     assert tables.ids() == ([2, 3], [1])
     assert tables.rows(LIST)[3] == before[1][3]
@@ -115,7 +115,7 @@ def test_a_column_that_the_account_may_not_see_is_never_lost(tables: Tables, gra
     assert problems(api) == []
     tables.execute(f"ALTER TABLE {LIST} ADD COLUMN contract_no VARCHAR(20)")
     tables.execute(f"UPDATE {LIST} SET contract_no = 'C-4711'")
-    refused_until_mended(tables, api, "may not see the column contract_no of vicidial_list", [1])
+    refused_until_fixed(tables, api, "may not see the column contract_no of vicidial_list", [1])
     assert named(tables, ARCHIVE)[1]["contract_no"] == b"C-4711"
 
 
@@ -130,7 +130,7 @@ def test_a_column_that_the_account_may_not_write_is_named(tables: Tables, grante
     assert problems(api) == []
     for table in BOTH:
         tables.execute(f"ALTER TABLE {table} ADD COLUMN own INT DEFAULT 7")
-    refused_until_mended(tables, api, "own", [1, 2])
+    refused_until_fixed(tables, api, "own", [1, 2])
 
 
 def test_what_a_role_grants_counts(tables: Tables, bare: Account, new_api: NewApi) -> None:
@@ -156,7 +156,7 @@ def test_a_table_that_tells_of_leads_in_use_must_be_readable(tables: Tables, gra
     tables.live(1, 2)
     granted.revoke("SELECT", "vicidial_hopper")
     api = new_api(DATABASE_URL=granted.url)
-    assert refused_until_mended(tables, api, "may not read vicidial_hopper", [1]) == [
+    assert refused_until_fixed(tables, api, "may not read vicidial_hopper", [1]) == [
         f"GRANT SELECT ON `{tables.database}`.`vicidial_hopper` TO {granted.name}"
     ]
     assert api.archive_all([2]).json()["remaining_lead_ids"] == [2]
@@ -171,7 +171,7 @@ def test_an_account_that_sees_the_two_tables_alone_must_see_the_others(tables: T
     tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (2)")
     tables.live(1, 2)
     api = new_api(DATABASE_URL=bare.url)
-    done = refused_until_mended(tables, api, "cannot see whether there is a table vicidial_hopper", [1])
+    done = refused_until_fixed(tables, api, "cannot see whether there is a table vicidial_hopper", [1])
     database = tables.database.replace("_", r"\_")
     assert f"GRANT REFERENCES ON `{database}`.* TO {bare.name}" in done
     assert "vicidial_live_chats" in api.get("/readyz").json()["skipped_tables"]
@@ -209,7 +209,7 @@ def test_what_is_taken_away_while_the_service_runs(tables: Tables, granted: Acco
     before = tables.both()
     assert {api.archive_all([2, 3]).status_code for _ in range(2)} == {503}
     assert tables.both() == before
-    mend(tables, api)
+    apply_remedies(tables, api)
     assert api.archive_all([2, 3]).json()["remaining_lead_ids"] == [3]
     assert tables.ids() == ([3], [1, 2])
 
@@ -234,7 +234,7 @@ def test_whatever_is_lacking_the_remedies_grant_it(tables: Tables, bare: Account
                 bare.grant(f"{privilege} ({', '.join(some)})", table)
     api = new_api(DATABASE_URL=bare.url)
 
-    mend(tables, api, rounds=25)
+    apply_remedies(tables, api, rounds=25)
 
     assert api.archive_all([1, 2, 3]).json()["remaining_lead_ids"] == [3]
     assert tables.both() == ({3: before[3]}, {1: before[1], 2: before[2]})

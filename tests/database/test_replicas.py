@@ -125,7 +125,7 @@ def test_a_replica_keeps_them_where_no_column_counts_by_itself(replication: Repl
 
 @pytest.mark.parametrize("binlog_format", ["STATEMENT"], indirect=True)
 @pytest.mark.usefixtures("binlog_format")
-def test_a_primary_that_logs_statements_is_refused_until_it_is_mended(
+def test_a_primary_that_logs_statements_is_refused_until_it_is_fixed(
     replication: Replication, tables: Tables, api: Api
 ) -> None:
     tables.live(*LEADS)

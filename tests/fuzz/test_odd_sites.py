@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from support.api import Api
-from support.remedies import refused_until_mended
+from support.remedies import refused_until_fixed
 from support.tables import Tables
 
 LIST, ARCHIVE = "vicidial_list", "vicidial_list_archive"
@@ -173,7 +173,7 @@ def test_a_remedy_never_changes_a_value_without_a_word(tables: Tables, api: Api)
     assert tables.execute(f"SELECT lead_id FROM {ARCHIVE}") == [(b"12abc",)]
     tables.execute(f"DELETE FROM {ARCHIVE}")
     tables.live(1)
-    refused_until_mended(tables, api, "lead_id of vicidial_list_archive is varchar(20), no integer", [1])
+    refused_until_fixed(tables, api, "lead_id of vicidial_list_archive is varchar(20), no integer", [1])
 
 
 def test_a_lead_id_by_a_sequence_keeps_it(tables: Tables, api: Api) -> None:

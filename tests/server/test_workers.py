@@ -142,7 +142,7 @@ main([])
 """
 
 
-@pytest.mark.parametrize("what", ["os.fork", "supervisor.SignsOfLife"])
+@pytest.mark.parametrize("what", ["os.fork", "supervisor.Heartbeat"])
 def test_a_worker_that_cannot_be_made_is_made_later(tables: Tables, environment: dict[str, str], what: str) -> None:
     tables.live(1)
     with ServiceProcess({**environment, "WORKERS": "2"}, ("-c", NO_PROCESS_AT_FIRST.replace("WHAT", what))) as service:

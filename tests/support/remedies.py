@@ -54,7 +54,7 @@ def problems(api: Api) -> list[dict[str, Any]]:
     return found
 
 
-def mend(tables: Tables, api: Api, *, rounds: int = 4) -> list[str]:
+def apply_remedies(tables: Tables, api: Api, *, rounds: int = 4) -> list[str]:
     """Run every remedy that /readyz names, until it is green. Return the statements."""
     done: list[str] = []
     for _ in range(rounds):
@@ -78,7 +78,7 @@ def refused_without_remedy(tables: Tables, api: Api, lead_ids: list[int]) -> str
     return str(problem["message"])
 
 
-def refused_until_mended(tables: Tables, api: Api, said: str, lead_ids: list[int]) -> list[str]:
+def refused_until_fixed(tables: Tables, api: Api, said: str, lead_ids: list[int]) -> list[str]:
     """Archive leads, which is refused and changes nothing; do what /readyz says; archive them, which succeeds. Return what
     was done."""
     before = tables.both()
@@ -89,7 +89,7 @@ def refused_until_mended(tables: Tables, api: Api, said: str, lead_ids: list[int
     assert tables.both() == before
     live = named(tables, LIST)
 
-    done = mend(tables, api)
+    done = apply_remedies(tables, api)
 
     answer = api.archive_all(lead_ids)
     assert (answer.status_code, answer.json().get("remaining_lead_ids")) == (200, []), answer.json()

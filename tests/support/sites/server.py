@@ -1,4 +1,4 @@
-"""A server for sites, and one site on it: made, served, mended, and dropped. All of it is written down as SQL."""
+"""A server for sites, and one site on it: made, served, fixed, and dropped. All of it is written down as SQL."""
 
 from __future__ import annotations
 

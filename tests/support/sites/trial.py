@@ -22,7 +22,7 @@ VALUES_DO_NOT_ALLOW_IT = (1048, 1062, 1138, 1178, 1264, 1265, 1292, 1366, 1406, 
 in a partitioned table): an administrator has to see to those first."""
 
 WITHOUT_REMEDY = ("is no table that keeps rows, but a view", " in vicidial_list and ", "with system versioning")
-"""What /readyz says where no statement mends it. An account that may not connect to the database is beyond its help, too."""
+"""What /readyz says where no statement fixes it. An account that may not connect to the database is beyond its help, too."""
 
 
 class Trial:
@@ -48,17 +48,17 @@ class Trial:
                 return "accepted"
             assert not (exercised and set(answers) == {200}), f"/readyz is red, and both ways work: {problems}"
             refusal = " + ".join(sorted({in_general(problem["message"]) for problem in problems}))
-            if self.mend(api):
+            if self.apply_remedies(api):
                 self.exercise(api, green=True)
-                return f"refused, mended: {refusal}"
+                return f"refused, fixed: {refusal}"
         # Variables of a session are as they were when it began: what the remedy set is seen by new connections.
         with self.world.served() as api:
-            if self.mend(api):
+            if self.apply_remedies(api):
                 self.exercise(api, green=True)
-                return f"refused, mended: {refusal}"
+                return f"refused, fixed: {refusal}"
             problems = self.world.problems(api)
             unknown = [each for each in problems if not self.is_without_remedy(each)]
-            assert not unknown, f"the remedies mend nothing: {unknown}"
+            assert not unknown, f"the remedies fix nothing: {unknown}"
             return f"refused for good: {refusal}"
 
     def exercise(self, api: Api, green: bool) -> tuple[list[int], bool]:
@@ -95,7 +95,7 @@ class Trial:
         if response.status_code == 200:
             self.model.compared(before, lead_ids, response.json()["leads"])
 
-    def mend(self, api: Api) -> bool:
+    def apply_remedies(self, api: Api) -> bool:
         """Run the remedies until /readyz is green. Whether it is."""
         self.world.execute(STRICT)
         for _ in range(MOST_REMEDIES):
