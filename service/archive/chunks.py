@@ -1,8 +1,11 @@
 """Change leads in tables without rollback: each write locks such a table as a whole, and the dialler waits for it.
 
-So a DELETE is for a few leads. And the live table is not locked while the archive's indexes are written: a temporary table
-without these indexes takes the leads first, where the account may create one. There is no transaction to keep: the order
-insert, update, delete protects each lead, and the DELETE compares the copy with the lead as it is then.
+So a statement changes a few leads at a time. And vicidial_list is not locked while the archive's indexes are written: a
+temporary table without these indexes takes new leads first, where the account may create one. There is no transaction to keep:
+the order insert, update, delete protects each lead, and the DELETE compares the copy with the lead as it is then.
+
+Only INSERT IGNORE may read from the temporary table, since it overwrites nothing. If UPDATE did, it could replace the latest
+data of a lead that another batch has archived in the meantime by older data.
 """
 
 from __future__ import annotations
@@ -25,15 +28,15 @@ from service.tables.definitions import TablePair
 class Sizes:
     """How many leads a statement changes at most."""
 
-    copy: int
-    """Of INSERT and UPDATE, where a temporary table stands between the tables."""
-    direct: int
-    """Of INSERT and UPDATE, where both tables are locked while they run."""
+    staged: int
+    """INSERT from the temporary table. Also the number of leads between two looks at the tables."""
+    joined: int
+    """INSERT and UPDATE from the source: both tables are locked while they run."""
     delete: int
 
 
-GENTLE = Sizes(copy=250, direct=25, delete=50)
-FULL = Sizes(copy=500, direct=100, delete=125)
+GENTLE = Sizes(staged=250, joined=25, delete=50)
+FULL = Sizes(staged=500, joined=100, delete=125)
 
 
 class Chunks:
@@ -46,11 +49,12 @@ class Chunks:
         self._turn = turn
         self._sizes = GENTLE if turn.gentle else FULL
         self._table: ChunkTable | None = None
+        self._refused = False
+        """Whether the server did not create the temporary table."""
 
-    async def size(self, pair: TablePair) -> int:
-        """Return how many leads to change between two looks at the tables. Creates the temporary table if that is possible."""
-        await self._create(pair)
-        return self._sizes.copy if self._table else self._sizes.direct
+    def of(self, leads: LeadIDs) -> list[LeadIDs]:
+        """Return the leads in chunks. The tables are looked at before each of them."""
+        return leads.parts(self._sizes.staged)
 
     async def change(
         self,
@@ -64,21 +68,26 @@ class Chunks:
 
         look_again: reads both tables again after a COMMIT. in_use_nearby: as Changes.run().
         """
-        delete = self._statements.delete_leads
-        copies = {statement: leads for statement, leads in steps.items() if statement != delete and leads}
+        sql = self._statements
         counts: Counter[Statement] = Counter()
-        if copies:
-            source = await self._stage(pair, LeadIDs(set().union(*copies.values())))
-            counts.update(await self._changes.run(self._transaction, pair, copies, copy_source=source))
-            if not pair.same_rollback:
+        source = await self._stage(pair, steps[sql.insert_leads]) if steps[sql.insert_leads] else None
+        sizes = {
+            sql.insert_leads: self._sizes.staged if source else self._sizes.joined,
+            sql.update_leads: self._sizes.joined,
+            sql.delete_leads: self._sizes.delete,
+        }
+        for statement, leads in steps.items():
+            if statement == sql.delete_leads and leads and counts and not pair.same_rollback:
                 # The copies must be permanent before the DELETE if only one of the tables can roll back.
                 await self._transaction.commit()
                 pair = await look_again()
-        for number, leads in enumerate(steps[delete].parts(self._sizes.delete)):
-            if pair.same_rollback and (number or copies):
-                await self._turn.rest()  # the transaction has no row locks, and keeps the definitions as they are
-            deletes = {delete: leads}
-            counts.update(await self._changes.run(self._transaction, pair, deletes, in_use_nearby=in_use_nearby))
+            for part in leads.parts(sizes[statement]):
+                if counts and pair.same_rollback:
+                    await self._turn.rest()  # no row is locked, and the transaction keeps the definitions as they are
+                step = {statement: part}
+                counts.update(
+                    await self._changes.run(self._transaction, pair, step, insert_from=source, in_use_nearby=in_use_nearby)
+                )
         await self._transaction.commit()
         return counts
 
@@ -89,25 +98,20 @@ class Chunks:
             self._table = None
 
     async def _stage(self, pair: TablePair, leads: LeadIDs) -> Mapping[str, str] | None:
-        """Copy leads into the temporary table. Return the placeholders with which the statements read them from there, None if
-        there is no such table."""
-        if not leads:
+        """Copy leads into the temporary table. Return the placeholders with which INSERT reads them from there, None if there
+        is no such table."""
+        table = ChunkTable.of(pair)
+        if table is None or self._refused:
             return None
-        if self._table != ChunkTable.of(pair):  # a column was added
-            await self._create(pair)
-        if not self._table:
-            return None
-        values = {**self._table.values, "source": pair.values["source"], "lead_ids": leads.sql}
+        if table != self._table:
+            try:
+                await self._transaction.select(self._statements.stage_table.fill(table.values))
+            except DatabaseError as error:
+                if not error.from_server or error.is_transient:
+                    raise
+                self._refused = True  # the account may not, or the server cannot
+                return None
+            self._table = table
+        values = {**table.values, "source": pair.values["source"], "lead_ids": leads.sql}
         await self._transaction.select(self._statements.stage_leads.fill(values))
-        return self._table.as_source
-
-    async def _create(self, pair: TablePair) -> None:
-        self._table = ChunkTable.of(pair)
-        if not self._table:
-            return
-        try:
-            await self._transaction.select(self._statements.stage_table.fill(self._table.values))
-        except DatabaseError as error:
-            if not error.from_server or error.is_transient:
-                raise
-            self._table = None  # the account may not, or the server cannot
+        return table.as_source

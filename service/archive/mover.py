@@ -262,7 +262,7 @@ class Mover:
         sql = self._statements
         counts = Counter({sql.insert_leads: 0, sql.update_leads: 0, sql.delete_leads: 0})
         chunks = Chunks(sql, self._changes, transaction, turn)
-        for number, part in enumerate(leads.parts(await chunks.size(seen.pair))):
+        for number, part in enumerate(chunks.of(leads)):
             if number:
                 await turn.rest()
                 seen = await self._look(transaction, part)

@@ -41,14 +41,14 @@ class Changes:
         steps: Mapping[Statement, LeadIDs],
         left_alone: set[int] | None = None,
         *,
-        copy_source: Mapping[str, str] | None = None,
+        insert_from: Mapping[str, str] | None = None,
         in_use_nearby: bool = False,
     ) -> dict[Statement, int]:
         """Run the statements in one round trip, each for its leads. Return the number of rows that each has changed.
 
         A statement that fails because of a row is repeated for each half of its leads, down to a single lead. That lead stays
-        as it is and is added to left_alone. copy_source: the placeholders of another table from which INSERT and UPDATE read
-        the leads. in_use_nearby: whether a lead is in use that has an id among those of the leads to delete.
+        as it is and is added to left_alone. insert_from: the placeholders of another table from which INSERT reads the leads.
+        in_use_nearby: whether a lead is in use that has an id among those of the leads to delete.
         """
         counts = dict.fromkeys(steps, 0)
         todo = [Run(statement, leads, each=in_use_nearby) for statement, leads in steps.items() if leads]
@@ -60,7 +60,7 @@ class Changes:
             if not all(self._written(pair, run.statement).transactional for run in sent):
                 transaction.changes_may_persist = True
             try:
-                async for count in transaction.execute_each(*(self._filled(pair, run, copy_source) for run in sent)):
+                async for count in transaction.execute_each(*(self._filled(pair, run, insert_from) for run in sent)):
                     run = sent[done]
                     counts[run.statement] += count
                     if not count and self._is_all_or_nothing(pair, run):
@@ -82,11 +82,11 @@ class Changes:
                 todo = [*(replace(failed, leads=part) for part in parts), *todo[done + 1 :], *again]
         return counts
 
-    def _filled(self, pair: TablePair, run: Run, copy_source: Mapping[str, str] | None) -> str:
+    def _filled(self, pair: TablePair, run: Run, insert_from: Mapping[str, str] | None) -> str:
         values = {**pair.values, "lead_ids": run.leads.sql}
-        if run.statement != self._statements.delete_leads:
-            values |= copy_source or {}
-        elif not run.each:
+        if run.statement == self._statements.insert_leads:
+            values |= insert_from or {}
+        if run.statement == self._statements.delete_leads and not run.each:
             values["not_in_use"] = none_nearby(pair.leads_in_use, run.leads.first, run.leads.last)
         return run.statement.fill(values)
 

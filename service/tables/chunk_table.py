@@ -1,4 +1,5 @@
-"""The temporary table that takes the leads of a chunk before they are written into the target."""
+"""The temporary table that takes new leads on their way into the archive, so that vicidial_list is not locked while the
+archive's indexes are written."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Self
 
 from service.database.statements import identifier
 from service.tables.columns import Column
-from service.tables.definitions import TablePair
+from service.tables.definitions import LEADS, TablePair
 from service.tables.same_data import BYTES, INTEGERS, NUMBERS, TEXTS, TIMES, is_ambiguous
 
 NAME = "lead_archive_chunk"
@@ -26,7 +27,9 @@ class ChunkTable:
 
     @classmethod
     def of(cls, pair: TablePair) -> Self | None:
-        """Return the table for the leads of the source. None if a column may not be kept as it is."""
+        """Return the table for the leads of the source. None if it is of no use, or if it may not keep a column as it is."""
+        if pair.target.name == LEADS:
+            return None
         columns = [column for column, _ in pair.columns]
         if not all(map(_is_safe, columns)):
             return None
