@@ -11,7 +11,8 @@
     ├── AuditError             the audit log cannot be written                   503
     ├── DatabaseError          MariaDB refused, did not answer, or broke off     503
     └── MendableError          an administrator must change something first     503
-        └── NotReadyError      leads cannot be moved safely: the reasons, the remedies
+        ├── NotReadyError      leads cannot be moved safely: the reasons, the remedies
+        └── ConditionError     a condition cannot be checked safely
 
 service/api/error_responses.py turns them into answers.
 """
@@ -23,7 +24,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from service.mariadb_errors import STATEMENT_ERRORS, TRANSIENT_ERRORS
+from service.mariadb_errors import (
+    ACCESS_DENIED,
+    NO_SUCH_DEFINER,
+    READ_ONLY_TABLE,
+    ROW_ERRORS,
+    SIGNALS_ONLY,
+    STATEMENT_ERRORS,
+    TRANSIENT_ERRORS,
+    UNUSABLE_TABLE,
+)
+
+DENIED_TO = re.compile(r"denied (?:to|for) user '(.*?)'@'(.*?)' (?:for|to) ")
+"""The account in an error about a missing privilege."""
+
+NAMES_A_TABLE = {1142, 1143, READ_ONLY_TABLE, *UNUSABLE_TABLE}
+"""Errors that end with the name of the table."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +94,12 @@ class InvalidBodyError(ServiceError):
 
 
 class UnknownLeadsError(ServiceError):
-    """Some of the leads are in neither table. Nothing was changed."""
+    """Some of the leads are in neither table, or the caller may not see them. Nothing was changed."""
 
-    def __init__(self, asked: list[int], *unknown: Iterable[int]) -> None:
+    def __init__(self, asked: list[int], unknown: Iterable[int]) -> None:
         """asked: all ids, in the order in which the unknown ones are to be named."""
         super().__init__("lead_ids does not exist")
-        unknown_ids = set().union(*unknown)
+        unknown_ids = set(unknown)
         self.lead_ids = [lead_id for lead_id in asked if lead_id in unknown_ids]
 
 
@@ -102,12 +118,21 @@ class DatabaseError(ServiceError):
     code: MariaDB's error number; None where there is none. outcome_known: whether it is certain that nothing was changed.
     """
 
-    def __init__(self, message: str, code: int | None = None, outcome_known: bool = True, retry: bool = False) -> None:
-        """retry: whether the same transaction may succeed at once, whatever the code."""
+    def __init__(
+        self,
+        message: str,
+        code: int | None = None,
+        outcome_known: bool = True,
+        retry: bool = False,
+        accounts: frozenset[str] = frozenset(),
+    ) -> None:
+        """retry: whether the same transaction may succeed at once, whatever the code. accounts: the names by which the server
+        calls the service's account, as user@host; empty if they are not known."""
         super().__init__(message)
         self.code = code
         self.outcome_known = outcome_known
         self._retry = retry
+        self._accounts = accounts
 
     @property
     def from_server(self) -> bool:
@@ -119,16 +144,36 @@ class DatabaseError(ServiceError):
         """Whether the same transaction may succeed at once."""
         return self._retry or self.code in TRANSIENT_ERRORS
 
+    @property
+    def is_denied(self) -> bool:
+        """Whether the service's account lacks a privilege."""
+        return self.code in ACCESS_DENIED and not self.is_of_definer
+
+    @property
+    def is_of_definer(self) -> bool:
+        """Whether another account lacks a privilege or does not exist: the one as which a trigger or a view runs."""
+        if self.code == NO_SUCH_DEFINER:
+            return True
+        found = DENIED_TO.search(str(self)) if self.code in ACCESS_DENIED and self._accounts else None
+        return found is not None and f"{found[1]}@{found[2]}" not in self._accounts
+
     def may_be_of_a_row(self, tables: Iterable[str]) -> bool:
         """Return whether a single row can be the reason, by a trigger, a foreign key or a check constraint.
 
         tables: those of the statement. The transaction has read them, so they and their columns exist: a table or column that
-        is missing or denied, and is none of theirs, belongs to a trigger.
+        is missing, denied or unusable, and is none of theirs, belongs to a trigger.
         """
-        if self.code in {1142, 1143}:
+        if self.is_of_definer:
+            return True
+        if self.code in NAMES_A_TABLE:
             named = re.findall(r"[`']([^`']+)[`']", str(self))
-            return bool(named) and named[-1] not in tables
+            return bool(named) and named[-1].split(".")[-1] not in tables
         return self.from_server and self.code not in STATEMENT_ERRORS
+
+    @property
+    def is_certainly_of_a_row(self) -> bool:
+        """Whether nothing but a row can be the reason, even if the statement fails for each of its leads."""
+        return self.code is not None and (self.code in ROW_ERRORS or self.code >= SIGNALS_ONLY)
 
 
 class MendableError(ServiceError):
@@ -142,3 +187,10 @@ class NotReadyError(MendableError):
         super().__init__("; ".join(problem.message for problem in problems))
         self.problems = problems
         self.skipped_tables = skipped_tables
+
+
+class ConditionError(MendableError):
+    """A condition of `where` cannot be checked safely in this database. No lead was deleted."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"the condition {name} cannot be used until an administrator mends this: {reason}")

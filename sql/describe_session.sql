@@ -3,5 +3,5 @@
 -- tables of the database mysql sees the tables of all databases.
 SELECT VERSION(), CURRENT_USER(), DATABASE(), @@wsrep_on, @@max_allowed_packet,
     @@log_bin AND @@binlog_format = 'STATEMENT', @@log_bin AND @@wsrep_forced_binlog_format = 'STATEMENT',
-    IF(@@log_bin, @@max_binlog_cache_size, NULL),
+    IF(@@log_bin, @@max_binlog_cache_size, NULL), IF(@@log_bin, @@max_binlog_stmt_cache_size, NULL), @@innodb_read_only,
     EXISTS (SELECT 1 FROM information_schema.tables WHERE table_schema = 'mysql' AND table_name = 'proc')

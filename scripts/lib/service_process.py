@@ -1,36 +1,20 @@
-"""Run `python -m service` as a child process: started as an operator starts it, and ended with the block that started it."""
+"""Run `python -m service` as a child process, started as an operator starts it."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
-from tempfile import TemporaryFile
-from types import TracebackType
-from typing import Self
 
+from child_process import ChildProcess
 from mariadb import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 
-START_TIMEOUT = 60.0
-STOP_TIMEOUT = 60.0
-"""Seconds: far more than an idle machine needs, since a busy one may share its cores."""
 
+class ServiceProcess(ChildProcess):
+    """One instance of the service on a free port. Subclasses say in `is_ready` when it is ready."""
 
-class ServiceProcess:
-    """One instance of the service on a free port. Entering the block starts it and waits until it is ready.
-
-    Subclasses say in `is_ready` when that is.
-    """
-
-    poll_interval = 0.05
-    """Seconds between two looks at whether the service is ready."""
+    name = "the service"
 
     def __init__(
         self,
@@ -44,76 +28,8 @@ class ServiceProcess:
     ) -> None:
         """Prepare a process with this environment and a PORT of its own.
 
-        command: the arguments of Python. folder: where it runs. stderr: where it logs to, instead of to `log`.
-        log_folder: where the file behind `log` is made.
+        command: the arguments of Python. The other parameters are those of the base class.
         """
         self.port = free_port()
-        self._environment = {**environment, "PORT": str(self.port)}
-        self._command = (python, *command)
-        self._folder = folder
-        self._stderr = stderr
-        self._output = TemporaryFile(dir=log_folder)  # noqa: SIM115  # open as long as the process writes to it
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def is_ready(self) -> bool:
-        """Return whether the process, which has been started, answers."""
-        raise NotImplementedError
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
-    @property
-    def log(self) -> str:
-        """Everything that the process has written so far."""
-        size = os.fstat(self._output.fileno()).st_size
-        return os.pread(self._output.fileno(), size, 0).decode()
-
-    def __enter__(self) -> Self:
-        """Start the process, again if it has ended. Raises RuntimeError with the log if it does not get ready."""
-        # The kernel ends the process when its owner dies, however it dies. A process group of its own keeps Ctrl-C from
-        # it, and lets stop() and the tests find the workers.
-        setpriv = shutil.which("setpriv")
-        self._process = subprocess.Popen(
-            [*([setpriv, "--pdeathsig", "TERM"] if setpriv else []), *self._command],
-            cwd=self._folder,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=self._output if self._stderr is None else self._stderr,
-            start_new_session=True,
-        )
-        deadline = time.monotonic() + START_TIMEOUT
-        while not self.is_ready():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self._kill()
-                log = self.log
-                self._output.close()
-                raise RuntimeError(f"the service did not start:\n{log}")
-            time.sleep(self.poll_interval)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            self.stop()
-        finally:
-            self._kill()
-            self._output.close()
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        """Send the process a signal unless it has ended, wait for its end, and return its exit status.
-
-        Raises subprocess.TimeoutExpired if it has not ended after STOP_TIMEOUT seconds.
-        """
-        assert self._process is not None
-        if self._process.poll() is None:
-            self._process.send_signal(number)
-        return self._process.wait(STOP_TIMEOUT)
-
-    def _kill(self) -> None:
-        """Kill the process and its workers."""
-        assert self._process is not None
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        environment = {**environment, "PORT": str(self.port)}
+        super().__init__([python, *command], environment, folder, stderr=stderr, log_folder=log_folder)

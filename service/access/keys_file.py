@@ -24,6 +24,9 @@ other trace: FAT's clock ticks every two seconds, ext4's every few milliseconds.
 REMINDER_INTERVAL = 600.0
 """Seconds between two log lines about the same problem."""
 
+MOST_WAIT = 2.0
+"""Seconds that a request waits for the file. After that the old keys are used: a network file system may hang."""
+
 NEVER_READ = ()
 
 logger = structlog.get_logger()
@@ -33,7 +36,8 @@ class KeysFile:
     """API_KEYS_FILE, read again when it changes.
 
     A file with invalid content changes nothing: the old keys stay valid until it is repaired, and the log says so. A file that
-    cannot be read (no file descriptors, being replaced) is tried again with each request until it was read.
+    cannot be read (no file descriptors, being replaced, a file system that hangs) is tried again with each request until it
+    was read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,6 +50,8 @@ class KeysFile:
         """The last check that the event loop started."""
         self._begun = 0
         """The number of checks that have started."""
+        self._begun_at = 0.0
+        """When the last of them started, by time.monotonic()."""
         self._ended = 0
         """The number of the last check that has ended."""
         self._signature = _signature(path)
@@ -58,23 +64,39 @@ class KeysFile:
         self._told: dict[str, float] = {}
         """For each problem since the last success, when it is logged again."""
 
+    @property
+    def are_old(self) -> bool:
+        """Whether the file could not be read, or had invalid content, when it was checked last: the keys are older."""
+        return bool(self._told)
+
     async def current(self, timeout: float) -> Keys:
         """Return the keys as they are now. If the file changed before this call, these are the keys after the change.
 
         A thread checks and reads the file while the event loop goes on: a network file system may hang. timeout: seconds after
         which the old keys are returned.
         """
-        deadline = time.monotonic() + timeout
+        now = time.monotonic()
+        # Nobody waits for a check that has taken too long already. The first request after its end looks again.
+        deadline = now if self._looks() and now >= self._begun_at + timeout else now + timeout
         # A check that has already started may miss the last change. All callers that come while it runs share the next check.
         wanted = self._begun + 1
-        while self._ended < wanted and (seconds := deadline - time.monotonic()) > 0:
-            if self._looking is None or self._looking.done():
+        while self._ended < wanted:
+            if not self._looks():
                 self._begun += 1
+                self._begun_at = time.monotonic()
                 self._looking = asyncio.create_task(self._look_in_thread(self._begun))
+            if (seconds := deadline - time.monotonic()) <= 0:
+                self._tell_that_it_hangs()
+                break
+            assert self._looking is not None
             await asyncio.wait([self._looking], timeout=seconds)
             if self._looking.done():
                 self._looking.result()  # re-raise the exception of a defect
         return self._keys
+
+    def _looks(self) -> bool:
+        """Return whether a check of current() is running."""
+        return self._looking is not None and not self._looking.done()
 
     def reload(self) -> None:
         """Read the file, whether it has changed or not, and log the result. Any thread may call this.
@@ -144,6 +166,10 @@ class KeysFile:
         self._digest = digest
         self._told.clear()
         logger.info("keys reloaded", file=str(self._path), keys=len(keys.entries))
+
+    def _tell_that_it_hangs(self) -> None:
+        self._tell(f"cannot read {self._path}: the file system did not answer in time")
+        self._due = 0.0  # as soon as it answers, the file is read, whether it has changed or not, and the log says so
 
     def _tell(self, problem: str) -> None:
         now = time.monotonic()

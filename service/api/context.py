@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 
 from service.access.keys_file import KeysFile
 from service.access.office_hours import OfficeHours
 from service.api.contract import Contract
+from service.archive.admin_log import AdminLog
 from service.archive.comparer import Comparer
+from service.archive.finder import Finder
 from service.archive.mover import Mover
 from service.archive.readiness import Readiness
 from service.database.pool import Database
 from service.database.statements import Statements
 from service.observability.audit_log import Audit
+from service.observability.metrics_text import MetricsText
 from service.tables.table_reader import TableReader
 
 
@@ -30,14 +34,20 @@ class AppContext:
     archive: Mover
     dearchive: Mover
     comparer: Comparer
+    finder: Finder
     readiness: Readiness
     audit: Audit
+    admin_log: AdminLog
     statements: Statements
     archive_reader: TableReader
     request_timeout: float
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     metrics_here: bool = True
     """Whether /metrics is served on the API's port."""
+
+    @cached_property
+    def metrics_text(self) -> MetricsText:
+        return MetricsText(self.forbidden)
 
     def forbidden(self) -> dict[str, bool]:
         """Return for each operation whether office hours forbid it now."""

@@ -8,11 +8,22 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from service.errors import AuditError, DatabaseError, InvalidBodyError, NotReadyError, RefusalError, UnknownLeadsError
+from service.errors import (
+    AuditError,
+    ConditionError,
+    DatabaseError,
+    InvalidBodyError,
+    NotReadyError,
+    RefusalError,
+    UnknownLeadsError,
+)
 from service.tables.preconditions.server import server_problem
 
 RETRY_AFTER = 5
 """Seconds after which a request that the database could not process is worth repeating."""
+
+MAY_BE_APPLIED = "the batch may have been applied. No lead was lost. Send the same request again"
+"""The end of a message if the outcome of a batch is not known."""
 
 
 def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -44,6 +55,8 @@ def refusal_for(error: Exception) -> RefusalError:
             return RefusalError(404, str(error), lead_errors=len(error.lead_ids), lead_ids=error.lead_ids)
         case NotReadyError():
             message = f"leads cannot be moved safely until an administrator mends this: {error}; no lead was deleted"
+        case ConditionError():
+            message = f"{error}; no lead was deleted"
         case DatabaseError(outcome_known=True) if problem := server_problem(error):
             message = f"leads cannot be moved until an administrator mends this: {problem.message}; nothing was changed"
         case AuditError():
@@ -51,10 +64,7 @@ def refusal_for(error: Exception) -> RefusalError:
         case DatabaseError(outcome_known=True):
             message = "the database could not process the batch; nothing was changed, repeat the request"
         case DatabaseError():
-            message = (
-                "the database did not confirm the batch, which may have been processed; no lead is lost, "
-                "repeat the request to learn"
-            )
+            message = f"the commit was not confirmed; {MAY_BE_APPLIED}"
         case _:
             raise error
     return RefusalError(503, message, {"Retry-After": str(RETRY_AFTER)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.endpoints import HTTPEndpoint
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from service.api.context import AppContext
 from service.api.error_responses import RETRY_AFTER
-from service.observability.metrics import registry
+from service.archive.readiness import OLD_KEYS
 
 READINESS_TIMEOUT = 5
 """Seconds. A database that takes longer to describe two tables is not ready."""
@@ -34,7 +34,7 @@ class Readyz(HTTPEndpoint):
         body = {
             "message": "not ready" if state.obstacles else "ready",
             "problems": [asdict(problem) for problem in state.obstacles],
-            "notes": [asdict(note) for note in state.notes],
+            "notes": [asdict(note) for note in (*state.notes, *([OLD_KEYS] if context.keys.are_old else []))],
             "skipped_tables": state.skipped_tables,
         }
         return JSONResponse(body, 503, {"Retry-After": str(RETRY_AFTER)}) if state.obstacles else JSONResponse(body)
@@ -47,7 +47,7 @@ class Metrics(HTTPEndpoint):
         context: AppContext = request.app.state.context
         if not context.metrics_here:
             raise HTTPException(404)
-        return Response(generate_latest(registry(context.forbidden)), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return Response(context.metrics_text.get(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 class OpenAPI(HTTPEndpoint):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from service.api.error_responses import on_http_exception
 from service.api.middleware import RequestMiddleware
-from service.observability.metrics import registry
+from service.observability.metrics_text import MetricsText
 
 PATH = "/metrics"
 
@@ -22,8 +22,10 @@ PATH = "/metrics"
 def create_metrics_app(forbids: Callable[[], dict[str, bool]]) -> Starlette:
     """Return the ASGI application. forbids: by operation, whether office hours forbid it now."""
 
+    text = MetricsText(forbids)
+
     async def answer(_: Request) -> Response:
-        return Response(generate_latest(registry(forbids)), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return Response(text.get(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = Starlette(
         routes=[Route(PATH, answer)],

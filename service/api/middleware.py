@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.error_responses import RETRY_AFTER, error_response
+from service.api.error_responses import MAY_BE_APPLIED, RETRY_AFTER, error_response
 from service.observability.metrics import count_request
 
 IS_LOST = "lead_archive.is_lost"
@@ -29,8 +29,6 @@ PART = 64 * 1024
 """Bytes of an answer that are written at a time. Before each part, the server waits until the client has taken most of the
 parts before. With TLS, everything that is written is copied: a large answer in one piece would cost its whole size for each
 client that does not read."""
-
-CUT_OFF = "the service was stopped, and may have processed the batch; no lead is lost, repeat the request to learn"
 
 logger = structlog.get_logger()
 
@@ -97,7 +95,8 @@ class RequestMiddleware:
         except asyncio.CancelledError:
             # The service is stopping, and the request took longer than the stop waits.
             if not status:
-                response = error_response(503, CUT_OFF, {"Retry-After": str(RETRY_AFTER)})
+                message = f"the service was stopped; {MAY_BE_APPLIED}"
+                response = error_response(503, message, {"Retry-After": str(RETRY_AFTER)})
                 await response(scope, receive, send_with_headers)
             raise
         except Exception:

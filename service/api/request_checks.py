@@ -49,19 +49,22 @@ def refuse_other_media_types(request: Request) -> None:
         raise RefusalError(415, "Content-Encoding is not supported; send the body as it is")
 
 
-async def read_body(request: Request, timeout: float) -> bytes:
-    """Return the body. Read no more than LARGEST_BODY. timeout: seconds. Raises RefusalError (408 and 413)."""
+async def read_body(request: Request, deadline: float, seconds: float) -> bytes:
+    """Return the body. Read no more than LARGEST_BODY. Raises RefusalError (408 and 413).
+
+    deadline: by the clock of the event loop, in seconds. seconds: how long after the beginning of the request that is.
+    """
     too_large = RefusalError(413, f"request body cannot exceed {LARGEST_BODY} bytes")
     # The HTTP server has checked that it is a number. A longer number is too large in any case.
     if int(request.headers.get("content-length", "0")[:20]) > LARGEST_BODY:
         raise too_large
     body = bytearray()
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout_at(deadline):
             async for chunk in request.stream():
                 if len(body) + len(chunk) > LARGEST_BODY:
                     raise too_large
                 body += chunk
     except TimeoutError:
-        raise RefusalError(408, f"request body did not arrive within {timeout:g} seconds") from None
+        raise RefusalError(408, f"request body did not arrive within {seconds:g} seconds") from None
     return bytes(body)

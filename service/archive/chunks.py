@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from service.archive.lead_ids import LeadIDs
 from service.archive.pace import Turn
-from service.archive.row_changes import Changes
+from service.archive.row_changes import Changes, Failures, Options
 from service.database.statements import Statement, Statements
 from service.database.transaction import Transaction
 from service.errors import DatabaseError
@@ -49,6 +49,7 @@ class Chunks:
         self._turn = turn
         self._sizes = GENTLE if turn.gentle else FULL
         self._table: ChunkTable | None = None
+        self._failures = Failures()
         self._refused = False
         """Whether the server did not create the temporary table."""
 
@@ -63,10 +64,12 @@ class Chunks:
         look_again: Callable[[], Awaitable[TablePair]],
         *,
         in_use_nearby: bool,
+        is_last: bool,
     ) -> Counter[Statement]:
         """Run and commit the statements for a chunk. Return the number of rows that each has changed.
 
-        look_again: reads both tables again after a COMMIT. in_use_nearby: as Changes.run().
+        look_again: reads both tables again after a COMMIT. in_use_nearby: as Options. is_last: whether no chunk of the
+        batch follows.
         """
         sql = self._statements
         counts: Counter[Statement] = Counter()
@@ -81,20 +84,20 @@ class Chunks:
                 # The copies must be permanent before the DELETE if only one of the tables can roll back.
                 await self._transaction.commit()
                 pair = await look_again()
-            for part in leads.parts(sizes[statement]):
+            parts = leads.parts(sizes[statement])
+            for number, part in enumerate(parts, start=1):
                 if counts and pair.same_rollback:
                     await self._turn.rest()  # no row is locked, and the transaction keeps the definitions as they are
-                step = {statement: part}
-                counts.update(
-                    await self._changes.run(self._transaction, pair, step, insert_from=source, in_use_nearby=in_use_nearby)
-                )
+                self._failures.more_to_come = not is_last or number < len(parts)
+                options = Options(source or {}, in_use_nearby, self._failures)
+                counts.update(await self._changes.run(self._transaction, pair, {statement: part}, options=options))
         await self._transaction.commit()
         return counts
 
     async def end(self) -> None:
         """Drop the temporary table."""
         if self._table:
-            await self._transaction.select(self._statements.drop_staged.fill(self._table.values))
+            await self._transaction.execute(self._statements.drop_staged.fill(self._table.values))
             self._table = None
 
     async def _stage(self, pair: TablePair, leads: LeadIDs) -> Mapping[str, str] | None:
@@ -105,7 +108,7 @@ class Chunks:
             return None
         if table != self._table:
             try:
-                await self._transaction.select(self._statements.stage_table.fill(table.values))
+                await self._transaction.create_temporary_table(self._statements.stage_table.fill(table.values))
             except DatabaseError as error:
                 if not error.from_server or error.is_transient:
                     raise
@@ -113,5 +116,5 @@ class Chunks:
                 return None
             self._table = table
         values = {**table.values, "source": pair.values["source"], "lead_ids": leads.sql}
-        await self._transaction.select(self._statements.stage_leads.fill(values))
+        await self._transaction.execute(self._statements.stage_leads.fill(values))
         return table.as_source

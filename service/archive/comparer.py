@@ -6,10 +6,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from service.archive.lead_ids import LeadIDs
-from service.archive.mover import foreign_leads
+from service.archive.scope import visible_leads
 from service.database.pool import Database
 from service.database.statements import Statements
 from service.database.transaction import READ_ONLY, Transaction
+from service.tables.definitions import TablePair
 from service.tables.in_use import by_id
 from service.tables.table_reader import TableReader
 
@@ -56,10 +57,19 @@ class Comparer:
 
     async def _compare(self, transaction: Transaction, lead_ids: list[int], list_ids: frozenset[int] | None) -> list[Lead]:
         pair = await self._tables.read(transaction, to_write=False)
-        asked = LeadIDs(lead_ids)
-        foreign = await foreign_leads(transaction, self._statements, asked, list_ids)
-        values = {**pair.values, "lead_ids": asked.sql}
-        in_use_query = by_id(pair.leads_in_use, asked.sql)
+        visible = await visible_leads(transaction, self._statements, LeadIDs(lead_ids), list_ids)
+        found: dict[int, Lead] = {}
+        if visible:
+            found = await self._read(transaction, pair, visible)
+            # Again: a lead may have been moved to a list that the caller may not see.
+            visible = await visible_leads(transaction, self._statements, visible, list_ids)
+        shown = {lead_id: found[lead_id] for lead_id in visible if lead_id in found}
+        return [shown.get(lead_id) or Lead(lead_id, False, False, False, [], False, [], False) for lead_id in lead_ids]
+
+    async def _read(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> dict[int, Lead]:
+        """Return a Lead for each of the leads that is in one of the tables."""
+        values = {**pair.values, "lead_ids": lead_ids.sql}
+        in_use_query = by_id(pair.leads_in_use, lead_ids.sql)
         rows, *in_use = await transaction.select_each(
             self._statements.compare_leads.fill(values), *([in_use_query] if in_use_query else [])
         )
@@ -67,7 +77,7 @@ class Comparer:
         for lead_id, name in sorted(set(in_use[0])) if in_use else ():
             used_by[int(lead_id)].append(name)
         columns = [column.name for column, _ in pair.columns]
-        found = {}
+        found: dict[int, Lead] = {}
         for number_of_lead, in_list, in_archive, numbers, reused in rows:
             in_both = bool(in_list and in_archive)
             different = [columns[int(number)] for number in numbers.split(",") if number] if in_both else []
@@ -82,6 +92,4 @@ class Comparer:
                 used_by=used_by[lead_id] if in_list else [],
                 reused=bool(reused),
             )
-        for lead_id in foreign:
-            found.pop(lead_id, None)
-        return [found.get(lead_id) or Lead(lead_id, False, False, False, [], False, [], False) for lead_id in lead_ids]
+        return found

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from service.archive.chunks import Chunks
+from service.archive.conditions import Conditions
 from service.archive.lead_ids import NONE, LeadIDs
 from service.archive.pace import Pace, Turn
-from service.archive.row_changes import Changes
+from service.archive.row_changes import Changes, Options
+from service.archive.scope import visible_leads
+from service.archive.whole_copies import WholeCopies
 from service.database.pool import Database
 from service.database.statements import Statement, Statements, integers
 from service.database.transaction import Transaction
@@ -37,6 +41,8 @@ class Batch:
     update_leads: bool = False
     list_ids: frozenset[int] | None = None
     """The lists whose leads the caller may see; None: all lists. Any other lead is unknown to the caller."""
+    where: Mapping[str, Any] = field(default_factory=dict)
+    """Conditions, by name. A lead whose row in the source does not match them all is left alone."""
     key: str = ""
     """The name of the caller's API key. The keys take turns."""
 
@@ -53,6 +59,8 @@ class Result:
     """The leads that were to be deleted and are still in the source."""
     reused_lead_ids: list[int]
     """The leads that stay because the target holds another lead with the same lead_id."""
+    unmatched_lead_ids: list[int]
+    """The leads of the source that did not match the conditions, and were left alone."""
     deleted_lead_ids: list[int]
     """The leads that left the source."""
     pace: str
@@ -74,6 +82,8 @@ class Seen:
     """Whether a lead is in use that has an id among those of the batch."""
     agents: bool
     """Whether agents are logged in, or it cannot be known."""
+    unmatched: LeadIDs
+    """Leads of the source that do not match the conditions of the batch."""
     on_cluster: bool
     pair: TablePair
 
@@ -87,7 +97,8 @@ class Mover:
         self._pace = pace
         self._statements = statements
         self._tables = tables
-        self._changes = Changes(statements)
+        self._conditions = Conditions(statements)
+        self._changes = WholeCopies(statements) if tables.whole_only else Changes(statements)
 
     async def process(self, batch: Batch, seconds: float, before_change: BeforeChange) -> Result:
         """Process a batch in one transaction. Retry the whole transaction on transient errors, such as deadlocks.
@@ -95,8 +106,9 @@ class Mover:
         seconds: the time limit for all attempts together. before_change: awaited in each attempt before it changes anything,
         with the leads that it is going to delete; an exception that it raises ends the batch.
 
-        Raises UnknownLeadsError for ids that are in neither table, NotReadyError if leads cannot be moved safely, and
-        DatabaseError for an error of the database. In each case, no lead is lost and the batch can be repeated.
+        Raises UnknownLeadsError for ids that are in neither table or that the caller may not see, NotReadyError if leads
+        cannot be moved safely, and DatabaseError for an error of the database. In each case, no lead is lost and the batch can
+        be repeated.
         """
         deadline = asyncio.get_running_loop().time() + seconds
         async with self._pace.turn(batch.key, seconds) as turn:
@@ -109,33 +121,31 @@ class Mover:
     async def _move(self, transaction: Transaction, batch: Batch, before_change: BeforeChange, turn: Turn) -> Result:
         """Insert, update and delete, always in this order. The caller commits."""
         asked = LeadIDs(batch.lead_ids)
-        # Check this before anything is locked: a caller neither locks a lead that it may not see, nor waits for it.
-        foreign = await foreign_leads(transaction, self._statements, asked, batch.list_ids)
-        if foreign:
-            raise UnknownLeadsError(batch.lead_ids, foreign, await self._unknown(transaction, asked.difference(foreign)))
-        seen = await self._look(transaction, asked)
+        # Before anything is locked: a caller neither locks a lead that it may not see, nor waits for it.
+        await self._refuse_invisible(transaction, asked, batch)
+        seen = await self._look(transaction, asked, batch.where)
+        # Again: before it was locked, a lead may have been moved to a list that the caller may not see.
+        await self._refuse_invisible(transaction, asked, batch)
         missing = asked.difference(seen.leads, seen.copies)
         if unknown := await self._unknown(transaction, missing):
             raise UnknownLeadsError(batch.lead_ids, unknown)
         if missing:
             raise DatabaseError("leads were moved between the looks at the two tables", retry=True)
-        # Check again: before it was locked, a lead may have been moved to a list that the caller may not see.
-        if foreign := await foreign_leads(transaction, self._statements, asked, batch.list_ids):
-            raise UnknownLeadsError(batch.lead_ids, foreign)
 
         turn.look(agents=seen.agents, table_locks=not seen.pair.one_transaction)
         leads = self._movable(seen, batch)
         leaving = leads if batch.delete_leads else NONE
+        unmatched = seen.unmatched
         sql = self._statements
         if seen.pair.one_transaction:
             steps = await self._steps(transaction, seen, leads, batch)
             await before_change(list(leaving))
             if seen.on_cluster and leaving:
                 leaving = steps[sql.delete_leads] = await self._claim(transaction, seen.pair, leaving)
-            counts = await self._changes.run(transaction, seen.pair, steps, in_use_nearby=seen.in_use_nearby)
+            counts = await self._changes.run(transaction, seen.pair, steps, options=Options(in_use_nearby=seen.in_use_nearby))
         else:
             await before_change(list(leaving))
-            counts = await self._change_in_chunks(transaction, seen, leads, batch, turn)
+            counts, unmatched = await self._change_in_chunks(transaction, seen, leads, batch, turn)
         remaining = NONE
         if batch.delete_leads and counts[sql.delete_leads] < len(seen.leads):
             remaining = await self._changes.find(transaction, seen.pair.source.name, seen.leads)
@@ -146,9 +156,16 @@ class Mover:
             delete_count=counts[sql.delete_leads],
             remaining_lead_ids=list(remaining),
             reused_lead_ids=list(seen.reused),
+            unmatched_lead_ids=list(unmatched),
             deleted_lead_ids=list(leaving.difference(remaining)),
             pace="gentle" if turn.gentle else "full",
         )
+
+    async def _refuse_invisible(self, transaction: Transaction, asked: LeadIDs, batch: Batch) -> None:
+        """Raise UnknownLeadsError for ids that the caller may not see, whether they exist or not."""
+        visible = await visible_leads(transaction, self._statements, asked, batch.list_ids)
+        if invisible := asked.difference(visible):
+            raise UnknownLeadsError(batch.lead_ids, invisible)
 
     async def script(self, transaction: Transaction, lead_ids: list[int]) -> str:
         """Return the statements that process() sends for these leads with all flags true, as a script to read or to run."""
@@ -169,7 +186,7 @@ class Mover:
         checks = sql.set_foreign_key_checks.fill(values)
         return f"{header}{checks};\n\nSTART TRANSACTION;\n\n{statements}COMMIT;\n"
 
-    async def _look(self, transaction: Transaction, asked: LeadIDs) -> Seen:
+    async def _look(self, transaction: Transaction, asked: LeadIDs, where: Mapping[str, Any]) -> Seen:
         """Read both tables. From here on, nobody can alter them until the transaction ends.
 
         If both tables can roll back, the leads in the source are locked. Otherwise they are not. MyISAM has no row locks: the
@@ -183,6 +200,7 @@ class Mover:
             **known.values,
             "table": known.values["source"],
             "lead_ids": asked.sql,
+            "matches": await self._conditions.sql(transaction, known.source, where),
             "least_packet": str(self._tables.least_packet),
         }
         in_use_query = nearby(known.leads_in_use, asked.first, asked.last)
@@ -193,11 +211,15 @@ class Mover:
             sql.look_at_copies.fill(values),
             sql.look_at_session.fill(values),
             *self._tables.definition_queries,
+            *([sql.select_matching_leads.fill(values)] if where else []),
             *([sql.look_at_agents.fill()] if asks_for_agents else []),
             *([in_use_query] if in_use_query else []),
         )
-        definitions = answers[:2]
-        agents = bool(answers[2][0][0]) if asks_for_agents else True
+        rest = iter(answers)
+        definitions = [next(rest), next(rest)]
+        matching = next(rest) if where else None
+        agents = bool(next(rest)[0][0]) if asks_for_agents else True
+        in_use = next(rest) if in_use_query else []
         on_cluster, session_fits = session
         if not session_fits:
             self._tables.invalidate()  # reading everything again finds out what is wrong
@@ -205,17 +227,18 @@ class Mover:
         if pair is not known and pair != known:
             # A table was altered since the last batch, so the queries above used an outdated definition.
             await transaction.commit()
-            return await self._look(transaction, asked)
-        in_use = answers[-1] if in_use_query else []
+            return await self._look(transaction, asked, where)
+        present = asked.from_rows(leads)
         return Seen(
-            leads=asked.from_rows(leads),
+            leads=present,
             copies=asked.from_concat(copies),
             reused=asked.from_concat(reused) if pair.keep_reused else NONE,
             in_use=await self._in_use(transaction, pair, asked, in_use),
             in_use_nearby=bool(in_use),
             agents=agents,
+            unmatched=NONE if matching is None else present.difference(LeadIDs(int(lead_id) for (lead_id,) in matching)),
             on_cluster=bool(on_cluster),
-            pair=pair,
+            pair=replace(pair, matches=values["matches"]) if where else pair,
         )
 
     async def _in_use(
@@ -232,7 +255,7 @@ class Mover:
 
         A lead in use that is to be deleted is not even copied: the copy would be out of date when it is no longer in use.
         """
-        return seen.leads.difference(seen.reused, *([seen.in_use] if batch.delete_leads else []))
+        return seen.leads.difference(seen.reused, seen.unmatched, *([seen.in_use] if batch.delete_leads else []))
 
     async def _unknown(self, transaction: Transaction, leads: LeadIDs) -> LeadIDs:
         """Return the leads that are in neither table."""
@@ -256,25 +279,33 @@ class Mover:
 
     async def _change_in_chunks(
         self, transaction: Transaction, seen: Seen, leads: LeadIDs, batch: Batch, turn: Turn
-    ) -> dict[Statement, int]:
+    ) -> tuple[dict[Statement, int], LeadIDs]:
         """Change a few leads at a time, and commit them, with a rest after each time. Only leads that both the batch and its
-        chunk have found movable are changed."""
+        chunk have found movable are changed. Return the number of rows that each statement has changed, and the leads that do
+        not match the conditions."""
         sql = self._statements
         counts = Counter({sql.insert_leads: 0, sql.update_leads: 0, sql.delete_leads: 0})
         chunks = Chunks(sql, self._changes, transaction, turn)
-        for number, part in enumerate(chunks.of(leads)):
-            if number:
+        parts = chunks.of(leads)
+        unmatched = set(seen.unmatched)
+        for number, part in enumerate(parts, start=1):
+            if number > 1:
                 await turn.rest()
-                seen = await self._look(transaction, part)
+                seen = await self._look(transaction, part, batch.where)
                 turn.look(agents=seen.agents, table_locks=True)
+                unmatched.update(seen.unmatched)
             steps = await self._steps(transaction, seen, part.intersection(self._movable(seen, batch)), batch)
 
             async def look_again(part: LeadIDs = part) -> TablePair:
-                return (await self._look(transaction, part)).pair
+                return (await self._look(transaction, part, batch.where)).pair
 
-            counts.update(await chunks.change(seen.pair, steps, look_again, in_use_nearby=seen.in_use_nearby))
+            counts.update(
+                await chunks.change(
+                    seen.pair, steps, look_again, in_use_nearby=seen.in_use_nearby, is_last=number == len(parts)
+                )
+            )
         await chunks.end()
-        return dict(counts)
+        return dict(counts), LeadIDs(unmatched)
 
     async def _claim(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
         """On a Galera cluster, protect older copies that the DELETE relies on from changes by other nodes.
@@ -290,18 +321,8 @@ class Mover:
     async def _whole(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
         """Return the leads that the target can store without changing a value."""
         values = {**pair.values, "lead_ids": lead_ids.sql}
-        await transaction.execute(self._statements.stage_table.fill(values))
+        await transaction.create_temporary_table(self._statements.stage_table.fill(values))
         await transaction.execute(self._statements.stage_leads.fill(values))
         whole = await self._changes.select(transaction, self._statements.select_whole_leads, pair, lead_ids)
         await transaction.execute(self._statements.drop_staged.fill(values))
         return whole
-
-
-async def foreign_leads(
-    transaction: Transaction, statements: Statements, lead_ids: LeadIDs, list_ids: frozenset[int] | None
-) -> LeadIDs:
-    """Return the leads that are in none of the lists that the caller may see. list_ids: these lists; None: all lists."""
-    if list_ids is None:
-        return NONE
-    values = {"lead_ids": lead_ids.sql, "list_ids": integers(sorted(list_ids))}
-    return lead_ids.from_rows(await transaction.select(statements.foreign_leads.fill(values)))

@@ -8,18 +8,20 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from service.archive.admin_log import AdminLog
+from service.archive.refusals import Refusals
 from service.database.pool import Database
 from service.database.statements import Statements, identifier
 from service.database.transaction import Transaction
 from service.errors import DatabaseError, MendableError, NotReadyError, Problem
+from service.mariadb_errors import LOCK_WAIT_TIMEOUT
 from service.observability.audit_log import Audit
 from service.tables.definitions import ARCHIVE, LEADS, TablePair
+from service.tables.list_table import read_list_columns
 from service.tables.preconditions.server import server_problem
 from service.tables.preconditions.tables import largest_lead_id
+from service.tables.privileges import LISTS
 from service.tables.table_reader import TableReader
-
-REFUSAL_AGE = 10.0
-"""Seconds for which /readyz reports that the database refused a batch. A load balancer sends no batches while it is red."""
 
 MAX_AGE = 1.0
 """Seconds for which an answer is kept."""
@@ -27,6 +29,12 @@ MAX_AGE = 1.0
 logger = structlog.get_logger()
 
 OPERATIONS = ("archive", "dearchive")
+
+OLD_KEYS = Problem(
+    "API_KEYS_FILE could not be read, or its content is invalid: the old keys stay valid, also those that were revoked since; "
+    "the log says why"
+)
+"""The note if KeysFile.are_old. Anybody may request /readyz, so it names no path."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +75,17 @@ class Readiness:
         archive_reader: TableReader,
         dearchive_reader: TableReader,
         audit: Audit,
+        *,
+        admin_log: AdminLog,
     ) -> None:
-        """database: a pool of one connection that nobody else uses. audit: each batch must be able to write to it."""
+        """database: a pool of one connection that nobody else uses. audit: each batch must be able to write to it. admin_log:
+        what keeps it from being written is a note."""
         self._audit = audit
+        self._admin_log = admin_log
         self.database = database
         self._state = State()
         self._expires = 0.0
-        self._refusal: tuple[int | None, float] | None = None
-        """The error number with which the database refused the last batch, and the time until which it is reported."""
+        self._refusals = Refusals()
         self._looking = asyncio.Lock()
         self._statements = statements
         self._readers = dict(zip(OPERATIONS, (archive_reader, dearchive_reader), strict=True))
@@ -92,27 +103,32 @@ class Readiness:
                 if reason := await self._audit.problem():
                     unwritable = Obstacle(f"the audit log cannot be written: {reason}")
                     self._state = replace(self._state, obstacles=(*self._state.obstacles, unwritable))
-                if not self._state.obstacles:
-                    self._state = replace(self._state, obstacles=tuple(self._refused()))
+                if self._state.obstacles:
+                    self._refusals.forget()
+                elif problem := await self._refusals.problem(lambda: self._is_locked(seconds)):
+                    self._state = replace(self._state, obstacles=(Obstacle(problem.message, problem.remedy),))
                 self._expires = clock() + MAX_AGE
             return self._state
 
     def expire(self, refusal: DatabaseError | None = None) -> None:
         """Read the state again at the next call, since a request was refused. refusal: the database error, if it was one."""
         self._expires = 0.0
-        if refusal and refusal.from_server and not refusal.is_transient and server_problem(refusal) is None:
-            self._refusal = (refusal.code, asyncio.get_running_loop().time() + REFUSAL_AGE)
+        if refusal:
+            self._refusals.note(refusal)
 
     def is_served(self) -> None:
         """Forget that the database refused a batch: it has processed another one."""
-        self._refusal = None
+        self._refusals.forget()
 
-    def _refused(self) -> list[Obstacle]:
-        """Return an obstacle if the database refused a batch lately. Its error message may contain lead data, so it is in the
-        log only."""
-        if self._refusal is None or asyncio.get_running_loop().time() >= self._refusal[1]:
-            return []
-        return [Obstacle(f"the database refused the last batch with error {self._refusal[0]}; the log says why")]
+    async def _is_locked(self, seconds: float) -> bool:
+        """Return whether another session has locked one of the tables, or the whole server. Locked leads do not count."""
+        queries = [self._statements.try_lock.fill({"table": identifier(table)}) for table in (LEADS, ARCHIVE)]
+        try:
+            async with self.database.transaction(seconds) as transaction:
+                await transaction.select_each(*queries)
+        except DatabaseError as error:
+            return error.code == LOCK_WAIT_TIMEOUT
+        return False
 
     async def look(self, seconds: float) -> State:
         """Read the whole state now. Raises DatabaseError, which obstacle() puts into words."""
@@ -145,7 +161,18 @@ class Readiness:
                     known = obstacles.get(problem.message, Obstacle(problem.message, problem.remedy, ()))
                     obstacles[problem.message] = replace(known, operations=(*known.operations, operation))
         notes = [] if obstacles else [*await self._reused_note(transaction, pairs[0]), *order_note(pairs[0])]
+        notes += await self._lists_note(transaction)
+        notes += filter(None, [await self._admin_log.note(transaction)])
         return State(tuple(obstacles.values()), tuple(notes), skipped)
+
+    async def _lists_note(self, transaction: Transaction) -> list[Problem]:
+        """Return a note if the account may not read vicidial_lists. A table that it cannot see at all is not reported."""
+        lists = await read_list_columns(transaction, self._statements)
+        unreadable = [
+            column.grant for name in ("campaign_id", "active") if (column := lists.get(name)) and not column.readable
+        ]
+        message = f"the account may not read {LISTS}: the conditions campaign_ids and list_active cannot be used"
+        return [Problem(message, unreadable[0])] if unreadable else []
 
     async def _reused_note(self, transaction: Transaction, pair: TablePair) -> list[Problem]:
         """Return a note if vicidial_list is about to give the lead_id of an archived lead to a new lead."""

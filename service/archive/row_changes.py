@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -28,6 +29,35 @@ class Run:
     is deleted if one is in use that has an id among theirs."""
 
 
+@dataclass
+class Failures:
+    """The leads for which statements have failed, one by one."""
+
+    given: Counter[Statement] = field(default_factory=Counter)
+    """How many leads each statement was to be run for."""
+    codes: dict[Statement, list[int | None]] = field(default_factory=lambda: defaultdict(list))
+    more_to_come: bool = False
+    """Whether the statements will be run for more leads of the batch."""
+
+    def all_failed(self, statement: Statement, error: DatabaseError) -> bool:
+        """Count a lead. Return whether the statement has failed with this error for all leads of the batch, and it is not
+        certain that rows are the reason."""
+        self.codes[statement].append(error.code)
+        same = self.codes[statement] == [error.code] * self.given[statement]
+        return same and not self.more_to_come and not error.is_certainly_of_a_row
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a part of a batch knows."""
+
+    insert_from: Mapping[str, str] = field(default_factory=dict)
+    """The placeholders of another table from which INSERT reads the leads."""
+    in_use_nearby: bool = False
+    """Whether a lead is in use that has an id among those of the leads to delete."""
+    failures: Failures = field(default_factory=Failures)
+
+
 class Changes:
     """Runs INSERT, UPDATE and DELETE statements, each for its leads."""
 
@@ -40,18 +70,23 @@ class Changes:
         pair: TablePair,
         steps: Mapping[Statement, LeadIDs],
         left_alone: set[int] | None = None,
+        values: Mapping[str, str] | None = None,
         *,
-        insert_from: Mapping[str, str] | None = None,
-        in_use_nearby: bool = False,
+        options: Options | None = None,
     ) -> dict[Statement, int]:
         """Run the statements in one round trip, each for its leads. Return the number of rows that each has changed.
 
         A statement that fails because of a row is repeated for each half of its leads, down to a single lead. That lead stays
-        as it is and is added to left_alone. insert_from: the placeholders of another table from which INSERT reads the leads.
-        in_use_nearby: whether a lead is in use that has an id among those of the leads to delete.
+        as it is and is added to left_alone. Raises DatabaseError if a statement fails for each of its leads with the same
+        error, and it is not certain that rows are the reason.
+        values: of placeholders that the pair does not know.
         """
+        values = {**pair.values, **(values or {})}
         counts = dict.fromkeys(steps, 0)
-        todo = [Run(statement, leads, each=in_use_nearby) for statement, leads in steps.items() if leads]
+        options = options or Options()
+        todo = [Run(statement, leads, each=options.in_use_nearby) for statement, leads in steps.items() if leads]
+        for run in todo:
+            options.failures.given[run.statement] += len(run.leads)
         while todo:
             done = 0
             sent = todo[: len(steps)]  # many leads that fail one by one make a long list
@@ -60,7 +95,7 @@ class Changes:
             if not all(self._written(pair, run.statement).transactional for run in sent):
                 transaction.changes_may_persist = True
             try:
-                async for count in transaction.execute_each(*(self._filled(pair, run, insert_from) for run in sent)):
+                async for count in transaction.execute_each(*(self._filled(pair, run, values, options) for run in sent)):
                     run = sent[done]
                     counts[run.statement] += count
                     if not count and self._is_all_or_nothing(pair, run):
@@ -71,24 +106,27 @@ class Changes:
                 if not error.may_be_of_a_row(pair.table_names):
                     raise
                 failed = todo[done]
-                finished = await self._finished(transaction, pair, failed.statement, failed.leads)
-                counts[failed.statement] += len(finished)
-                parts = [part for part in failed.leads.difference(finished).halves() if part]
+                statement, leads = failed.statement, failed.leads
+                finished = await self._finished(transaction, pair, statement, leads)
+                counts[statement] += len(finished)
+                parts = [part for part in leads.difference(finished).halves() if part]
                 if len(parts) == 1:
                     (lead_id,) = parts.pop()
-                    logger.warning("lead left alone", lead_id=lead_id, statement=failed.statement.name, code=error.code)
+                    if options.failures.all_failed(statement, error):
+                        raise
+                    logger.warning("lead left alone", lead_id=lead_id, statement=statement.name, code=error.code)
                     if left_alone is not None:
                         left_alone.add(lead_id)
                 todo = [*(replace(failed, leads=part) for part in parts), *todo[done + 1 :], *again]
         return counts
 
-    def _filled(self, pair: TablePair, run: Run, insert_from: Mapping[str, str] | None) -> str:
-        values = {**pair.values, "lead_ids": run.leads.sql}
+    def _filled(self, pair: TablePair, run: Run, values: Mapping[str, str], options: Options) -> str:
+        filled = {**values, "lead_ids": run.leads.sql}
         if run.statement == self._statements.insert_leads:
-            values |= insert_from or {}
+            filled |= options.insert_from
         if run.statement == self._statements.delete_leads and not run.each:
-            values["not_in_use"] = none_nearby(pair.leads_in_use, run.leads.first, run.leads.last)
-        return run.statement.fill(values)
+            filled["not_in_use"] = none_nearby(pair.leads_in_use, run.leads.first, run.leads.last)
+        return run.statement.fill(filled)
 
     def _is_all_or_nothing(self, pair: TablePair, run: Run) -> bool:
         """Return whether one lead in use made a DELETE spare all of its leads."""
@@ -107,8 +145,10 @@ class Changes:
         if statement == sql.update_leads:
             return leads.difference(await self.select(transaction, sql.select_different_leads, pair, leads))
         copied = await self.find(transaction, pair.target.name, leads)
-        if statement == sql.insert_leads:
+        if statement in {sql.insert_leads, sql.insert_whole_leads}:
             return copied
+        if statement == sql.delete_damaged_copies:
+            return leads.difference(copied)
         return copied.difference(await self.find(transaction, pair.source.name, leads))
 
     async def find(self, transaction: Transaction, table: str, lead_ids: LeadIDs) -> LeadIDs:

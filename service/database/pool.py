@@ -10,19 +10,18 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
-from weakref import WeakSet
 
 import asyncmy
 import databases
 import stamina
 import structlog
-from asyncmy.errors import MySQLError
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
+from service.database.sessions import Sessions, StaleSessionError
 from service.database.statements import Statements
 from service.database.transaction import READ_WRITE, Transaction, database_error
 from service.errors import DatabaseError, MendableError
-from service.mariadb_errors import ACCESS_DENIED, UNUSABLE_SESSION
+from service.mariadb_errors import HIDDEN_TABLES, UNUSABLE_SESSION
 from service.observability import metrics
 
 CONNECT_TIMEOUT = 5
@@ -64,9 +63,6 @@ class Database:
         self.session = statements.session.fill(
             {"lock_wait_timeout": str(max(1, int(timeout / 3))), "max_statement_time": str(timeout)},
         )
-        self._new_session_queries = [statements.current_database.fill(), statements.show_temporary_tables.fill()]
-        self._used: WeakSet[Any] = WeakSet()
-        """The connections that were used before."""
         self._pool = databases.Database(
             url,
             min_size=0,
@@ -76,6 +72,7 @@ class Database:
             init_command=self.session,
             charset="utf8mb4",
         )
+        self._sessions = Sessions(self._pool.url.database, statements)
 
     async def connect(self) -> None:
         await self._pool.connect()
@@ -105,7 +102,7 @@ class Database:
                     connection.close()
         except TimeoutError as error:
             raise DatabaseError(f"no answer within {timeout:.0f} seconds") from error
-        except (MySQLError, OSError) as error:
+        except Exception as error:
             raise database_error(error, outcome_known=True) from error
 
     async def attempt(
@@ -121,6 +118,7 @@ class Database:
         raises, and DatabaseError.
         """
         deadline = asyncio.get_running_loop().time() + seconds
+        in_new_session = False
         attempts = stamina.retry_context(
             on=lambda error: isinstance(error, DatabaseError) and error.outcome_known and error.is_transient,
             attempts=ATTEMPTS,
@@ -132,9 +130,11 @@ class Database:
         async for attempt in attempts:
             with attempt:
                 try:
-                    async with self.transaction(deadline - asyncio.get_running_loop().time(), begin) as transaction:
+                    rest = deadline - asyncio.get_running_loop().time()
+                    async with self.transaction(rest, begin, in_new_session=in_new_session) as transaction:
                         return await self._in_a_current_session(transaction, work)
                 except DatabaseError as error:
+                    in_new_session = in_new_session or isinstance(error, StaleSessionError)
                     on_error(error)
                     raise
         raise AssertionError("the last attempt returns or raises")
@@ -144,40 +144,31 @@ class Database:
 
         A session keeps the global variables and the privileges on databases that were in force when it began.
         """
-        # Not the server's number for the session: after a restart or a failover, another session gets the same one.
-        is_new = transaction.connection not in self._used
-        self._used.add(transaction.connection)
+        is_new, transaction.session.is_new = transaction.session.is_new, False
         try:
-            if is_new:
-                await self._look_at_new_session(transaction)
             return await work(transaction)
         except (MendableError, DatabaseError) as error:
-            if isinstance(error, DatabaseError) and error.code not in {*ACCESS_DENIED, UNUSABLE_SESSION}:
+            if isinstance(error, DatabaseError) and not (error.is_denied or error.code in {UNUSABLE_SESSION, HIDDEN_TABLES}):
                 raise
             transaction.connection.close()
-            if is_new or transaction.changes_may_persist:
+            if is_new or transaction.changes_may_persist or (isinstance(error, DatabaseError) and error.code == HIDDEN_TABLES):
                 raise
-            raise DatabaseError("this session began before something was mended", retry=True) from error
-
-    async def _look_at_new_session(self, transaction: Transaction) -> None:
-        """Raise DatabaseError if the server's init_connect chose another database, or made temporary tables that hide those of
-        the site."""
-        ((database,),), ((_, temporary_tables),) = await transaction.select_each(*self._new_session_queries)
-        if str(database).casefold() != self._pool.url.database.casefold() or int(temporary_tables):
-            raise DatabaseError("init_connect chose a database, or made temporary tables", UNUSABLE_SESSION)
+            raise StaleSessionError from error
 
     @asynccontextmanager
-    async def transaction(self, timeout: float, begin: str = READ_WRITE) -> AsyncIterator[Transaction]:
+    async def transaction(
+        self, timeout: float, begin: str = READ_WRITE, *, in_new_session: bool = False
+    ) -> AsyncIterator[Transaction]:
         """A transaction that is committed at the end of the block, and rolled back if the block raises.
 
-        timeout: seconds for everything, including the wait for a free connection. begin: READ_WRITE or READ_ONLY. Raises
-        DatabaseError for any error of the database or the connection, and for the timeout.
+        timeout: seconds for everything, including the wait for a free connection. begin: READ_WRITE or READ_ONLY.
+        in_new_session: close the sessions that were used before, instead of using one of them. Raises DatabaseError for any
+        error of the database or the connection, and for the timeout.
         """
         transaction: Transaction | None = None
         try:
-            async with asyncio.timeout(timeout), self._wait_for_connection() as pooled:
-                connection: Any = pooled.raw_connection
-                transaction = Transaction(connection, self.session, begin)
+            async with asyncio.timeout(timeout), self._wait_for_connection(in_new_session) as connection:
+                transaction = Transaction(connection, self._sessions.of(connection), self.session, begin)
                 try:
                     yield transaction
                     await transaction.commit()
@@ -191,15 +182,33 @@ class Database:
                     raise
         except TimeoutError as error:
             raise DatabaseError(f"no answer within {timeout:.0f} seconds", None, _unchanged(transaction)) from error
-        except (MySQLError, OSError) as error:
+        except OSError as error:
             raise database_error(error, _unchanged(transaction)) from error
 
     @asynccontextmanager
-    async def _wait_for_connection(self) -> AsyncIterator[Any]:
+    async def _wait_for_connection(self, in_new_session: bool) -> AsyncIterator[Any]:
         with metrics.Waiting(self._counted) as waiting:
-            async with self._pool.connection() as pooled:
+            pooled = await self._acquire(in_new_session)
+            try:
                 waiting.got_it()
-                yield pooled
+                yield pooled.raw_connection
+            finally:
+                await pooled.__aexit__()
+
+    async def _acquire(self, in_new_session: bool) -> Any:
+        """Return a connection of the pool. Raises DatabaseError for whatever goes wrong: nothing was sent yet."""
+        while True:
+            pooled = self._pool.connection()
+            try:
+                await pooled.__aenter__()
+            except TimeoutError:
+                raise
+            except Exception as error:  # such as an IndexError, if the server speaks another protocol
+                raise database_error(error, outcome_known=True) from error
+            if not in_new_session or self._sessions.of(pooled.raw_connection).is_new:
+                return pooled
+            pooled.raw_connection.close()
+            await pooled.__aexit__()
 
 
 def _unchanged(transaction: Transaction | None) -> bool:

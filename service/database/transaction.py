@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,8 +10,14 @@ from typing import Any
 from asyncmy.cursors import Cursor
 from asyncmy.errors import MySQLError
 
+from service.database.sessions import Session
 from service.errors import DatabaseError
-from service.mariadb_errors import DEADLOCK
+from service.mariadb_errors import DEADLOCK, HIDDEN_TABLES, SUBQUERY_RETURNS_ROWS, UNUSABLE_SESSION
+
+DRIVER_ERRORS = (MySQLError, RuntimeError, IndexError, struct.error)
+"""What the driver raises. The last three: a connection that uvloop has closed, and bytes that are not MariaDB's protocol."""
+
+HIDES_TABLES = "the session has another database, or temporary tables that this service did not make"
 
 READ_WRITE = "START TRANSACTION READ WRITE"
 """READ WRITE is explicit: a read-only server refuses it before anything is changed, and tx_read_only has no effect."""
@@ -27,16 +34,67 @@ class QuietCursor(Cursor):
         pass
 
 
+class Results:
+    """The results of statements that were sent together. Those of checks of the session are dealt with here."""
+
+    def __init__(self, cursor: Any, session: Session, first: Sequence[str], statements: Sequence[str]) -> None:
+        """first: statements whose results nobody needs."""
+        self.cursor = cursor
+        self.is_checked = False
+        """Whether the last check of the session was passed."""
+        self._session = session
+        self._sent = [*first, *statements]
+        self._checks = {session.check, session.check_again}
+        self._unread = len(first)
+        self._position = 0
+
+    async def send(self) -> None:
+        """Send the statements, and go to the first result that somebody needs."""
+        await self.cursor.execute(";\n".join(self._sent))
+        await self._check()
+        while self._position < self._unread:
+            await self._go_on()
+
+    async def next(self) -> bool:
+        """Go to the next result that somebody needs. Return False if there is none."""
+        while self._position + 1 < len(self._sent):
+            await self._go_on()
+            if not self.at_check:
+                return True
+        return False
+
+    @property
+    def at_check(self) -> bool:
+        """Whether the statement whose result is read now is a check of the session."""
+        return self._sent[self._position] in self._checks
+
+    async def _go_on(self) -> None:
+        self._position += 1
+        await self.cursor.nextset()
+        await self._check()
+
+    async def _check(self) -> None:
+        if self.at_check:
+            if self.cursor.description:
+                self._session.passed(await self.cursor.fetchall())
+            self.is_checked = True
+
+
 class Transaction:
     """Statements on one connection, from BEGIN to COMMIT. All methods raise DatabaseError."""
 
-    def __init__(self, connection: Any, session: str, begin: str) -> None:
-        """session: sql/session.sql, filled in. begin: the statement that begins a transaction. Both are sent together with the
-        first statement, which saves a round trip. session.sql also resets what a trigger has set."""
+    def __init__(self, connection: Any, session: Session, variables: str, begin: str) -> None:
+        """session: that of the connection. variables: sql/session.sql, filled in. begin: the statement that begins a
+        transaction. Both are sent together with the first statement, which saves a round trip, and so is the check of the
+        session. session.sql also resets what a trigger has set."""
         self.connection = connection
-        self._session = session
+        self.session = session
+        self._variables = variables
         self._begin = begin
-        self._first = [session, begin]
+        self._first = [variables, begin]
+        self._is_checked = False
+        """Whether the session was checked, and no statement has written since. Each one may run a trigger."""
+        self._has_written = False
         self._writes = False
         self.changes_may_persist = False
         """Whether a change may persist even if the transaction fails from now on: COMMIT was sent and not answered with a
@@ -52,13 +110,13 @@ class Transaction:
         self.changes_may_persist = persisted_already or self._writes
         try:
             await self.connection.commit()
-        except MySQLError as error:
+        except DRIVER_ERRORS as error:
             # In a cluster, COMMIT fails like this if another node changed the same rows: this transaction was rolled back.
             if error.args[:1] == (DEADLOCK,):
                 self.changes_may_persist = persisted_already
             raise self._error(error) from error
         self._writes = False
-        self._first = [self._session, self._begin]
+        self._first = [self._variables, self._begin]
 
     async def select(self, statement: str) -> list[tuple[Any, ...]]:
         """Return the rows of a SELECT."""
@@ -67,10 +125,10 @@ class Transaction:
 
     async def select_each(self, *statements: str) -> list[list[tuple[Any, ...]]]:
         """Return the rows of several SELECTs. They are sent in one round trip and run one after the other."""
-        async with self._send(statements) as cursor:
-            rows = [await cursor.fetchall()]
-            while await cursor.nextset():
-                rows.append(await cursor.fetchall())
+        async with self._send(statements) as results:
+            rows = [await results.cursor.fetchall()]
+            while await results.next():
+                rows.append(await results.cursor.fetchall())
             return rows
 
     async def execute(self, statement: str) -> int:
@@ -80,34 +138,54 @@ class Transaction:
 
     async def execute_each(self, *statements: str) -> AsyncIterator[int]:
         """Yield how many rows each statement changed. They are sent in one round trip. After one that fails, no further one is
-        run."""
+        run. Between them, the session is checked."""
         self._writes = True
+        checked = [part for statement in statements for part in (self.session.check_again, statement)]
         try:
-            async with self._send(statements) as cursor:
-                yield cursor.rowcount
-                while await cursor.nextset():
-                    yield cursor.rowcount
+            async with self._send(checked[1:]) as results:
+                self._has_written = True
+                yield results.cursor.rowcount
+                while await results.next():
+                    yield results.cursor.rowcount
         finally:
-            self._first.append(self._session)
+            self._has_written = True
+            self._is_checked = False
+            self._first.append(self._variables)
+
+    async def create_temporary_table(self, statement: str) -> None:
+        """Run a CREATE TEMPORARY TABLE of this service's own. The server counts it even if it fails."""
+        try:
+            await self.execute(statement)
+        finally:
+            self.session.has_temporary_table()
 
     @asynccontextmanager
-    async def _send(self, statements: Sequence[str]) -> AsyncIterator[Any]:
-        """Return a cursor at the first result of the statements."""
+    async def _send(self, statements: Sequence[str]) -> AsyncIterator[Results]:
+        """Return the results of the statements, at the first one."""
+        results: Results | None = None
         try:
             async with self.connection.cursor(QuietCursor) as cursor:
                 first, self._first = self._first, []
-                await cursor.execute(";\n".join([*first, *statements]))
-                for _ in first:
-                    await cursor.nextset()
-                yield cursor
-        except MySQLError as error:
-            raise self._error(error) from error
+                if not self._is_checked:
+                    first.append(self.session.check)
+                results = Results(cursor, self.session, first, statements)
+                await results.send()
+                self._is_checked = self._is_checked or results.is_checked
+                yield results
+        except DRIVER_ERRORS as error:
+            raise self._error(error, at_check=results is not None and results.at_check) from error
 
-    def _error(self, error: MySQLError) -> DatabaseError:
-        return database_error(error, outcome_known=not self.changes_may_persist)
+    def _error(self, error: Exception, *, at_check: bool = False) -> DatabaseError:
+        if not isinstance(error, MySQLError):
+            self.connection.close()  # nobody knows what the server says next
+        if at_check and error.args[:1] == (SUBQUERY_RETURNS_ROWS,):
+            code = HIDDEN_TABLES if self._has_written else UNUSABLE_SESSION
+            return DatabaseError(HIDES_TABLES, code, outcome_known=not self.changes_may_persist)
+        return database_error(error, outcome_known=not self.changes_may_persist, accounts=self.session.accounts)
 
 
-def database_error(error: Exception, outcome_known: bool) -> DatabaseError:
-    """Return an error of the driver or the connection as a DatabaseError."""
-    code, message = error.args if len(error.args) == 2 else (None, str(error) or type(error).__name__)
-    return DatabaseError(str(message), code, outcome_known)
+def database_error(error: Exception, outcome_known: bool, accounts: frozenset[str] = frozenset()) -> DatabaseError:
+    """Return an error of the driver or the connection as a DatabaseError. accounts: the names of the account, as user@host."""
+    is_numbered = isinstance(error, MySQLError) and len(error.args) == 2
+    code, message = error.args if is_numbered else (None, str(error) or type(error).__name__)
+    return DatabaseError(str(message), code, outcome_known, accounts=accounts)

@@ -55,6 +55,8 @@ class AuditFile:
         self._begun: dict[int, float] = {}
         """For each line that a thread is writing: since when."""
         self._folder_on_disk: tuple[int, int] | None = None
+        self._look: Future[None] | None = None
+        """The last look at the file. If it waits for the disk, no further one does."""
         self.problem: str | None = None
         """Why the last line was not written, None if it was."""
 
@@ -100,11 +102,27 @@ class AuditFile:
             raise AuditError(reason)
 
     async def check(self, record: dict[str, Any]) -> str | None:
-        """Return why lines cannot be written, None if they can. Writes this one only if the last one failed."""
+        """Return why lines cannot be written, None if they can. Writes this one only if the last one failed.
+
+        Otherwise, it only looks at the file: another process may know that lines cannot be written, while this one has not
+        tried it since.
+        """
         if self.problem:
             with contextlib.suppress(AuditError):
                 await self.append(record)
-        return self.problem
+            return self.problem
+        try:
+            if self._look is None or self._look.done():
+                self._look = self._threads.submit(lambda: look(self._path))
+            async with asyncio.timeout(TIMEOUT):
+                await asyncio.shield(asyncio.wrap_future(self._look))
+        except TimeoutError:
+            return STANDS_STILL
+        except OSError as error:
+            return error.strerror or str(error)
+        except RuntimeError as error:  # the system has no thread left
+            return str(error)
+        return None
 
     def _stands_still(self) -> bool:
         begun = list(self._begun.values())

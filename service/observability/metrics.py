@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, Metric, disable_created_metrics, values
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
-from prometheus_client.registry import Collector
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics, values
 
 from service.observability.metrics_files import Failure, ReservedFile
+from service.observability.metrics_folder import MetricsFolder
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -30,10 +27,13 @@ SECONDS = Histogram(
 INSERTED = Counter("leads_inserted_total", "Leads that were inserted into the table they go to.", ["operation"])
 UPDATED = Counter("leads_updated_total", "Archived leads that were refreshed since they differed.", ["operation"])
 DELETED = Counter("leads_deleted_total", "Leads that were deleted from the table they come from.", ["operation"])
+FOUND = Counter("leads_found_total", "Leads that requests for leads by conditions found.", ["table"])
+UNMATCHED = Counter("leads_unmatched_total", "Leads that were left alone since they did not match where.", ["operation"])
 REMAINING = Counter("leads_remaining_total", "Leads that were asked to be deleted, and that stayed.", ["operation"])
 RETRIES = Counter("database_retries_total", "Transactions that were retried, by MariaDB's error number.", ["code"])
 LOG_LINES_LOST = Counter("log_lines_lost_total", "Log lines that could not be written.")
 AUDIT_FAILURES = Counter("audit_failures_total", "Lines that could not be written to AUDIT_LOG.")
+ADMIN_LOG_FAILURES = Counter("admin_log_failures_total", "Batches that could not be written to vicidial_admin_log.")
 IN_USE = Gauge("database_pool_in_use", "Connections that a request is using.", multiprocess_mode="livesum")
 WAITING = Gauge("database_pool_waiting", "Requests that wait for a connection.", multiprocess_mode="livesum")
 WAITING_TURN = Gauge("batches_waiting", "Batches that wait for their turn.", multiprocess_mode="livesum")
@@ -42,21 +42,34 @@ PACE_GENTLE = Gauge("pace_gentle", "Whether the last batch was gentle to the dia
 logger = structlog.get_logger()
 
 
-def keep_in_files(folder: Path) -> None:
+class Kept:
+    """Where the values are kept."""
+
+    folder: MetricsFolder | None = None
+
+
+def keep_in_files(folder: MetricsFolder) -> None:
     """Keep all values in files in a folder, where they are added up. Call this before anything is counted.
 
     prometheus_client decides this by an environment variable when it is imported, which is before the settings are read.
     """
-    os.environ[DIRECTORY] = str(folder)
+    Kept.folder = folder
+    os.environ[DIRECTORY] = str(folder.path)
     values.MmapedDict = ReservedFile  # type: ignore[attr-defined]
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
     # Metrics with labels ask for their ValueClass when they are first used.
-    for figure in (IN_USE, WAITING, WAITING_TURN, PACE_GENTLE, LOG_LINES_LOST, AUDIT_FAILURES):
+    for figure in (IN_USE, WAITING, WAITING_TURN, PACE_GENTLE, LOG_LINES_LOST, AUDIT_FAILURES, ADMIN_LOG_FAILURES):
         figure._metric_init()
 
 
-def log_failure() -> None:
-    """Log once that there was no disk space for a value."""
+def look_after_files() -> None:
+    """Restore the files that somebody has deleted, such as a program that tidies TMPDIR. Log once that values are not kept."""
+    if Kept.folder:
+        try:
+            if Kept.folder.restore():
+                logger.warning("figures restored", folder=str(Kept.folder.path))
+        except OSError as error:
+            Failure.reason = error.strerror or str(error)
     if Failure.reason and not Failure.is_logged:
         Failure.is_logged = True
         logger.error("figures not kept", folder=os.environ.get(DIRECTORY), error=Failure.reason)
@@ -69,8 +82,14 @@ def count_moved(operation: str, result: Mapping[str, Any]) -> None:
         (UPDATED, result["update_count"]),
         (DELETED, result["delete_count"]),
         (REMAINING, len(result["remaining_lead_ids"])),
+        (UNMATCHED, len(result["unmatched_lead_ids"])),
     ):
         counter.labels(operation).inc(leads)
+
+
+def count_found(table: str, leads: int) -> None:
+    """Count the leads of a page. table: list or archive."""
+    FOUND.labels(table).inc(leads)
 
 
 def count_request(method: str, route: str, status: int, seconds: float) -> None:
@@ -97,37 +116,3 @@ class Waiting:
 
     def __exit__(self, *_: object) -> None:
         self._gauge.dec(self._one)
-
-
-class Figures(Collector):
-    """All values of all workers, and those that are computed when they are asked for."""
-
-    def __init__(self, forbids: Callable[[], dict[str, bool]]) -> None:
-        """forbids: returns for each operation whether office hours forbid it now."""
-        self._forbids = forbids
-
-    def collect(self) -> Iterator[Metric]:
-        if directory := os.environ.get(DIRECTORY):
-            forget_dead_workers(Path(directory))
-            yield from MultiProcessCollector(CollectorRegistry(), directory).collect()  # type: ignore[no-untyped-call]
-        else:
-            yield from REGISTRY.collect()
-        family = GaugeMetricFamily("office_hours_forbid", "Whether office hours forbid it now.", labels=["operation"])
-        for operation, forbidden in self._forbids().items():
-            family.add_metric([operation], float(forbidden))
-        yield family
-
-
-def registry(forbids: Callable[[], dict[str, bool]]) -> CollectorRegistry:
-    """Called by generate_latest() and start_http_server()."""
-    figures = CollectorRegistry(auto_describe=False)
-    figures.register(Figures(forbids))
-    return figures
-
-
-def forget_dead_workers(directory: Path) -> None:
-    """A worker that was killed no longer uses connections. What it counted stays."""
-    for path in directory.glob("gauge_live*_*.db"):
-        pid = path.stem.rsplit("_", 1)[-1]
-        if not Path(f"/proc/{pid}").exists():
-            mark_process_dead(int(pid), str(directory))  # type: ignore[no-untyped-call]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
+import weakref
 from pathlib import Path
 
 from prometheus_client import mmap_dict
@@ -33,9 +35,11 @@ class ReservedFile(mmap_dict.MmapedDict):
         self._fname = filename
         self._capacity = self._used = 0
         self._positions: dict[str, int] = {}
+        self._owner = os.getpid()
         try:
             if not read_mode:
                 _make(Path(filename))
+                _open_files.add(self)
             super().__init__(filename, read_mode)  # type: ignore[no-untyped-call]
         except OSError as error:
             Failure.reason = error.strerror or str(error)
@@ -51,6 +55,26 @@ class ReservedFile(mmap_dict.MmapedDict):
             self._unkept[key] = (value, timestamp)
             return
         super().write_value(key, value, timestamp)  # type: ignore[no-untyped-call]
+
+    def restore(self) -> bool:
+        """Write the file again if it was deleted, and return whether it was. Raises OSError.
+
+        The process still has what was in it. The file of another process is left to that process.
+        """
+        if self._m is None or self._owner != os.getpid() or self._is_there():
+            return False
+        path = Path(self._fname)
+        _write(path, self._capacity, bytes(self._m))
+        deleted, self._f = self._f, path.open("a+b")
+        self._m = mmap.mmap(self._f.fileno(), self._capacity)
+        deleted.close()
+        return True
+
+    def _is_there(self) -> bool:
+        try:
+            return os.path.samestat(os.stat(self._fname), os.fstat(self._f.fileno()))
+        except FileNotFoundError:
+            return False
 
     def _has_room(self, key: str) -> bool:
         """Return whether a value is in the file. Make space for it if it is new."""
@@ -81,14 +105,28 @@ class ReservedFile(mmap_dict.MmapedDict):
                 raise
 
 
+_open_files: weakref.WeakSet[ReservedFile] = weakref.WeakSet()
+
+
+def restore_files() -> bool:
+    """Write the files of this process again that were deleted, and return whether there were any. Raises OSError."""
+    restored = [file for file in list(_open_files) if file.restore()]
+    return bool(restored)
+
+
 def _make(path: Path) -> None:
     """Make a file with reserved disk space if there is none. Raises OSError."""
-    if path.exists():
-        return
+    if not path.exists():
+        _write(path, SIZE, b"")
+
+
+def _write(path: Path, size: int, content: bytes) -> None:
+    """Write a file of `size` bytes that begins with `content`, and reserve its disk space. Raises OSError."""
     new = path.with_suffix(".new")  # nobody reads an incomplete file
     try:
         with new.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, SIZE)
+            os.posix_fallocate(file.fileno(), 0, size)
+            file.write(content)
         new.rename(path)
     except OSError:
         new.unlink(missing_ok=True)

@@ -11,35 +11,21 @@ from typing import Any
 
 from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
 from service.api.middleware import IS_LOST
-from service.api.request_checks import LARGEST_BODY
 from service.server.connections import Connections
 from service.server.rejected_requests import refusal
-from service.server.request_parser import RequestParser
+from service.server.request_input import RequestInput
 from service.server.slow_readers import SlowReader
 
 HEAD_TIMEOUT = 5
 """Seconds for the head of a request (request line and headers) to arrive, and for which an idle connection is kept."""
 
-LARGEST_HEAD = 64 * 1024
-"""Bytes of a head that may arrive after its first part. httptools keeps everything that is sent."""
-
 LINGER_TIMEOUT = 5
 """Seconds for which input is read and discarded after the last answer. Closing at once would reset the connection, and a reset
 can destroy an answer that is still in transit (RFC 9112, 9.6)."""
-
-LARGEST_REST = 2 * LARGEST_BODY
-"""Bytes that are discarded: the largest body, with the overhead of its chunks."""
-
-MOST_CHUNKS = 64 * 1024
-"""Maximum number of chunks or segments of a body: six for each id of the largest batch, since some encoders send each token by
-itself. A chunk costs half a microsecond, so a megabyte of single bytes would take half a second."""
-
-MOST_PIPELINED = 16
-"""Maximum number of requests on a connection that wait for the answer to an earlier one."""
 
 STOPPING = "the service is stopping; nothing was changed, repeat the request"
 FULL = "too many connections; nothing was changed, repeat the request"
@@ -54,7 +40,7 @@ class RequestTransport:
         self.close = protocol.finish
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(RequestInput):
     """A connection. Answers that are made here bypass the middleware: they belong to no complete request."""
 
     def __init__(
@@ -68,27 +54,16 @@ class Protocol(HttpToolsProtocol):
     ) -> None:
         """is_extra: the connection is above the limit. Only the paths in connections.always are answered on it."""
         super().__init__(config, server_state, app_state, _loop)
-        self.parser = RequestParser(self)
         self._connections = connections or Connections(most=2**31)
         self._is_extra = is_extra
         self._timer: asyncio.TimerHandle | None = None
         """Runs while a head is expected, and while input is discarded at the end."""
-        self._begun = False
-        """Whether a part of the next request's head has arrived."""
-        self._size = 0
-        """Bytes since the last step: of a head, or of the trailers of a body. At the end, the bytes that were discarded."""
-        self._steps = 0
-        """How often a head began or ended, or a part of a body arrived."""
-        self._chunks = 0
-        """The number of parts of the current body."""
         self._running: RequestResponseCycle | None = None
         """The request that is being answered."""
-        self._parsed: RequestResponseCycle | None = None
-        """The request whose body is arriving. It may still wait for its turn."""
-        self.discards_input = False
-        """Whether all further input is discarded."""
         self._is_finished = False
         """Whether the last answer of the connection was written."""
+        self._input_ended = False
+        """Whether the client has ended its side of the connection."""
 
     # The connection
 
@@ -131,92 +106,49 @@ class Protocol(HttpToolsProtocol):
 
     # What arrives
 
-    def data_received(self, data: bytes) -> None:
-        if self.discards_input:
-            self._size += len(data)
-            if self._size > LARGEST_REST:
-                if self._is_finished:
-                    self.transport.close()
-                else:
-                    self.flow.pause_reading()
-            return
-        steps = self._steps
-        super().data_received(data)
-        if steps == self._steps and (self._begun or self._parsed) and not self.discards_input:
-            self._size += len(data)
-            if self._size > LARGEST_HEAD:
-                self._refuse(400, f"request line and headers cannot exceed {LARGEST_HEAD} bytes")
+    def _stop_reading(self) -> None:
+        if self._is_finished:
+            self.transport.close()
+        else:
+            self.flow.pause_reading()
 
     def on_message_begin(self) -> None:
-        if self.discards_input:
-            return
         super().on_message_begin()
-        self._begun = True
-        self._step()
         if not self._running:
             self._connections.mark_busy(self)
             self._expect_head()
 
-    def on_url(self, url: bytes) -> None:
-        if not self.discards_input:
-            super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        # Fields after the head are trailers, which must not be merged into the headers (RFC 9110, 6.5.1).
-        if self._begun and not self.discards_input:
-            super().on_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        if self.discards_input:
-            return
-        if len(self.pipeline) >= MOST_PIPELINED:
-            # Answer the requests that wait, and close: the client sees that the others were not processed.
-            self.discards_input = True
-            self._close_after_those_that_wait()
-            return
-        *others, last = self._codings()
-        if others and last == b"chunked":  # the parser accepts this; it rejects codings that do not end with chunked itself
-            self._refuse(400, "Transfer-Encoding must be chunked, and nothing else")
-            return
+    def _accepts(self) -> bool:
+        if not super()._accepts():
+            return False
         if self._is_extra and self.url.partition(b"?")[0] not in self._connections.always:
             self._refuse(503, FULL)
+            return False
+        return True
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        if self.discards_input:
             return
         self._stop_timer()
-        super().on_headers_complete()
-        self._begun = False
-        self._chunks = 0
-        self._step()
-        cycle = self._parsed = self.cycle
+        cycle = self.cycle
         cycle.transport = self._request_transport
         cycle.keep_alive = cycle.keep_alive and not self._is_extra
         self.scope["extensions"] = {IS_LOST: {"ask": lambda: cycle.disconnected, "status": 0}}
 
-    def _codings(self) -> list[bytes]:
-        """Return the transfer codings of the body; one empty coding if there is none. Only chunked is decoded."""
-        values = b",".join(value for name, value in self.headers if name == b"transfer-encoding")
-        return [coding.strip().lower() for coding in values.split(b",")]
+    def eof_received(self) -> bool:  # type: ignore[override] # as in asyncio
+        """Answer the requests that have arrived completely, and close. The client sends no more, but may still read.
 
-    def on_body(self, body: bytes) -> None:
-        if not self.discards_input:
-            super().on_body(body)
-            self._step()
-            self._chunks += 1
-            if self._chunks > MOST_CHUNKS:
-                self._refuse(400, f"request body cannot have more than {MOST_CHUNKS} chunks")
-
-    def on_message_complete(self) -> None:
-        if not self.discards_input:
-            super().on_message_complete()
-            self._parsed = None
-
-    def _step(self) -> None:
-        self._steps += 1
-        self._size = 0
-
-    def send_400_response(self, msg: str) -> None:
-        """Called by uvicorn when the parser fails."""
-        del msg
-        self._refuse(400, "not a request that HTTP/1.1 allows")
+        Returns whether asyncio keeps the connection open. With TLS it does not: a client that ends TLS cannot read.
+        """
+        self._input_ended = True
+        if self._is_finished or self.scheme == "https":
+            return False
+        if self._begun or self._parsed:
+            self._refuse(400, "the request ended before it was complete; nothing was changed")
+        if self._running:
+            self._close_after_those_that_wait()
+        return self._running is not None
 
     # What is answered
 
@@ -244,11 +176,13 @@ class Protocol(HttpToolsProtocol):
         If earlier requests are not answered yet, only those are answered: a client takes the next answer that it reads for the
         answer to the request that it sent first.
         """
-        if self.discards_input or self.transport.is_closing():
+        if self.discards_input:
             return
         self.discards_input = True
         self._size = 0
         self._stop_timer()
+        if self.transport.is_closing():
+            return
         cycle = self._parsed
         if cycle and cycle is self._running and not cycle.response_started:
             cycle.disconnected = True  # it never gets its whole body, and this is its answer
@@ -278,8 +212,8 @@ class Protocol(HttpToolsProtocol):
         self._is_finished = True
         self._stop_timer()
         self._unset_keepalive_if_required()
-        if not self.discards_input and not self._parsed and not self._begun:  # no input can arrive that would cause a reset
-            self.transport.close()
+        if self._input_ended or not (self.discards_input or self._parsed or self._begun):
+            self.transport.close()  # no input can arrive that would cause a reset
             return
         self.discards_input = True
         self._size = 0

@@ -7,6 +7,10 @@ from typing import Any
 import httptools
 
 
+class ParsingStoppedError(Exception):
+    """Raised by a callback of the protocol: it takes no more input."""
+
+
 class RequestParser(httptools.HttpRequestParser):
     """Parse requests as if they had no Upgrade header, which a server may ignore (RFC 9110, 7.8).
 
@@ -17,7 +21,7 @@ class RequestParser(httptools.HttpRequestParser):
 
     def __init__(self, protocol: Any) -> None:
         """protocol: gets the callbacks. It keeps the current head in url and headers; discards_input says that it
-        takes no more input."""
+        takes no more input: its callbacks then raise ParsingStoppedError."""
         self._protocol = protocol
         self.on_message_begin = protocol.on_message_begin
         self.on_url = protocol.on_url
@@ -34,18 +38,22 @@ class RequestParser(httptools.HttpRequestParser):
         rest = memoryview(data)
         while not self._protocol.discards_input:
             try:
-                super().feed_data(rest)
+                self._feed(rest)
+                return
             except httptools.HttpParserUpgrade as upgrade:
                 if not self._is_offer():
                     return  # input after CONNECT is for the other end of a tunnel, which does not exist
                 rest = rest[upgrade.args[0] :]
-            else:
-                return
-            if self._protocol.discards_input:
-                return  # the protocol has no head: it ignored or rejected this one
             head = self._head_without_offer()
             self._begin()
-            super().feed_data(head)
+            self._feed(head)
+
+    def _feed(self, data: Any) -> None:
+        try:
+            super().feed_data(data)
+        except httptools.HttpParserError:
+            if not self._protocol.discards_input:
+                raise
 
     def on_headers_complete(self) -> None:
         if not self._is_offer():

@@ -143,7 +143,7 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
         def tick() -> None:
             if heartbeat:
                 heartbeat.beat()
-            metrics.log_failure()
+            metrics.look_after_files()
 
         connections = Connections(most, frozenset({b"/livez"}))
         servers = [
@@ -162,6 +162,7 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
 
     def work_and_leave(parent: int, heartbeat: Heartbeat) -> None:
         try:
+            metrics.look_after_files()
             work(parent, heartbeat)
         finally:
             assert folder
@@ -182,8 +183,8 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
     except OSError as error:
         raise StartError(f"TMPDIR: cannot create a folder for the metrics of the workers: {error}") from error
     try:
-        metrics.keep_in_files(folder.path)
-        metrics.log_failure()
+        metrics.keep_in_files(folder)
+        metrics.look_after_files()
         return supervisor.run()
     finally:
         folder.leave()

@@ -28,7 +28,7 @@ class ChunkTable:
     @classmethod
     def of(cls, pair: TablePair) -> Self | None:
         """Return the table for the leads of the source. None if it is of no use, or if it may not keep a column as it is."""
-        if pair.target.name == LEADS:
+        if pair.target.name == LEADS or pair.source.transactional:
             return None
         columns = [column for column, _ in pair.columns]
         if not all(map(_is_safe, columns)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from service.database.statements import identifier, table_of
@@ -16,10 +16,13 @@ from service.errors import Problem
 from service.tables.columns import Column, outside_texts
 from service.tables.in_use import not_in_use
 from service.tables.reused_lead_ids import reused
-from service.tables.same_data import same_data
+from service.tables.same_data import fingerprint, same_data
 
 LEADS = "vicidial_list"
 ARCHIVE = "vicidial_list_archive"
+
+SEQUENCE = re.compile(r"\b(?:nextval|lastval|setval)\((?:`[^`]+`\.)?`([^`]+)`")
+"""A sequence in the default of a column, as SHOW CREATE TABLE shows it."""
 
 LARGEST_LEAD_ID = 4294967295
 """The largest lead_id that a caller can name: the largest value of INT UNSIGNED, lead_id's type in Vicidial's schema."""
@@ -54,6 +57,8 @@ class Table:
     """The columns that are a unique key by themselves, each with the name of that key; if there are several, the primary key.
     """
     has_primary_key: bool
+    ignored_unique_columns: Mapping[str, str] = field(default_factory=dict)
+    """As unique_columns, of the keys that the server is told to ignore."""
     is_versioned: bool = False
     """Whether the table has system versioning: it keeps the history of its rows."""
     on_one_node: bool = False
@@ -96,6 +101,8 @@ class TablePair:
     """The foreign keys that the account can see."""
     sees_agents: bool = False
     """Whether the account can read which agents are logged in."""
+    matches: str = "TRUE"
+    """The conditions of a request on the row in the source."""
     keep_reused: bool = True
     """Whether a lead stays if its lead_id belongs to another lead in the target."""
     problems_to_read: tuple[Problem, ...] = ()
@@ -105,8 +112,9 @@ class TablePair:
 
     @property
     def table_names(self) -> tuple[str, ...]:
-        """All tables that the statements name."""
-        return (self.source.name, self.target.name, *map(table_of, self.leads_in_use))
+        """All tables that the statements name, and the sequences from which a column gets its default."""
+        sequences = (name for column in self.target.columns.values() for name in SEQUENCE.findall(column.definition))
+        return (self.source.name, self.target.name, *map(table_of, self.leads_in_use), *sequences)
 
     @cached_property
     def columns(self) -> tuple[tuple[Column, Column], ...]:
@@ -142,6 +150,12 @@ class TablePair:
         """Whether copy and delete may share a transaction. They may not if only one of the tables can roll back."""
         return self.source.transactional == self.target.transactional
 
+    @property
+    def has_savepoints(self) -> bool:
+        """Whether the INSERT alone can be rolled back. MariaDB refuses savepoints in a transaction that has read an Aria
+        table."""
+        return self.target.transactional and self.source.engine != "Aria"
+
     @cached_property
     def values(self) -> Mapping[str, str]:
         """The values of all placeholders of sql/ except lead_ids."""
@@ -158,6 +172,12 @@ class TablePair:
                 f"target.{copy} = source.{column}" for column, copy in copied if column.lower() != "`lead_id`"
             ),
             "same_data": "\n    AND ".join(conditions),
+            "stored_whole": "\n            AND ".join(
+                same_data(column, copy, identifier(self.target.name)) for column, copy in self.columns
+            ),
+            "fingerprint": fingerprint(
+                identifier(self.target.name), (column for column in self.target.columns.values() if not column.generated)
+            ),
             "differences": "CONCAT_WS(',',\n    "
             + ",\n    ".join(f"IF({condition}, NULL, {number})" for number, condition in enumerate(conditions))
             + "\n    )",
@@ -166,6 +186,7 @@ class TablePair:
             "not_in_use": not_in_use(self.leads_in_use),
             "staged_definition": self._staged_definition,
             "staged_engine": self.target.engine or "",
+            "matches": self.matches,
             "foreign_key_checks": str(int(bool(self.foreign_keys))),
         }
 

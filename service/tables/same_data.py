@@ -8,6 +8,7 @@ refuses longer ones.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from service.database.statements import identifier
@@ -66,9 +67,9 @@ def is_comparable(source: ComparableColumn, target: ComparableColumn) -> bool:
     return len(types) == 1 and types <= ONLY_WITH_THEMSELVES - TEXTS
 
 
-def same_data(source: ComparableColumn, target: ComparableColumn) -> str:
+def same_data(source: ComparableColumn, target: ComparableColumn, target_table: str = "target") -> str:
     """Return the SQL condition that a column of `source` and a column of `target` hold the same data. Both must be
-    is_comparable().
+    is_comparable(). target_table: what the statement calls the target, in SQL.
 
     - Texts of one charset: compared by a collation that compares bytes and pads nothing. The column's own collation treats
       different texts as equal ('josé' and 'JOSE', 'a' and 'a ').
@@ -78,23 +79,34 @@ def same_data(source: ComparableColumn, target: ComparableColumn) -> str:
     - Anything else that a site has made of a column must be equal both as value and as text: '12abc' equals 12 as a value, and
       two different FLOATs may have the same text.
     """
-    left, right = f"source.{identifier(source.name)}", f"target.{identifier(target.name)}"
+    left, right = f"source.{identifier(source.name)}", f"{target_table}.{identifier(target.name)}"
     types = {source.data_type, target.data_type}
     if source.charset and target.charset:
-        if is_ambiguous(source):
-            return f"({same_text(source, target)} AND {left} + 0 <=> {right} + 0)"
-        return same_text(source, target)
+        same = same_text(source, target, left, right)
+        return f"({same} AND {left} + 0 <=> {right} + 0)" if is_ambiguous(source) else same
     if types <= EXACT_NUMBERS or types <= BYTES or (len(types) == 1 and not types <= PRINTED_TOO):
         return f"{left} <=> {right}"
     return f"({left} <=> {right} AND BINARY {left} <=> BINARY {right})"
 
 
-def same_text(source: ComparableColumn, target: ComparableColumn) -> str:
-    """As same_data(), for two texts."""
-    left, right = f"source.{identifier(source.name)}", f"target.{identifier(target.name)}"
+def same_text(source: ComparableColumn, target: ComparableColumn, left: str, right: str) -> str:
+    """As same_data(), for two texts. left, right: the columns in SQL."""
+    if source.charset == target.charset == "binary":  # an ENUM or SET of bytes: it has one collation, which compares bytes
+        return f"{left} <=> {right}"
     if source.charset == target.charset:
         return f"{left} COLLATE {source.charset}_nopad_bin <=> {right} COLLATE {source.charset}_nopad_bin"
     return (
         f"(BINARY CONVERT({left} USING {target.charset}) <=> BINARY {right}"
         f" AND BINARY {left} <=> BINARY CONVERT({right} USING {source.charset}))"
     )
+
+
+def fingerprint(table: str, columns: Iterable[ComparableColumn]) -> str:
+    """Return an SQL expression that tells whether somebody has written to a row: it is another one if a column has other data.
+
+    table: what the statement calls the table, in SQL. MD5() is correct for values of any length. It shows a FLOAT with few
+    digits, so a FLOAT becomes a DOUBLE first.
+    """
+    names = ((f"{table}.{identifier(column.name)}", column.data_type == "float") for column in columns)
+    digests = (f"IFNULL(MD5({name} + 0e0), '')" if is_float else f"IFNULL(MD5({name}), '')" for name, is_float in names)
+    return f"SHA2(CONCAT_WS(',', {', '.join(digests)}), 256)"

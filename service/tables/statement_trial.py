@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable
 
-from service.database.statements import Statements, identifier, literal, table_of
+from service.database.statements import Statement, Statements, identifier, literal, table_of
 from service.database.transaction import Transaction
 from service.errors import DatabaseError, Problem
-from service.mariadb_errors import ACCESS_DENIED, NO_SUCH_COLUMN, NO_SUCH_TABLE
+from service.mariadb_errors import ACCESS_DENIED, NO_SUCH_COLUMN, NO_SUCH_TABLE, UNUSABLE_TABLE
 from service.tables.definitions import TablePair
 from service.tables.preconditions.server import server_problem
 from service.tables.privileges import Grants
@@ -49,8 +49,8 @@ class StatementTrial:
                     problems.append(Problem(message, grants.statement("REFERENCES")))
             elif error is not None and error.code in {NO_SUCH_TABLE, NO_SUCH_COLUMN}:
                 skipped[name] = table if error.code == NO_SUCH_TABLE else name
-            elif error is not None:
-                raise error
+            elif error is not None or (error := await self._read(transaction, self._statements.leads_in_use[name])):
+                problems.append(Problem(f"{table}, which tells of leads in use, cannot be read: {_reason(error)}"))
             else:
                 working[name] = self._statements.leads_in_use[name].template
         return working, skipped, list(dict.fromkeys(problems))
@@ -59,14 +59,24 @@ class StatementTrial:
         """Return whether the account can read which agents are logged in."""
         return await self._try(transaction, self._statements.look_at_agents.fill()) is None
 
+    async def leads(self, transaction: Transaction, pair: TablePair) -> list[Problem]:
+        """Read a row of each of the two tables. Return the problems."""
+        statement = self._statements.find_leads
+        errors = {
+            table: await self._read(transaction, statement, table=identifier(table))
+            for table in (pair.source.name, pair.target.name)
+        }
+        return [Problem(f"{table} cannot be read: {_reason(error)}") for table, error in errors.items() if error]
+
     async def batch(
         self, transaction: Transaction, pair: TablePair, grants: Grants, on_cluster: bool, whole_only: bool
     ) -> list[Problem]:
         """Try the statements of a batch. Return the problems."""
-        values = {**pair.values, "lead_ids": "NULL", "table": pair.values["source"]}
+        values = {**pair.values, "lead_ids": "NULL", "asked_lead_ids": "NULL", "table": pair.values["source"]}
         sql = self._statements
-        tried = [sql.select_leads, sql.insert_leads, sql.delete_leads]
+        tried = [sql.select_leads, sql.insert_whole_leads if whole_only else sql.insert_leads, sql.delete_leads]
         tried += [] if whole_only else [sql.update_leads]
+        tried += [sql.delete_damaged_copies] if whole_only and not pair.has_savepoints else []
         tried += [sql.touch_leads, sql.restore_leads] if on_cluster else []
         tried += [sql.stage_table] if whole_only and pair.differences else []
         problems = []
@@ -89,6 +99,11 @@ class StatementTrial:
             ]
         return list(dict.fromkeys(problems))
 
+    async def _read(self, transaction: Transaction, statement: Statement, **values: str) -> DatabaseError | None:
+        """Run a SELECT for lead 0: PREPARE opens the tables, but does not notice that a file is missing. Return the error,
+        None if there is none."""
+        return await self._failure(transaction.select(statement.fill({"lead_ids": "0", **values})))
+
     async def _try(self, transaction: Transaction, statement: str) -> DatabaseError | None:
         """Have the server prepare a statement. Return the error, None if there is none."""
         return await self._failure(transaction.select(self._statements.prepare.fill({"statement": literal(statement)})))
@@ -103,3 +118,8 @@ class StatementTrial:
                 raise
             return error
         return None
+
+
+def _reason(error: DatabaseError) -> str:
+    """Return what everybody may know about the error of a table."""
+    return str(error) if error.code in UNUSABLE_TABLE else f"MariaDB says error {error.code}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.database.statements import identifier
-from service.tables.columns import Column
+from service.tables.columns import TEXT, Column
 from service.tables.definitions import Table
 
 Rows = Sequence[tuple[Any, ...]]
@@ -22,6 +22,7 @@ def read_table(name: str, definition: str, tables: Rows, columns: Rows, keys: Ro
     key_columns: dict[str, list[str]] = {}
     for _, key, column in (row for row in keys if row[0] == name):
         key_columns.setdefault(key, []).append(column.lower())
+    ignored = {key: key_columns.pop(key) for key in ignored_keys(definition) if key in key_columns}
     seen = {
         column: Column(
             column,
@@ -50,9 +51,19 @@ def read_table(name: str, definition: str, tables: Rows, columns: Rows, keys: Ro
             if (name := quoted[1:-1].replace("``", "`")) not in seen or "select" not in seen[name].privileges
         ),
         unique_columns=unique_columns(key_columns),
+        ignored_unique_columns=unique_columns(ignored),
         has_primary_key="PRIMARY" in key_columns,
         on_one_node=on_one_node,
     )
+
+
+def ignored_keys(definition: str) -> list[str]:
+    """Return the names of the keys that are IGNORED: the server keeps them up to date, but no statement can use them.
+
+    information_schema shows this since MariaDB 10.6 only, and a statement that names its column fails on 10.5.
+    """
+    lines = re.findall(r"^  (?:UNIQUE )?KEY `((?:[^`]|``)+)` (.*)$", definition, re.MULTILINE)
+    return [key.replace("``", "`") for key, line in lines if re.search(r" IGNORED\b", TEXT.sub("", line))]
 
 
 def unique_columns(key_columns: Mapping[str, Sequence[str]]) -> dict[str, str]:

@@ -140,8 +140,9 @@ class TableReader:
             keep_reused=self._keep_reused,
         )
         problems = [*filter(None, [version_problem(session.version)]), *table_problems(pair, grants), *unseen]
+        problems += [] if problems else await self._trial.leads(transaction, pair)
         to_write = [
-            *session_problems(session, self.least_packet),
+            *session_problems(session, self.least_packet, (source, target)),
             *foreign_key_problems(pair, bool(session.sees_all_tables), grants),
         ]
         if try_batch and not problems:

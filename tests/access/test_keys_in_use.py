@@ -1,4 +1,4 @@
-"""Keys while the service runs: a file that changes, keys that expire, and keys that see the leads of some lists only."""
+"""Keys while the service runs: a file that changes, and keys that expire."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from pathlib import Path
 from threading import Event, Semaphore
 from typing import Any
 
-import httpx2
 import pytest
 from structlog.testing import capture_logs
 from support.api import KEY, Api
@@ -322,6 +321,50 @@ def test_a_file_system_that_stands_still_keeps_the_old_keys(keys_file: Path, fil
     asyncio.run(ask())
 
 
+def test_nobody_waits_for_a_look_that_takes_too_long_already(keys_file: Path, file_system: StuckFileSystem) -> None:
+    file = KeysFile(keys_file)
+    old = file._keys
+    keys_file.write_text(entry("new"))
+
+    async def ask() -> None:
+        file_system.is_stuck = True
+        assert await file.current(0.2) == old
+        looks = file_system.looks
+        with pytest.raises(StopIteration) as returned:
+            file.current(0.2).send(None)  # returns without waiting for anything
+        assert (returned.value.value, file_system.looks) == (old, looks)
+        assert file.are_old
+
+        file_system.is_stuck = False
+        file_system.released.set()
+        assert await file.current(PATIENCE) != old
+        assert not file.are_old
+
+    with capture_logs() as log:
+        asyncio.run(ask())
+    assert [line["event"] for line in log] == ["keys not reloaded", "keys reloaded"]
+
+
+def test_a_look_that_took_too_long_and_found_nothing_new_ends_the_alarm(keys_file: Path, file_system: StuckFileSystem) -> None:
+    file = KeysFile(keys_file)
+    old = file._keys
+
+    async def ask() -> None:
+        for _ in range(2):
+            file_system.is_stuck = True
+            file_system.released.clear()
+            assert await file.current(0.2) == old
+            assert file.are_old
+            file_system.is_stuck = False
+            file_system.released.set()
+            assert await file.current(PATIENCE) == old
+            assert not file.are_old
+
+    with capture_logs() as log:
+        asyncio.run(ask())
+    assert [line["event"] for line in log] == ["keys not reloaded", "keys reloaded"] * 2
+
+
 def test_requests_that_come_during_a_look_share_the_next_one(keys_file: Path, file_system: StuckFileSystem) -> None:
     file = KeysFile(keys_file)
     old = file._keys
@@ -362,64 +405,3 @@ def test_a_key_expires(tables: Tables, new_api: Callable[..., Api], keys_file: P
 
     assert livestatus(api) == status
     assert tables.both() == before
-
-
-@pytest.fixture
-def restricted(tables: Tables, api: Api, keys_file: Path) -> Api:
-    """An API whose key sees the leads of the lists 101 and 102, and leads: 1, 2 and 5 in these, 3, 4 and 6 in others."""
-    keys_file.write_text(entry(KEY, "list_ids = [102, 101]"))
-    tables.live(1, list_id=101)
-    tables.live(3, list_id=103)
-    tables.archived(3, list_id=101)  # an older copy: what counts is where the lead is now
-    tables.live(5, list_id=102)
-    tables.archived(5, list_id=103)
-    tables.archived(2, list_id=102)
-    tables.archived(4, list_id=999)
-    tables.live(6, list_id=0)
-    return api
-
-
-@pytest.mark.parametrize("call", ["archive_all", "dearchive_all"])
-def test_leads_of_other_lists_are_unknown(restricted: Api, tables: Tables, call: str) -> None:
-    before = tables.both()
-
-    response: httpx2.Response = getattr(restricted, call)([7, 6, 5, 4, 3, 2, 1])
-
-    assert response.status_code == 404
-    # 3 and 5 have rows in two lists: what counts is the live one.
-    assert response.json() == {"message": "lead_ids does not exist", "lead_errors": 4, "lead_ids": [7, 6, 4, 3]}
-    assert tables.both() == before
-
-
-@pytest.mark.parametrize("call", ["archive_all", "dearchive_all"])
-def test_nobody_locks_or_waits_for_a_lead_of_another_list(restricted: Api, tables: Tables, call: str) -> None:
-    """A locked lead of another list is answered like one that does not exist, and as fast."""
-    before = tables.both()
-    holder = tables.mariadb.connect(tables.database, autocommit=False)
-    with holder.cursor() as cursor:
-        for table in ("vicidial_list", "vicidial_list_archive"):
-            cursor.execute(f"SELECT lead_id FROM {table} WHERE lead_id IN (3, 4, 6) FOR UPDATE")
-            cursor.fetchall()
-
-        response: httpx2.Response = getattr(restricted, call)([6, 4, 3, 1])
-
-        assert (response.status_code, response.json()["lead_ids"]) == (404, [6, 4, 3])
-        cursor.execute("SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")
-        assert cursor.fetchall() == ((0,),)
-    holder.close()
-    assert tables.both() == before
-
-
-def test_leads_of_the_keys_lists_are_archived(restricted: Api, tables: Tables) -> None:
-    answer = restricted.archive_all([1, 2, 5]).json()
-
-    assert (answer["insert_count"], answer["update_count"], answer["delete_count"]) == (1, 1, 2)
-    assert tables.ids() == ([3, 6], [1, 2, 3, 4, 5])
-    assert restricted.dearchive_all([1, 2, 5]).json()["delete_count"] == 3
-    assert tables.ids() == ([1, 2, 3, 5, 6], [3, 4])
-
-
-def test_a_comparison_tells_nothing_of_leads_of_other_lists(restricted: Api) -> None:
-    leads: list[dict[str, Any]] = restricted.compare([1, 2, 3, 4, 5, 6, 7]).json()["leads"]
-
-    assert [lead["lead_id"] for lead in leads if lead["in_list"] or lead["in_archive"]] == [1, 2, 5]

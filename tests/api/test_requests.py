@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from itertools import combinations_with_replacement
@@ -9,11 +10,19 @@ from typing import Any
 
 import httpx2
 import pytest
+from starlette.requests import Request
+from starlette.types import Message
 from structlog.testing import capture_logs
 from support.api import KEY, Api
+from support.process import PATIENCE, SLACK
 from support.refusals import UNKNOWN, Refusals
 
-from service.api.request_checks import LARGEST_BODY
+from service.access.keys import Keys
+from service.access.keys_file import KeysFile
+from service.api.error_responses import MAY_BE_APPLIED
+from service.api.request_checks import LARGEST_BODY, read_body
+from service.archive.mover import Batch, BeforeChange, Mover, Result
+from service.errors import RefusalError
 
 ARCHIVE = "/vicidial/leads/archive"
 MONDAY_NOON = datetime(2025, 6, 2, 12, tzinfo=UTC)
@@ -31,6 +40,13 @@ ANSWERS = {
     "body": (400, "insert_leads must be a boolean value"),
     "leads": (404, "lead_ids does not exist"),
 }
+
+
+HEADERS = [(b"authorization", f"Key={KEY}".encode()), (b"content-type", b"application/json")]
+
+
+async def receive_good() -> Message:
+    return {"type": "http.request", "body": GOOD.encode()}
 
 
 def send(refusals: Refusals, *wrong: str) -> httpx2.Response:
@@ -266,3 +282,63 @@ def test_a_defect_is_answered_500_without_a_word_about_it_and_the_next_request_w
     assert response.json() == {"message": "internal error; no lead is lost, and the request can be repeated"}
     assert [line["exc_info"] for line in log if line["event"] == "internal error"] == [True]
     assert refusals.api.archive_all([UNKNOWN]).status_code == 404
+
+
+def test_a_batch_that_a_stop_cuts_off_may_have_been_applied(refusals: Refusals, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def cut_off(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(Mover, "process", cut_off)
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": ARCHIVE, "raw_path": ARCHIVE.encode(), "headers": HEADERS}
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(refusals.app(scope, receive_good, send))
+
+    assert (sent[0]["status"], (b"retry-after", b"5") in sent[0]["headers"]) == (503, True)
+    assert json.loads(sent[1]["body"]) == {"message": f"the service was stopped; {MAY_BE_APPLIED}"}
+
+
+def test_the_keys_the_body_and_the_batch_share_one_deadline(refusals: Refusals, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The body and the batch get what the keys have left over."""
+    context = refusals.app.state.context
+    seen: dict[str, float] = {}
+    current, process = KeysFile.current, Mover.process
+
+    async def slow_keys(file: KeysFile, timeout: float) -> Keys:
+        seen["begun"] = asyncio.get_running_loop().time()
+        await asyncio.sleep(0.3)
+        return await current(file, timeout)
+
+    async def body(request: Request, deadline: float, seconds: float) -> bytes:
+        seen["deadline"] = deadline
+        return await read_body(request, deadline, seconds)
+
+    async def batch(mover: Mover, batch: Batch, seconds: float, before_change: BeforeChange) -> Result:
+        seen["seconds"] = seconds
+        return await process(mover, batch, seconds, before_change)
+
+    monkeypatch.setattr(KeysFile, "current", slow_keys)
+    monkeypatch.setattr("service.api.leads.read_body", body)
+    monkeypatch.setattr(Mover, "process", batch)
+
+    assert refusals.api.archive_all([UNKNOWN]).status_code == 404
+    assert seen["begun"] - SLACK < seen["deadline"] - context.request_timeout <= seen["begun"]
+    assert 0 < seen["seconds"] <= context.request_timeout - 0.3
+
+
+def test_a_body_that_comes_after_the_deadline_is_not_waited_for() -> None:
+    async def never() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def read() -> None:
+        request = Request({"type": "http", "headers": []}, never)
+        await asyncio.wait_for(read_body(request, asyncio.get_running_loop().time() - 1, 30), PATIENCE)
+
+    with pytest.raises(RefusalError) as refused:
+        asyncio.run(read())
+    assert (refused.value.status, str(refused.value)) == (408, "request body did not arrive within 30 seconds")

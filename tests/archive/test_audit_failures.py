@@ -300,3 +300,18 @@ def test_the_end_waits_for_the_outcome_of_a_batch_that_is_cut_off(path: Path) ->
 
     assert events(path) == [("intent", None), ("outcome", "not known")]
     assert log == []
+
+
+def test_a_file_that_cannot_be_written_is_told_before_this_process_has_tried_it(
+    tables: Tables, audited: Api, path: Path
+) -> None:
+    """With several workers, each is asked for /readyz, and most have not written the last line."""
+    assert audited.get("/readyz").status_code == 200
+    elsewhere = path.parent.rename(path.parent.with_name("elsewhere"))
+
+    (problem,) = audited.get("/readyz").json()["problems"]
+
+    assert problem["message"] == f"{UNWRITABLE}No such file or directory"
+    elsewhere.rename(path.parent)
+    assert audited.get("/readyz").status_code == 200
+    assert tables.both() == ({}, {})

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from mariadb import PrivateMariaDB
 from support.api import Api
+from support.databases import MARIADB_OPTIONS, create_database, migrate
+from support.paths import SCRATCH
 from support.remedies import (
     ARCHIVE,
     LIST,
@@ -140,6 +145,46 @@ def test_a_server_that_takes_no_long_statement_is_not_ready(
     refused_until_fixed(tables, starting, "max_allowed_packet is 524288 bytes", [1])
     assert running.archive_all([2]).json()["delete_count"] == 1
     assert tables.ids() == ([], [1, 2])
+
+
+@pytest.fixture
+def logging_server() -> Iterator[PrivateMariaDB]:
+    """A server of its own, with a binary log, that can be started again with other options."""
+    SCRATCH.mkdir(exist_ok=True)
+    options = [option for option in MARIADB_OPTIONS if option != "--skip-log-bin"]
+    with (
+        TemporaryDirectory(dir=SCRATCH) as folder,
+        PrivateMariaDB(Path(folder), (*options, "--log-bin=binlog", "--server-id=1")) as server,
+    ):
+        create_database(server, "site")
+        migrate(server.url("site"), "head")
+        yield server
+
+
+def test_variables_that_the_account_cannot_set_and_that_no_batch_gets_past(
+    logging_server: PrivateMariaDB, new_api: Callable[..., Api]
+) -> None:
+    tables = Tables(logging_server, "site")
+    tables.live(1, 2)
+    before, _ = tables.both()
+    variable = "max_binlog_stmt_cache_size"
+    tables.execute(f"SET GLOBAL {variable} = 4096")
+    assert problems(new_api(DATABASE_URL=tables.url)) == []  # it is for tables without rollback
+    tables.execute(f"ALTER TABLE {ARCHIVE} ENGINE = Aria")
+    api = new_api(DATABASE_URL=tables.url)
+    assert refused_until_fixed(tables, api, f"{variable} is 4096 bytes: a batch needs up to 67108864", [1]) == [
+        f"SET GLOBAL {variable} = 18446744073709547520"
+    ]
+    tables.execute(f"ALTER TABLE {ARCHIVE} ENGINE = InnoDB")
+    tables.close()
+    logging_server.stop()
+
+    logging_server.start("--innodb-read-only", "--init-file=")
+
+    tables = Tables(logging_server, "site")
+    assert refused_without_remedy(tables, api, [2]).startswith("innodb_read_only is ON")
+    assert tables.both() == ({2: before[2]}, {1: before[1]})
+    tables.close()
 
 
 def test_a_column_that_only_the_archive_has_keeps_leads_from_coming_back_only(tables: Tables, api: Api) -> None:

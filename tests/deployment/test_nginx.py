@@ -22,7 +22,10 @@ from support.nginx import DEPLOY, Nginx, check, nginx, render
 from support.process import PATIENCE, ServiceProcess
 from support.tables import Tables
 
+from service.api.error_responses import MAY_BE_APPLIED
 from service.api.request_checks import LARGEST_BODY
+from service.server.http_protocol import FULL
+from service.server.request_input import MOST_HEADERS
 from service.settings import Settings
 
 (CURL,) = [sample["source"] for sample in PATHS["/vicidial/leads/archive"]["post"]["x-codeSamples"]]
@@ -42,6 +45,12 @@ def front(service: ServiceProcess, tmp_path: Path) -> Iterator[Nginx]:
         yield front
 
 
+HALF = (
+    f"POST /vicidial/leads/archive HTTP/1.1\r\nHost: x\r\nAuthorization: Key={KEY}\r\nConnection: close\r\n"
+    'Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"insert'
+).encode()
+"""A request without the end of its body."""
+
 Connect = Callable[[str], Api]
 
 
@@ -52,11 +61,11 @@ def connect() -> Iterator[Connect]:
         yield lambda url: Api(stack.enter_context(httpx2.Client(base_url=url, verify=False, timeout=PATIENCE)))
 
 
-def raw(front: Nginx, request: bytes) -> bytes:
-    """What is answered to bytes that no client would send, until the connection is closed."""
+def raw(front: Nginx, request: bytes, source: str = "127.0.0.1") -> bytes:
+    """What is answered to bytes that no client would send, until the connection is closed. source: the client's address."""
     tls = ssl._create_unverified_context()
     with (
-        socket.create_connection(("127.0.0.1", front.port), PATIENCE) as plain,
+        socket.create_connection(("127.0.0.1", front.port), PATIENCE, source_address=(source, 0)) as plain,
         tls.wrap_socket(plain) as connection,
     ):
         connection.sendall(request)
@@ -157,11 +166,7 @@ def test_the_largest_body_is_the_same(service: ServiceProcess, front: Nginx, con
 
 
 def test_the_service_answers_half_a_body(front: Nginx) -> None:
-    answer = raw(
-        front,
-        f"POST /vicidial/leads/archive HTTP/1.1\r\nHost: x\r\nAuthorization: Key={KEY}\r\nConnection: close\r\n"
-        'Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"insert'.encode(),
-    )
+    answer = raw(front, HALF)
 
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"request body did not arrive within 2 seconds" in answer
@@ -195,7 +200,7 @@ def test_a_service_that_is_down(tables: Tables, tmp_path: Path, connect: Connect
         response = connect(front.base_url).archive_all([1])
 
     assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
-    assert "repeat the request" in response.json()["message"]
+    assert response.json()["message"] == f"the service did not answer; {MAY_BE_APPLIED}"
     assert tables.ids() == ([1], [])
 
 
@@ -209,7 +214,62 @@ def test_a_service_that_hangs(tables: Tables, service: ServiceProcess, tmp_path:
             os.kill(service.pid, signal.SIGCONT)
 
     assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
-    assert "may have processed the batch" in response.json()["message"]
+    assert response.json()["message"] == f"the service did not answer; {MAY_BE_APPLIED}"
+
+
+def test_an_address_with_too_many_requests_at_once_is_told_so_and_others_are_served(
+    tables: Tables, environment: dict[str, str], tmp_path: Path, connect: Connect
+) -> None:
+    tables.live(1)
+    tls = ssl._create_unverified_context()
+    with (
+        ServiceProcess(environment) as service,
+        nginx(tmp_path / "nginx", service.port, limit_conn="lead_archive_requests 2") as front,
+        ExitStack() as stack,
+    ):
+        api = connect(front.base_url)
+        for _ in range(2):
+            plain = stack.enter_context(socket.create_connection(("127.0.0.1", front.port), PATIENCE))
+            stack.enter_context(tls.wrap_socket(plain)).sendall(HALF)
+        deadline = time.monotonic() + PATIENCE
+        while api.get("/livez").status_code == 200:
+            assert time.monotonic() < deadline
+
+        refused = api.archive_all([1])
+        other = raw(front, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", source="127.0.0.2")
+        assert other.startswith(b"HTTP/1.1 200 ")
+        assert (refused.status_code, refused.json()) == (503, {"message": FULL})
+        assert refused.headers["Retry-After"] == "5"
+        assert tables.ids() == ([1], [])
+
+        stack.pop_all().close()
+        while (answer := api.archive_all([1])).status_code == 503:
+            assert answer.json() == {"message": FULL}
+            assert time.monotonic() < deadline
+    assert answer.json()["delete_count"] == 1
+    assert tables.ids() == ([], [1])
+
+
+def test_a_client_that_keeps_to_the_limit_of_http_2_is_not_refused() -> None:
+    """The limit of an address counts each stream of HTTP/2."""
+    shipped = (DEPLOY / "nginx.conf").read_text()
+    (streams,) = re.findall(r"^ +http2_max_concurrent_streams (\d+);", shipped, re.MULTILINE)
+    (requests,) = re.findall(r"^ +limit_conn lead_archive_requests (\d+);", shipped, re.MULTILINE)
+
+    assert int(streams) < int(requests)
+
+
+def test_too_many_headers_are_refused_by_the_service(tables: Tables, front: Nginx) -> None:
+    tables.live(1)
+    body = json.dumps({**Api.ALL, "lead_ids": [1]}).encode()
+    head = HALF.partition(b"Content-Length")[0] + b"a:\r\n" * (MOST_HEADERS + 1) + b"Content-Length: %d\r\n\r\n" % len(body)
+    answer = raw(front, head + body)
+
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {
+        "message": f"a request cannot have more than {MOST_HEADERS} headers"
+    }
+    assert tables.ids() == ([1], [])
 
 
 @pytest.mark.parametrize(

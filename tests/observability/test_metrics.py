@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import resource
+import shutil
 import signal
 import sys
 import time
@@ -12,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
@@ -20,15 +23,26 @@ import pytest
 import yaml
 from mariadb import PrivateMariaDB, free_port
 from prometheus_client.parser import text_string_to_metric_families as parse
+from starlette.testclient import TestClient
+from structlog.testing import capture_logs
 from support.api import PATHS, Api
 from support.paths import ROOT
 from support.process import PATIENCE, ServiceProcess, run_service
 from support.tables import Tables
 
+from service.api.metrics_app import create_metrics_app
 from service.api.middleware import METHODS
+from service.observability import metrics_text
 from service.observability.metrics_files import SIZE, ReservedFile
+from service.observability.metrics_folder import MetricsFolder
 
 DOCUMENT = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+ALWAYS_NEW = (
+    "-c",
+    "from service.observability import metrics_text as m; m.KEPT_FOR = 0; from service.__main__ import main; main([])",
+)
+"""The arguments of Python that start a service whose /metrics is never a second old."""
+
 NO_REUSE = httpx2.Limits(max_keepalive_connections=0)
 WHAT = ("inserted", "updated", "deleted", "remaining")
 POST = {"method": "POST", "route": "/vicidial/leads/archive"}
@@ -53,6 +67,12 @@ class Figures:
 
     def more(self, name: str, **labels: str) -> float:
         return self.now(name, **labels) - self._before.get((name, frozenset(labels.items())), 0.0)
+
+
+@pytest.fixture(autouse=True)
+def always_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the process of the tests, each request makes the text of /metrics anew."""
+    monkeypatch.setattr(metrics_text, "KEPT_FOR", 0)
 
 
 def test_the_figures_move_with_what_happens(tables: Tables, api: Api) -> None:
@@ -138,7 +158,7 @@ def test_connections_in_use_and_the_figures_of_all_workers(tables: Tables, envir
     settings = {**environment, "WORKERS": workers, "METRICS_PORT": str(port), "DATABASE_POOL_SIZE": "1"}
     with (
         ThreadPoolExecutor(1) as executor,
-        ServiceProcess(settings) as service,
+        ServiceProcess(settings, ALWAYS_NEW) as service,
         httpx2.Client(
             base_url=service.base_url, timeout=PATIENCE, limits=httpx2.Limits(max_keepalive_connections=0)
         ) as client,
@@ -195,6 +215,99 @@ def test_a_full_disk_costs_figures_and_no_worker(
         assert "worker ended" not in service.log
         assert "Traceback" not in service.log
     assert tables.ids() == ([], list(range(1, 9)))
+
+
+@pytest.mark.parametrize("port", ["the API's", "its own"])
+def test_the_text_is_made_once_for_all_who_ask_within_a_second(api: Api, monkeypatch: pytest.MonkeyPatch, port: str) -> None:
+    """To make it costs far more than to ask for it a hundred times on one connection."""
+    made = itertools.count(1)
+    monkeypatch.setattr(metrics_text, "generate_latest", lambda _: b"text %d" % next(made))
+    monkeypatch.setattr(metrics_text, "KEPT_FOR", 1)
+    clock = [1000.0]
+    monkeypatch.setattr(metrics_text, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    get = api.get if port == "the API's" else TestClient(create_metrics_app(dict)).get
+
+    assert {get("/metrics").text for _ in range(5)} == {"text 1"}
+    clock[0] += 0.9
+    assert get("/metrics").text == "text 1"
+    clock[0] += 0.1
+    assert {get("/metrics").text for _ in range(5)} == {"text 2"}
+
+
+def delete(folder: Path, what: str) -> None:
+    """As programs do that tidy a folder for temporary files."""
+    if what == "the folder":
+        shutil.rmtree(folder)
+    elif what == "the files":
+        for path in folder.iterdir():
+            path.unlink()
+    else:  # the name is taken by something else
+        shutil.rmtree(folder)
+        folder.touch()
+
+
+@pytest.mark.parametrize("what", ["the folder", "the files"])
+def test_figures_that_somebody_deletes_from_tmpdir_are_restored(
+    tables: Tables, environment: dict[str, str], tmp_path: Path, what: str
+) -> None:
+    tables.live(*range(1, 13))
+    settings = {**environment, "WORKERS": "2", "TMPDIR": str(tmp_path)}
+    with (
+        ServiceProcess(settings, ALWAYS_NEW) as service,
+        httpx2.Client(base_url=service.base_url, timeout=PATIENCE, limits=NO_REUSE) as client,
+    ):
+        api = Api(client)
+        (folder,) = tmp_path.glob("lead-archive-metrics-*")
+        for lead_id in range(1, 9):
+            assert api.archive_all([lead_id]).status_code == 200
+        delete(folder, what)
+        assert api.get("/metrics").status_code == 200
+        service.wait_for_line("figures restored", 2)  # one of each worker
+
+        for lead_id in range(9, 13):
+            assert api.archive_all([lead_id]).status_code == 200
+        text = api.get("/metrics").text
+        assert figures(text)["leads_deleted_total", frozenset({("operation", "archive")})] == 12
+        assert len([line for line in service.log_lines if line["event"] == "figures restored"]) == 2
+        MetricsFolder.delete_stale(tmp_path)  # as another service does that is starting
+        assert folder.exists()
+        assert service.stop() == 0
+        assert not folder.exists()
+        assert "Traceback" not in service.log
+    assert tables.ids() == ([], list(range(1, 13)))
+
+
+def test_a_folder_that_cannot_be_restored_costs_figures_and_no_answer(
+    tables: Tables, environment: dict[str, str], tmp_path: Path
+) -> None:
+    tables.live(1)
+    with (
+        ServiceProcess({**environment, "WORKERS": "2", "TMPDIR": str(tmp_path)}, ALWAYS_NEW) as service,
+        httpx2.Client(base_url=service.base_url, timeout=PATIENCE, limits=NO_REUSE) as client,
+    ):
+        (folder,) = tmp_path.glob("lead-archive-metrics-*")
+        delete(folder, "its name")
+        service.wait_for_line("figures not kept", 2)
+        assert Api(client).archive_all([1]).json()["delete_count"] == 1
+        answers = [client.get("/metrics") for _ in range(4)]
+        assert {answer.status_code for answer in answers} == {200}
+        assert all("office_hours_forbid" in answer.text for answer in answers)
+        assert len([line for line in service.log_lines if line["event"] == "figures not kept"]) == 2
+        assert service.stop() == 0
+        assert "Traceback" not in service.log
+    assert folder.is_file()
+    assert tables.ids() == ([], [1])
+
+
+def test_a_damaged_file_costs_figures_and_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for content in (b"", b"\x40\0\0\0\0\0\0\0\xff\xff\0\0" + bytes(60), b"\x40\0\0\0\0\0\0\0\x08\0\0\0no JSON " + bytes(60)):
+        (tmp_path / "counter_1.db").write_bytes(content)
+        monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+        with capture_logs() as log:
+            text = metrics_text.MetricsText(lambda: {"archive": False})
+            assert text.get() == text.get()
+        assert b'office_hours_forbid{operation="archive"} 0.0' in text.get()
+        assert [line["event"] for line in log] == ["figures not read"]
 
 
 def test_figures_for_which_a_file_cannot_grow_are_counted_all_the_same(tmp_path: Path, request: pytest.FixtureRequest) -> None:

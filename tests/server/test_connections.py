@@ -17,7 +17,8 @@ from support.tables import Tables
 from support.wire import Connection
 
 from service.api.request_checks import LARGEST_BODY
-from service.server.http_protocol import HEAD_TIMEOUT, LARGEST_HEAD, MOST_CHUNKS
+from service.server.http_protocol import HEAD_TIMEOUT
+from service.server.request_input import LARGEST_HEAD, MOST_CHUNKS
 
 ARCHIVE = "/vicidial/leads/archive"
 JSON = {"Authorization": f"Key={KEY}", "Content-Type": "application/json"}
@@ -255,7 +256,7 @@ def test_headers_without_end_are_not_kept(connect: NewConnection) -> None:
         while not select.select([connection.socket], [], [], 0)[0]:
             sent += connection.socket.send(b"X-%d: %s\r\n" % (sent, b"x" * 1000))
             assert sent < 20_000_000
-        assert connection.answer() == (400, f"request line and headers cannot exceed {LARGEST_HEAD} bytes")
+        assert connection.answer() == (431, f"request line and headers cannot exceed {LARGEST_HEAD} bytes")
         assert connection.is_closed()
 
 

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx2
 import pytest
 import trustme
+from support.api import Api
 from support.process import PATIENCE, SLACK, ServiceProcess
+from support.tables import Tables
 
 from service.server.serve import STOP_MARGIN
 
 STANDS_STILL = """
-import os, threading
+import os, time
 from service.__main__ import main
 
 def waits_for_ever(function):
     def wait_or_call(path, *arguments, **options):
-        if os.fspath(path) in FILES and exists(FLAG):
-            threading.Event().wait()
+        while os.fspath(path) in FILES and exists(FLAG):
+            time.sleep(0.02)
         return function(path, *arguments, **options)
     return wait_or_call
 
@@ -35,8 +40,8 @@ stat = os.stat
 os.stat, os.open = waits_for_ever(os.stat), waits_for_ever(os.open)
 main([])
 """
-"""What Python is to run so that FILES can be neither looked at nor opened as long as there is a file FLAG: whoever tries waits
-for ever, as on a network file system whose server is gone."""
+"""What Python is to run so that FILES can be neither looked at nor opened as long as there is a file FLAG: whoever tries
+waits, as on a network file system whose server is gone."""
 
 
 class Hung(ServiceProcess):
@@ -49,6 +54,12 @@ class Hung(ServiceProcess):
 
     def stand_still(self) -> None:
         self._flag.touch()
+
+    def go_on(self) -> None:
+        self._flag.unlink()
+
+    def threads(self) -> int:
+        return len(os.listdir(f"/proc/{self.pid}/task"))
 
 
 @pytest.fixture(params=["API_KEYS_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE"])
@@ -97,3 +108,39 @@ def test_a_worker_is_replaced_all_the_same(hung: Callable[[int], Hung]) -> None:
         assert service.stop() == 0
         assert "worker does not stop" not in service.log
         assert not service.anything_left()
+
+
+def test_a_key_file_that_stands_still_leaves_the_old_keys_in_force(
+    environment: dict[str, str], tables: Tables, tmp_path: Path
+) -> None:
+    tables.live(1, 2, 3, 4)
+    before, _ = tables.both()
+    keys_file = Path(environment["API_KEYS_FILE"])
+    with (
+        Hung(environment, tmp_path, str(keys_file)) as service,
+        httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client,
+    ):
+        api = Api(client)
+        assert api.archive_all([1]).status_code == 200
+        threads = service.threads()
+        service.stand_still()
+
+        assert [api.archive_all([lead_id]).status_code for lead_id in (2, 3, 4)] == [200] * 3
+        assert tables.both() == ({}, before)
+        assert service.threads() <= threads + 1
+        (line,) = service.wait_for_line("keys not reloaded")
+        assert line["error"] == f"cannot read {keys_file}: the file system did not answer in time"
+        ready = json.loads(service.get("/readyz")[1])
+        assert (ready["message"], [note["remedy"] for note in ready["notes"]]) == ("ready", [None])
+        assert ready["notes"][0]["message"].startswith("API_KEYS_FILE could not be read")
+        assert str(keys_file) not in str(ready)
+
+        digest = hashlib.sha256(b"new").hexdigest()
+        keys_file.write_text(f'[[keys]]\nname = "tests"\nsha256 = "{digest}"\n')
+        service.go_on()
+        service.wait_for_line("keys reloaded")
+        assert api.archive_all([1]).status_code == 401
+        assert Api(client, "new").archive_all([1]).status_code == 200
+        assert json.loads(service.get("/readyz")[1])["notes"] == []
+        assert len(service.wait_for_line("keys not reloaded")) == 1
+    assert tables.both() == ({}, before)

@@ -20,7 +20,7 @@ from support.process import PATIENCE, ServiceProcess
 from support.tables import Tables
 from support.wire import Connection
 
-from service.server.http_protocol import MOST_PIPELINED
+from service.server.request_input import MOST_PIPELINED
 
 ARCHIVE = "/vicidial/leads/archive"
 PROCESSED = (200, "lead_ids batch was successfully processed")

@@ -19,6 +19,7 @@ const types: { [Status in keyof Answers]: NameOf<Answers[Status]["content"]["app
   408: "Error",
   413: "Error",
   415: "Error",
+  431: "Error",
   500: "Error",
   503: "Error",
 };

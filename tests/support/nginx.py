@@ -100,7 +100,7 @@ def nginx(folder: Path, service_port: int, **changes: str) -> Iterator[Nginx]:
     """nginx in front of a service. changes: of directives, such as proxy_read_timeout="1s"."""
     folder.mkdir()
     shipped = (DEPLOY / "nginx.conf").read_text()
-    lines = {name: next(line for line in shipped.splitlines() if line.strip().startswith(name)) for name in changes}
+    lines = {name: next(line for line in shipped.splitlines() if line.strip().startswith(f"{name} ")) for name in changes}
     port = free_port()
     render(folder, service_port, port, {lines[name]: f"    {name} {value};" for name, value in changes.items()})
     process = subprocess.Popen(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from service.errors import DatabaseError, Problem
-from service.mariadb_errors import ACCESS_DENIED, NO_SUCH_TABLE, UNUSABLE_SESSION
+from service.mariadb_errors import ACCESS_DENIED, HIDDEN_TABLES, NO_SUCH_TABLE, UNUSABLE_SESSION, UNUSABLE_TABLE
+from service.tables.definitions import Table
 from service.tables.privileges import Grants
 
 OLDEST_MARIADB = (10, 5)
@@ -18,7 +19,8 @@ LEAST_PACKET = 1024 * 1024
 """
 
 LEAST_BINLOG_CACHE = 64 * 1024 * 1024
-"""Minimum of max_binlog_cache_size, in bytes: 10,000 leads of some kilobytes, each deleted and inserted."""
+"""Minimum of max_binlog_cache_size, in bytes: 10,000 leads of some kilobytes, each deleted and inserted. For tables without
+rollback, it is that of max_binlog_stmt_cache_size."""
 
 READ_ONLY_SERVER = {1290, 1836}
 NO_STATEMENT_CAN_BE_PREPARED = 1461
@@ -44,19 +46,23 @@ def server_problem(error: DatabaseError, grants: Grants | None = None) -> Proble
             "init_connect chooses another database, or makes temporary tables, which may hide those of the site",
             "SET GLOBAL init_connect = ''",
         )
+    if error.code == HIDDEN_TABLES:
+        return Problem("a trigger or a stored function makes temporary tables, which may hide those of the site")
     if error.code in READ_ONLY_SERVER:
         return Problem(
             "the server is read only: if it is a replica, set DATABASE_URL to the primary", "SET GLOBAL read_only = OFF"
         )
     if found := re.match(r"SHOW VIEW command denied .*[`'](\w+)[`']$", str(error)):
         return Problem(f"{found[1]} is no table that keeps rows, but a view")
+    if error.is_of_definer:
+        return Problem(f"a trigger or a view runs as an account that lacks a privilege or does not exist: {error}")
     if error.code in ACCESS_DENIED:
         return Problem(
             f"the account lacks a privilege: {error}; `python -m service grants` prints all that it needs",
             grants.lacking(str(error)) if grants else None,
         )
-    if error.code == NO_SUCH_TABLE:
-        return Problem(str(error))  # one of the two tables, or a table that a trigger uses
+    if error.code == NO_SUCH_TABLE or error.code in UNUSABLE_TABLE:
+        return Problem(str(error))  # one of the two tables, one that tells of leads in use, or a table that a trigger uses
     if error.code == NO_STATEMENT_CAN_BE_PREPARED:
         return Problem(
             "max_prepared_stmt_count is used up: the service cannot ask what the account may do",
@@ -77,6 +83,8 @@ class Session:
     logs_statements: int
     is_made_to_log_statements: int
     binlog_cache: int | None
+    binlog_stmt_cache: int | None
+    innodb_is_read_only: int
     sees_all_tables: int
 
 
@@ -85,8 +93,13 @@ def least_packet(limit: int) -> int:
     return LEAST_PACKET if limit <= 5000 else 4 * LEAST_PACKET
 
 
-def session_problems(session: Session, least_packet: int) -> Iterator[Problem]:
-    """Find session variables that do not allow a batch and that the account cannot set. least_packet: in bytes."""
+def session_problems(session: Session, least_packet: int, tables: Sequence[Table]) -> Iterator[Problem]:
+    """Find variables that do not allow a batch and that the account cannot set. least_packet: in bytes."""
+    if session.innodb_is_read_only and any(table.engine == "InnoDB" for table in tables):
+        yield Problem(
+            "innodb_read_only is ON: no table of InnoDB can be changed. Start the server without innodb_read_only and without "
+            "innodb_force_recovery"
+        )
     if session.largest_packet < least_packet:
         yield Problem(
             f"max_allowed_packet is {session.largest_packet} bytes: a batch needs up to {least_packet}",
@@ -96,6 +109,12 @@ def session_problems(session: Session, least_packet: int) -> Iterator[Problem]:
         yield Problem(
             f"max_binlog_cache_size is {session.binlog_cache} bytes: a batch needs up to {LEAST_BINLOG_CACHE}",
             "SET GLOBAL max_binlog_cache_size = 18446744073709547520",
+        )
+    all_roll_back = all(table.transactional for table in tables)
+    if session.binlog_stmt_cache is not None and session.binlog_stmt_cache < LEAST_BINLOG_CACHE and not all_roll_back:
+        yield Problem(
+            f"max_binlog_stmt_cache_size is {session.binlog_stmt_cache} bytes: a batch needs up to {LEAST_BINLOG_CACHE}",
+            "SET GLOBAL max_binlog_stmt_cache_size = 18446744073709547520",
         )
     if session.is_made_to_log_statements:
         yield Problem(

@@ -114,7 +114,12 @@ def _column_problems(table: Table, other: Table) -> Iterator[Problem]:
                 f"the column {column.name} of {table.name} tells when its row was written, which no copy can have: use system "
                 "versioning without columns of its own"
             )
-    if "lead_id" in table.names and "lead_id" not in table.unique_columns:
+    if "lead_id" in table.names - table.unique_columns.keys() and "lead_id" in table.ignored_unique_columns:
+        yield Problem(
+            f"the unique key of lead_id in {table.name} is IGNORED: no statement can use it",
+            table.alter(f"ALTER INDEX {identifier(table.ignored_unique_columns['lead_id'])} NOT IGNORED"),
+        )
+    elif "lead_id" in table.names and "lead_id" not in table.unique_columns:
         kind = "UNIQUE KEY" if table.has_primary_key else "PRIMARY KEY"
         yield Problem(
             f"lead_id is no unique key of {table.name}: a lead could be in it twice",

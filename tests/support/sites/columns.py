@@ -117,6 +117,7 @@ CHARSETS = (
     ("utf8mb4", "utf8mb4_unicode_520_ci"),
     ("utf8mb4", "utf8mb4_nopad_bin"),
     ("sjis", "sjis_japanese_ci"),
+    ("binary", "binary"),
 )
 
 # As each table spells the name.

@@ -84,7 +84,18 @@ TRIGGERS = [
     _trigger("BEFORE DELETE", ARCHIVE, _signal("OLD", 3), stuck_back=frozenset({3})),
     _trigger("BEFORE INSERT", ARCHIVE, "SET NEW.comments = 'archived'", alters=frozenset({ARCHIVE})),
     _trigger("BEFORE UPDATE", ARCHIVE, "SET NEW.owner = 'archive'", alters=frozenset({ARCHIVE})),
-    _trigger("BEFORE INSERT", LIST, "SET NEW.called_count = 0", alters=frozenset({LIST})),
+    *(
+        _trigger("BEFORE INSERT", LIST, body, stuck_back=IDS)
+        for body in (
+            "SET NEW.called_count = 0",
+            "SET NEW.modify_date = NOW()",
+            "SET NEW.first_name = UPPER(NEW.first_name)",
+            "SET NEW.owner = NULLIF(NEW.owner, '')",
+            "SET NEW.lead_id = NEW.lead_id + 1000",
+            "BEGIN IF NEW.lead_id = 3 THEN SET NEW.lead_id = 1; END IF; END",
+            f"BEGIN {_signal('NEW', 3)}; IF NEW.lead_id IN (1, 4) THEN SET NEW.comments = 'back'; END IF; END",
+        )
+    ),
     _trigger("BEFORE INSERT", ARCHIVE, "SET NEW.lead_id = NEW.lead_id", alters=frozenset({ARCHIVE})),
     _trigger("AFTER DELETE", LIST, f"DELETE FROM {ARCHIVE} WHERE lead_id = OLD.lead_id", stuck=IDS),
     _trigger("AFTER INSERT", ARCHIVE, f"DELETE FROM {LIST} WHERE lead_id = NEW.lead_id", stuck=IDS),

@@ -181,4 +181,12 @@ IN_USE = [
         ("RENAME TABLE vicidial_hopper TO waiting", "CREATE VIEW vicidial_hopper AS SELECT * FROM waiting"),
         in_use=((1, "vicidial_hopper.lead_id", "INSERT INTO waiting (lead_id) VALUES (1)"),),
     ),
+    Peculiarity(
+        "vicidial_hopper is a view without its table",
+        (
+            "RENAME TABLE vicidial_hopper TO waiting",
+            "CREATE VIEW vicidial_hopper AS SELECT * FROM waiting",
+            "DROP TABLE waiting",
+        ),
+    ),
 ]

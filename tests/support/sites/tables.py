@@ -99,6 +99,7 @@ LEAD_IDS = [
     for kind in (
         "INT",
         "INT UNSIGNED ZEROFILL",
+        "BIGINT(12) UNSIGNED ZEROFILL",
         "BIGINT",
         "BIGINT UNSIGNED",
         "MEDIUMINT UNSIGNED",
@@ -116,6 +117,11 @@ KEYS = [
     *each_way("MODIFY lead_id INT(9) UNSIGNED NOT NULL, DROP PRIMARY KEY, ADD KEY (lead_id)"),
     *each_way("MODIFY lead_id INT(9) UNSIGNED NOT NULL, DROP PRIMARY KEY, ADD PRIMARY KEY (lead_id, list_id)"),
     *each_way("MODIFY lead_id INT(9) UNSIGNED NOT NULL, DROP PRIMARY KEY"),
+    *each_way(
+        "MODIFY lead_id INT(9) UNSIGNED NOT NULL, DROP PRIMARY KEY, ADD PRIMARY KEY (lead_id, list_id),"
+        " ADD UNIQUE KEY own_key (lead_id) IGNORED"
+    ),
+    *each_way("ADD UNIQUE KEY (lead_id) IGNORED"),
     *each_way("ADD UNIQUE KEY (lead_id), ADD UNIQUE KEY (lead_id, phone_number)"),
     on(ARCHIVE, "DROP PRIMARY KEY, ADD COLUMN archive_id INT AUTO_INCREMENT PRIMARY KEY FIRST, ADD UNIQUE KEY (lead_id)"),
     on(ARCHIVE, "ADD COLUMN archived_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP"),

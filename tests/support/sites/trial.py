@@ -21,7 +21,12 @@ VALUES_DO_NOT_ALLOW_IT = (1048, 1062, 1138, 1178, 1264, 1265, 1292, 1366, 1406, 
 """Errors of an ALTER TABLE that would damage values or rows, or that MariaDB cannot do (a default that is too long, a geometry
 in a partitioned table): an administrator has to see to those first."""
 
-WITHOUT_REMEDY = ("is no table that keeps rows, but a view", " in vicidial_list and ", "with system versioning")
+WITHOUT_REMEDY = (
+    "is no table that keeps rows, but a view",
+    " in vicidial_list and ",
+    "with system versioning",
+    "cannot be read",
+)
 """What /readyz says where no statement fixes it. An account that may not connect to the database is beyond its help, too."""
 
 

@@ -1,0 +1,24 @@
+"""Which leads a caller may see: those of the lists that its key names. A key without list_ids sees all leads.
+
+A caller cannot learn of any other lead, lock it, or wait for it. So look here first, name only visible leads in any other
+statement, and answer all other ids alike: they are unknown, whether they exist or not.
+"""
+
+from __future__ import annotations
+
+from service.archive.lead_ids import LeadIDs
+from service.database.statements import Statements, integers
+from service.database.transaction import Transaction
+
+
+async def visible_leads(
+    transaction: Transaction, statements: Statements, lead_ids: LeadIDs, list_ids: frozenset[int] | None
+) -> LeadIDs:
+    """Return the ids of leads that exist and that the caller may see. It locks nothing, and waits for no lead.
+
+    list_ids: the lists whose leads the caller may see. None: all lists; then all ids are returned, without a query.
+    """
+    if list_ids is None:
+        return lead_ids
+    values = {"lead_ids": lead_ids.sql, "list_ids": integers(sorted(list_ids))}
+    return lead_ids.from_rows(await transaction.select(statements.visible_leads.fill(values)))

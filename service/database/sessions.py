@@ -1,0 +1,71 @@
+"""What is known about the session of each connection, and the statement that checks it."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from service.database.statements import Statements, literal
+from service.errors import DatabaseError
+from service.mariadb_errors import UNUSABLE_SESSION
+
+STALE = "this session began before something was mended, or has temporary tables that this service did not make"
+
+
+class StaleSessionError(DatabaseError):
+    """The session began before something was mended, or a trigger made a temporary table in it. Another one may do."""
+
+    def __init__(self) -> None:
+        super().__init__(STALE, retry=True)
+
+
+class Session:
+    """The session of a connection."""
+
+    def __init__(self, database: str, statements: Statements) -> None:
+        self.is_new = True
+        """Whether no transaction has used it yet."""
+        self.accounts: frozenset[str] = frozenset()
+        """CURRENT_USER() and USER(), as user@host; empty as long as they are not known."""
+        self._database = database
+        self._statements = statements
+        self._count(0)
+
+    def has_temporary_table(self) -> None:
+        """Count one more temporary table that this service has made in the session."""
+        self._count(self._temporary_tables + 1)
+
+    def _count(self, temporary_tables: int) -> None:
+        self._temporary_tables = temporary_tables
+        values = {"temporary_tables": str(temporary_tables), "database": literal(self._database)}
+        self.check = self._statements.check_session.fill(values)
+        """The statement that fails if names may mean other tables than those of the site."""
+        self.check_again = self._statements.check_session_again.fill(values)
+        """The same, between statements that write. It returns no rows."""
+
+    def passed(self, rows: list[tuple[Any, ...]]) -> None:
+        """Take note of the result of `check`. Raises DatabaseError if the server has not counted temporary tables."""
+        if len(rows) != 1:
+            raise DatabaseError("the server does not count temporary tables", UNUSABLE_SESSION)
+        _, current_user, user = rows[0]
+        self.accounts = frozenset({current_user, user})
+
+
+class Sessions:
+    """The sessions of the connections of a pool.
+
+    A session is known by its connection, not by its number on the server: after a restart or a failover, another session gets
+    the same one.
+    """
+
+    def __init__(self, database: str, statements: Statements) -> None:
+        self._database = database
+        self._statements = statements
+        self._by_connection: WeakKeyDictionary[Any, Session] = WeakKeyDictionary()
+
+    def of(self, connection: Any) -> Session:
+        """Return the session of a connection."""
+        session = self._by_connection.get(connection)
+        if session is None:
+            session = self._by_connection[connection] = Session(self._database, self._statements)
+        return session

@@ -1,2 +1,0 @@
--- The database to which names without a database belong.
-SELECT DATABASE()

@@ -1,0 +1,2 @@
+-- Before insert_whole_leads, where vicidial_list can roll back.
+SAVEPOINT before_insert

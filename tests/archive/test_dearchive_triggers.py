@@ -1,0 +1,204 @@
+"""Dearchiving where a trigger changes the row that is inserted: no damaged copy stays in vicidial_list, and the archived row
+is the lead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from support.api import Api
+from support.remedies import ARCHIVE, LIST, problems
+from support.tables import Tables
+
+from service.archive.whole_copies import WholeCopies
+
+PAIRS = [("InnoDB", "InnoDB"), ("MyISAM", "MyISAM"), ("InnoDB", "MyISAM"), ("Aria", "InnoDB"), ("InnoDB", "Aria")]
+
+
+@pytest.fixture
+def pair(tables: Tables, request: pytest.FixtureRequest) -> tuple[str, str]:
+    """The engines of vicidial_list and of the archive."""
+    pair: tuple[str, str] = getattr(request, "param", ("InnoDB", "InnoDB"))
+    for table, engine in zip((LIST, ARCHIVE), pair, strict=True):
+        tables.execute(f"ALTER TABLE {table} ENGINE = {engine}")
+    return pair
+
+
+def on_insert(tables: Tables, body: str, when: str = "BEFORE INSERT") -> None:
+    tables.execute(f"CREATE TRIGGER of_the_site {when} ON {LIST} FOR EACH ROW BEGIN {body}; END")
+
+
+CHANGES = [
+    "SET NEW.called_count = NEW.called_count + 1",
+    "SET NEW.first_name = 'JOSE'",  # the collation calls it equal
+    "SET NEW.owner = NULL",  # it was an empty text
+    "SET NEW.modify_date = NOW()",
+    "SET NEW.last_name = CONCAT(NEW.last_name, ' ')",  # a generated column follows
+]
+
+
+@pytest.mark.parametrize("pair", [("InnoDB", "InnoDB"), ("MyISAM", "MyISAM")], ids="-".join, indirect=True)
+@pytest.mark.usefixtures("pair")
+def test_leads_that_a_trigger_changes_stay_in_the_archive(tables: Tables, api: Api) -> None:
+    for table in (LIST, ARCHIVE):
+        tables.execute(f"ALTER TABLE {table} ADD COLUMN full_name VARCHAR(61) AS (CONCAT(first_name, last_name)) VIRTUAL")
+    tables.live(99)
+    on_insert(tables, "; ".join(f"IF NEW.lead_id = {2 * at} THEN {change}; END IF" for at, change in enumerate(CHANGES, 1)))
+    leads = list(range(1, 12))
+    for lead_id in leads:
+        tables.archived(lead_id, phone_number=str(lead_id), called_count=7)
+    before, archived = tables.both()
+    assert problems(api) == []
+
+    answer = api.dearchive_all(leads).json()
+
+    assert (answer["select_count"], answer["insert_count"], answer["delete_count"]) == (11, 6, 6)
+    assert answer["remaining_lead_ids"] == leads[1::2]
+    assert tables.both() == (
+        {**{lead_id: archived[lead_id] for lead_id in leads[::2]}, **before},
+        {lead_id: archived[lead_id] for lead_id in leads[1::2]},
+    )
+    # The next archiving finds the archived rows as they were.
+    assert api.archive_all(leads).json()["delete_count"] == 6
+    assert tables.both() == (before, archived)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join, indirect=True)
+@pytest.mark.usefixtures("pair")
+def test_a_trigger_that_changes_every_row_brings_no_lead_back(tables: Tables, api: Api) -> None:
+    tables.archived(*range(1, 8), called_count=5)
+    tables.live(4, called_count=5)  # it is in both tables
+    on_insert(tables, "SET NEW.called_count = 0")
+    before = tables.both()
+
+    for delete in (False, True):
+        with capture_logs() as lines:
+            answer = api.dearchive({"insert_leads": True, "delete_leads": delete, "lead_ids": [*range(1, 8)]}).json()
+
+        assert (answer["insert_count"], answer["delete_count"]) == (0, int(delete))
+        assert answer["remaining_lead_ids"] == ([1, 2, 3, 5, 6, 7] if delete else [])
+        live, archived = before
+        assert tables.both() == (live, {number: row for number, row in archived.items() if number != 4 or not delete})
+        (line,) = [line for line in lines if line["event"] == "damaged copies undone"]
+        assert (line["lead_ids"], line["log_level"]) == ([1, 2, 3, 5, 6, 7], "warning")
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join, indirect=True)
+@pytest.mark.usefixtures("pair")
+def test_a_trigger_that_refuses_some_rows_and_changes_others(tables: Tables, api: Api) -> None:
+    on_insert(
+        tables,
+        "IF NEW.lead_id IN (5, 11) THEN SIGNAL SQLSTATE '45000'; END IF;"
+        " IF NEW.lead_id IN (2, 4, 9) THEN SET NEW.status = 'X'; END IF",
+    )
+    leads = list(range(1, 14))
+    tables.archived(*leads)
+    _, archived = tables.both()
+
+    answer = api.dearchive_all(leads).json()
+
+    kept = [2, 4, 5, 9, 11]
+    assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (8, 8, kept)
+    assert tables.both() == (
+        {number: archived[number] for number in leads if number not in kept},
+        {number: archived[number] for number in kept},
+    )
+
+
+@pytest.mark.parametrize("pair", PAIRS[:2], ids="-".join, indirect=True)
+@pytest.mark.usefixtures("pair")
+def test_a_trigger_that_gives_another_lead_id_makes_no_lead(tables: Tables, api: Api) -> None:
+    on_insert(tables, "IF NEW.lead_id = 2 THEN SET NEW.lead_id = 77; ELSEIF NEW.lead_id = 3 THEN SET NEW.lead_id = 8; END IF")
+    tables.archived(1, 2, 3, 8)
+    tables.live(9)
+    before, archived = tables.both()
+
+    answer = api.dearchive_all([1, 2, 3]).json()
+
+    assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (1, 1, [2, 3])
+    assert tables.both() == ({1: archived[1], **before}, {number: archived[number] for number in (2, 3, 8)})
+
+
+@pytest.mark.parametrize("pair", [("MyISAM", "MyISAM"), ("Aria", "InnoDB")], ids="-".join, indirect=True)
+@pytest.mark.usefixtures("pair")
+def test_a_damaged_copy_that_somebody_has_written_to_is_not_deleted(
+    tables: Tables, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without rollback, the dialler may write to the copy before it is deleted. Its write would be lost."""
+    on_insert(tables, "SET NEW.called_count = 0")
+    tables.execute(
+        f"CREATE TRIGGER keep BEFORE DELETE ON {LIST} FOR EACH ROW IF OLD.lead_id = 3 THEN SIGNAL SQLSTATE '45000'; END IF"
+    )
+    tables.archived(1, 2, 3, called_count=5)
+    _, archived = tables.both()
+    insert = WholeCopies._insert
+
+    async def insert_and_write(*arguments: Any) -> Any:
+        result = await insert(*arguments)
+        tables.execute(f"UPDATE {LIST} SET status = 'CALLED' WHERE lead_id = 1")
+        return result
+
+    monkeypatch.setattr(WholeCopies, "_insert", insert_and_write)
+
+    with capture_logs() as lines:
+        answer = api.dearchive_all([1, 2, 3]).json()
+
+    assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (2, 0, [1, 2, 3])
+    live, after = tables.both()
+    assert (list(live), after) == ([1, 3], archived)
+    assert b"CALLED" in live[1]
+    events = {line["event"]: line["lead_ids"] for line in lines if "damaged copies" in line["event"]}
+    assert events == {"damaged copies undone": [2], "damaged copies left": [1, 3]}
+
+
+@pytest.mark.parametrize("pair", [("InnoDB", "InnoDB"), ("MyISAM", "MyISAM")], ids="-".join, indirect=True)
+@pytest.mark.usefixtures("pair")
+def test_a_trigger_that_deletes_the_archived_row_with_the_live_one_harms_none(tables: Tables, api: Api) -> None:
+    on_insert(tables, "SET NEW.called_count = 0")
+    tables.execute(
+        f"CREATE TRIGGER both_ways AFTER DELETE ON {LIST} FOR EACH ROW DELETE FROM {ARCHIVE} WHERE lead_id = OLD.lead_id"
+    )
+    tables.archived(1, 2, called_count=5)
+    _, archived = tables.both()
+
+    answer = api.dearchive_all([1, 2]).json()
+
+    assert (answer["delete_count"], answer["remaining_lead_ids"]) == (0, [1, 2])
+    assert tables.both()[1] == archived
+
+
+def test_what_a_trigger_wrote_for_a_copy_that_is_undone_is_undone_too(tables: Tables, api: Api) -> None:
+    tables.execute("CREATE TABLE inserted (lead_id INT UNSIGNED PRIMARY KEY)")
+    on_insert(tables, "INSERT INTO inserted VALUES (NEW.lead_id); IF NEW.lead_id = 2 THEN SET NEW.status = 'X'; END IF")
+    tables.archived(1, 2, 3)
+
+    assert api.dearchive_all([1, 2, 3]).json()["remaining_lead_ids"] == [2]
+
+    assert [int(number or b"") for (number,) in tables.execute("SELECT lead_id FROM inserted ORDER BY 1")] == [1, 3]
+    assert tables.ids() == ([1, 3], [2])
+
+
+@pytest.mark.parametrize("when", ["BEFORE INSERT", "BEFORE UPDATE"])
+@pytest.mark.parametrize("pair", [("InnoDB", "InnoDB"), ("MyISAM", "MyISAM")], ids="-".join, indirect=True)
+@pytest.mark.usefixtures("pair")
+def test_a_copy_that_a_trigger_of_the_archive_changes_keeps_the_lead_in_the_list(tables: Tables, api: Api, when: str) -> None:
+    tables.live(1, 2, 3)
+    tables.archived(2, 3, status="OLD")
+    before, _ = tables.both()
+    lead_id = 1 if when == "BEFORE INSERT" else 2
+    tables.execute(
+        f"CREATE TRIGGER of_the_site {when} ON {ARCHIVE} FOR EACH ROW"
+        f" BEGIN IF NEW.lead_id = {lead_id} THEN SET NEW.owner = 'archive'; END IF; END"
+    )
+
+    answer = api.archive_all([1, 2, 3]).json()
+
+    assert (answer["insert_count"], answer["update_count"], answer["delete_count"]) == (1, 2, 2)
+    assert answer["remaining_lead_ids"] == [lead_id]
+    live, archived = tables.both()
+    assert live == {lead_id: before[lead_id]}
+    assert sorted(archived) == [1, 2, 3]
+    assert {number: row for number, row in archived.items() if number != lead_id} == {
+        number: row for number, row in before.items() if number != lead_id
+    }

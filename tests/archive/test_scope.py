@@ -1,0 +1,212 @@
+"""Keys with list_ids: a lead of another list is answered like one that does not exist, by the same statements."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from support.api import KEY, Api
+from support.tables import Tables
+
+from service.database.transaction import Transaction
+
+CALLS = ["archive_all", "dearchive_all", "compare"]
+
+MOVES = CALLS[:2]
+
+UNKNOWN = 900007
+
+FOREIGN = {"live": 900003, "archived": 900004, "in no list": 900006, "reused": 900008}
+"""Leads that the restricted key must not see, by where they are."""
+
+
+@pytest.fixture
+def restricted(tables: Tables, new_api: Callable[..., Api], keys_file: Path) -> Api:
+    """An API whose key sees the leads of the lists 101 and 102, and leads: 1, 2 and 5 in these, FOREIGN in others."""
+    digest = hashlib.sha256(KEY.encode()).hexdigest()
+    keys_file.write_text(f'[[keys]]\nname = "tests"\nsha256 = "{digest}"\nlist_ids = [102, 101]\n')
+    tables.live(1, list_id=101)
+    tables.archived(2, list_id=102)
+    tables.live(5, list_id=102)
+    tables.archived(5, list_id=103)
+    tables.live(FOREIGN["live"], list_id=103)
+    tables.archived(FOREIGN["archived"], list_id=999)
+    tables.live(FOREIGN["in no list"], list_id=0)
+    tables.live(FOREIGN["reused"], list_id=103)
+    tables.archived(FOREIGN["reused"], list_id=101)  # an older copy: what counts is where the lead is now
+    return new_api(REQUEST_TIMEOUT="3")
+
+
+class Sent:
+    """The statements that the service sends. `then` is called once, after the statement that looks at the lists."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.round_trips: list[str] = []
+        self.then: Callable[[], object] | None = None
+        send = Transaction._send
+
+        @asynccontextmanager
+        async def watched(transaction: Transaction, statements: Sequence[str]) -> AsyncIterator[Any]:
+            self.round_trips.append(";\n".join(statements))
+            async with send(transaction, statements) as cursor:
+                yield cursor
+            if self.then and "list_id IN" in self.round_trips[-1]:
+                then, self.then = self.then, None
+                then()
+
+        monkeypatch.setattr(Transaction, "_send", watched)
+
+    def taken(self) -> list[str]:
+        """Return the statements of each round trip since the last call."""
+        taken, self.round_trips = self.round_trips, []
+        return taken
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
+    return Sent(monkeypatch)
+
+
+def call(api: Api, operation: str, lead_ids: list[int]) -> httpx2.Response:
+    response: httpx2.Response = getattr(api, operation)(lead_ids)
+    return response
+
+
+@pytest.mark.parametrize("operation", MOVES)
+def test_leads_of_other_lists_are_unknown(restricted: Api, tables: Tables, operation: str) -> None:
+    before = tables.both()
+    hidden = [UNKNOWN, *FOREIGN.values()]
+
+    response = call(restricted, operation, [*hidden, 5, 2, 1])
+
+    assert response.status_code == 404
+    # 5 has rows in two lists: what counts is the live one.
+    assert response.json() == {"message": "lead_ids does not exist", "lead_errors": len(hidden), "lead_ids": hidden}
+    assert tables.both() == before
+
+
+@pytest.mark.parametrize("operation", CALLS)
+def test_a_lead_of_another_list_takes_the_same_statements_as_an_unknown_one(
+    restricted: Api, tables: Tables, sent: Sent, operation: str
+) -> None:
+    before = tables.both()
+    call(restricted, operation, [UNKNOWN])  # the first batch reads the definitions of the tables
+    sent.taken()
+
+    def answer(lead_id: int) -> tuple[int, str, list[str]]:
+        response = call(restricted, operation, [lead_id])
+        texts = [text.replace(str(lead_id), "ID") for text in (response.text, *sent.taken())]
+        return response.status_code, texts[0], texts[1:]
+
+    expected = answer(UNKNOWN)
+    assert {place: answer(lead_id) for place, lead_id in FOREIGN.items()} == dict.fromkeys(FOREIGN, expected)
+    assert tables.both() == before
+
+
+@pytest.mark.parametrize("operation", CALLS)
+def test_only_one_statement_names_leads_of_other_lists(restricted: Api, tables: Tables, sent: Sent, operation: str) -> None:
+    before = tables.both()
+
+    call(restricted, operation, [1, 2, 5, UNKNOWN, *FOREIGN.values()])
+
+    statements = sent.taken()
+    for lead_id in (UNKNOWN, *FOREIGN.values()):
+        (statement,) = [statement for statement in statements if str(lead_id) in statement]
+        assert "FOR UPDATE" not in statement
+        assert "list_id IN" in statement
+    assert tables.both() == before
+
+
+@pytest.mark.parametrize("operation", MOVES)
+def test_nobody_locks_or_waits_for_a_lead_of_another_list(restricted: Api, tables: Tables, operation: str) -> None:
+    before = tables.both()
+    leads = [*FOREIGN.values()]
+    holder = tables.mariadb.connect(tables.database, autocommit=False)
+    with holder.cursor() as cursor:
+        for table in ("vicidial_list", "vicidial_list_archive"):
+            cursor.execute(f"SELECT lead_id FROM {table} WHERE lead_id IN ({', '.join(map(str, leads))}) FOR UPDATE")
+            cursor.fetchall()
+
+        response = call(restricted, operation, [*leads, 1])
+
+        assert (response.status_code, response.json()["lead_ids"]) == (404, leads)
+        cursor.execute("SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")
+        assert cursor.fetchall() == ((0,),)
+    holder.close()
+    assert tables.both() == before
+
+
+@pytest.mark.parametrize("operation", CALLS)
+def test_nobody_waits_for_a_lead_whose_insert_is_not_committed(restricted: Api, tables: Tables, operation: str) -> None:
+    before = tables.both()
+    leads = [11, 12, 13, 14]
+    places = [(table, list_id) for table in ("vicidial_list", "vicidial_list_archive") for list_id in (101, 103)]
+    holder = tables.mariadb.connect(tables.database, autocommit=False)
+    with holder.cursor() as cursor:
+        for lead_id, (table, list_id) in zip(leads, places, strict=True):
+            cursor.execute(f"INSERT INTO {table} (lead_id, phone_number, list_id) VALUES ({lead_id}, 1, {list_id})")
+
+        response = call(restricted, operation, leads)
+
+        if operation == "compare":
+            assert [lead["in_list"] or lead["in_archive"] for lead in response.json()["leads"]] == [False] * 4
+        else:
+            assert (response.status_code, response.json().get("lead_ids")) == (404, leads)
+        holder.rollback()
+    holder.close()
+    assert tables.both() == before
+
+
+@pytest.mark.parametrize("operation", CALLS)
+def test_a_lead_that_is_moved_to_another_list_meanwhile_is_unknown(
+    restricted: Api, tables: Tables, sent: Sent, operation: str
+) -> None:
+    unknown = call(restricted, operation, [UNKNOWN]).text.replace(str(UNKNOWN), "5")
+    sent.then = lambda: tables.execute("UPDATE vicidial_list SET list_id = 103 WHERE lead_id = 5")
+    tables.execute("UPDATE vicidial_list_archive SET list_id = 102 WHERE lead_id = 5")
+    archived = tables.rows("vicidial_list_archive")
+
+    response = call(restricted, operation, [5])
+
+    assert sent.then is None
+    assert response.text == unknown
+    assert tables.ids()[0] == sorted([1, 5, *(FOREIGN[place] for place in ("live", "in no list", "reused"))])
+    assert tables.rows("vicidial_list_archive") == archived
+
+
+def test_leads_of_the_keys_lists_are_archived(restricted: Api, tables: Tables) -> None:
+    live, archived = tables.ids()
+
+    answer = restricted.archive_all([1, 2, 5]).json()
+
+    assert (answer["insert_count"], answer["update_count"], answer["delete_count"]) == (1, 1, 2)
+    assert tables.ids() == ([lead_id for lead_id in live if lead_id > 5], sorted({1, *archived}))
+    assert restricted.dearchive_all([1, 2, 5]).json()["delete_count"] == 3
+    assert tables.ids() == (sorted({2, *live}), [lead_id for lead_id in archived if lead_id > 5])
+
+
+def test_a_comparison_tells_nothing_of_leads_of_other_lists(restricted: Api) -> None:
+    hidden = [UNKNOWN, *FOREIGN.values()]
+
+    leads: list[dict[str, Any]] = restricted.compare([1, *hidden, 2, 5]).json()["leads"]
+
+    assert [lead["lead_id"] for lead in leads if lead["in_list"] or lead["in_archive"]] == [1, 2, 5]
+    shown = [{**lead, "lead_id": 0} for lead in leads if lead["lead_id"] in hidden]
+    assert shown == [shown[0]] * len(hidden)
+
+
+@pytest.mark.parametrize("operation", CALLS)
+def test_a_copy_that_is_there_twice_makes_no_other_lead_visible(restricted: Api, tables: Tables, operation: str) -> None:
+    """The service refuses such an archive. Before that, it must not take the number of rows for the number of leads."""
+    tables.execute("ALTER TABLE vicidial_list_archive DROP PRIMARY KEY, ADD KEY (lead_id)")
+    tables.archived(2, list_id=102)
+
+    response = call(restricted, operation, [2, FOREIGN["live"]])
+
+    assert response.status_code == (503 if operation == "compare" else 404)
+    assert response.json().get("lead_ids", [FOREIGN["live"]]) == [FOREIGN["live"]]
