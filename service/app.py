@@ -27,7 +27,9 @@ from service.archive.comparer import Comparer
 from service.archive.conditions import Conditions
 from service.archive.finder import Finder
 from service.archive.mover import Mover
+from service.archive.pace import Pace
 from service.archive.readiness import Readiness
+from service.archive.turns import Turns
 from service.database.pool import Database
 from service.database.statements import Statements
 from service.errors import RefusalError
@@ -82,14 +84,15 @@ def create_context(settings: Settings, now: Callable[[], datetime] | None = None
     dearchive_reader = TableReader(
         statements, ARCHIVE, LEADS, keep_leads_in_use=False, keep_reused=keep_reused, whole_only=True, least_packet=packet
     )
+    pace = Pace(settings.PACE, Turns(settings.DATABASE_POOL_SIZE))
     return AppContext(
         contract=Contract(settings.LEAD_IDS_LIMIT),
         keys=settings.keys,
         office_hours=settings.office_hours,
         dearchive_office_hours=settings.dearchive_office_hours,
         database=database,
-        archive=Mover(database, statements, archive_reader),
-        dearchive=Mover(database, statements, dearchive_reader),
+        archive=Mover(database, statements, archive_reader, pace),
+        dearchive=Mover(database, statements, dearchive_reader, pace),
         comparer=Comparer(database, statements, archive_reader),
         finder=Finder(database, statements, Conditions(statements), {"list": archive_reader, "archive": dearchive_reader}),
         statements=statements,

@@ -119,6 +119,7 @@ class Settings(BaseSettings):
     REUSED_LEAD_IDS: Literal["keep", "overwrite"] = "keep"
     DATABASE_TLS: tls.Mode = "off"
     DATABASE_TLS_CA_FILE: ReadableFile | None = None
+    PACE: Literal["auto", "gentle", "full"] = "auto"
     DATABASE_POOL_SIZE: Annotated[Integer, Field(ge=1, le=1_000)] = 8
     REQUEST_TIMEOUT: Annotated[Integer, Field(ge=1, le=3_600)] = 30
     HOST: str = "127.0.0.1"
