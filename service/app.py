@@ -18,9 +18,13 @@ from service.api.contract import Contract
 from service.api.docs import Docs, DocsFile
 from service.api.error_responses import on_http_exception, on_refusal
 from service.api.health import READINESS_TIMEOUT, Livez, Metrics, OpenAPI, Readyz
-from service.api.leads import ArchiveLeads, CompareLeads, DearchiveLeads
+from service.api.leads import ArchiveLeads, CompareLeads, DearchiveLeads, FindLeads
 from service.api.middleware import RequestMiddleware
+from service.archive import admin_log
+from service.archive.admin_log import AdminLog
 from service.archive.comparer import Comparer
+from service.archive.conditions import Conditions
+from service.archive.finder import Finder
 from service.archive.mover import Mover
 from service.archive.readiness import Readiness
 from service.database.pool import Database
@@ -37,6 +41,7 @@ ROUTES = [
     Route("/vicidial/leads/archive", ArchiveLeads),
     Route("/vicidial/leads/dearchive", DearchiveLeads),
     Route("/vicidial/leads/compare", CompareLeads),
+    Route("/vicidial/leads/find", FindLeads),
     Route("/livez", Livez),
     Route("/readyz", Readyz),
     Route("/metrics", Metrics),
@@ -62,6 +67,10 @@ def create_context(settings: Settings, now: Callable[[], datetime] | None = None
         settings.DATABASE_URL.get_secret_value(), statements, pool_size=1, timeout=READINESS_TIMEOUT, counted=False
     )
     audit = Audit(settings.AUDIT_LOG)
+    admin_log_database = Database(
+        settings.DATABASE_URL.get_secret_value(), statements, pool_size=1, timeout=admin_log.TIMEOUT, counted=False
+    )
+    log = AdminLog(admin_log_database if settings.ADMIN_LOG == "on" else None, statements)
     keep_reused = settings.REUSED_LEAD_IDS == "keep"
     packet = least_packet(settings.LEAD_IDS_LIMIT)
     archive_reader = TableReader(
@@ -85,10 +94,12 @@ def create_context(settings: Settings, now: Callable[[], datetime] | None = None
         archive=Mover(database, statements, archive_reader),
         dearchive=Mover(database, statements, dearchive_reader),
         comparer=Comparer(database, statements, archive_reader),
+        finder=Finder(database, statements, Conditions(statements), {"list": archive_reader, "archive": dearchive_reader}),
         statements=statements,
         archive_reader=archive_reader,
-        readiness=Readiness(readiness_database, statements, archive_reader, dearchive_reader, audit),
+        readiness=Readiness(readiness_database, statements, archive_reader, dearchive_reader, audit, admin_log=log),
         audit=audit,
+        admin_log=log,
         request_timeout=settings.REQUEST_TIMEOUT,
         now=now or (lambda: datetime.now(UTC)),
         metrics_here=settings.METRICS_PORT is None,
@@ -106,6 +117,7 @@ def create_app(settings: Settings | None = None, now: Callable[[], datetime] | N
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await context.database.connect()
         await context.readiness.database.connect()
+        await context.admin_log.connect()
         # Everything that exists now stays until the end: the garbage collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -113,6 +125,7 @@ def create_app(settings: Settings | None = None, now: Callable[[], datetime] | N
         await context.audit.drain()
         try:
             async with asyncio.timeout(DISCONNECT_TIMEOUT):
+                await context.admin_log.disconnect()
                 await context.readiness.database.disconnect()
                 await context.database.disconnect()
         except TimeoutError:  # the database does not answer; the service ends all the same

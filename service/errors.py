@@ -11,7 +11,8 @@
     ├── AuditError             the audit log cannot be written                   503
     ├── DatabaseError          MariaDB refused, did not answer, or broke off     503
     └── MendableError          an administrator must change something first     503
-        └── NotReadyError      leads cannot be moved safely: the reasons, the remedies
+        ├── NotReadyError      leads cannot be moved safely: the reasons, the remedies
+        └── ConditionError     a condition cannot be checked safely
 
 service/api/error_responses.py turns them into answers.
 """
@@ -186,3 +187,10 @@ class NotReadyError(MendableError):
         super().__init__("; ".join(problem.message for problem in problems))
         self.problems = problems
         self.skipped_tables = skipped_tables
+
+
+class ConditionError(MendableError):
+    """A condition of `where` cannot be checked safely in this database. No lead was deleted."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"the condition {name} cannot be used until an administrator mends this: {reason}")

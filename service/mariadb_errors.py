@@ -127,4 +127,4 @@ UNUSABLE_TABLE = {
     1877,  # the table is corrupted
     1932,  # the storage engine does not know the table
 }
-"""Errors about one table that an administrator must mend. Their messages hold no data."""
+"""Errors about one table that an administrator must fix. Their messages hold no data."""

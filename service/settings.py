@@ -115,6 +115,7 @@ class Settings(BaseSettings):
     TLS_KEY_FILE: ReadableFile | None = None
     DOCS: Literal["on", "off"] = "on"
     AUDIT_LOG: Annotated[Path, AfterValidator(_appendable)] | None = None
+    ADMIN_LOG: Literal["off", "on"] = "off"
     LOG_LEVEL: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("*", mode="before")

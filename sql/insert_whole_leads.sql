@@ -3,8 +3,9 @@
 -- else can write to it. What user variables hold survives an error in a later row.
 INSERT IGNORE INTO {target} ({target_columns})
 SELECT {source_columns}
-FROM {source} FORCE INDEX ({source_key})
-WHERE lead_id IN ({lead_ids})
+FROM {source} AS source FORCE INDEX ({source_key})
+WHERE source.lead_id IN ({lead_ids})
+    AND {matches}
 RETURNING IF(
     {target}.lead_id IN ({lead_ids})
     AND (

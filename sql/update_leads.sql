@@ -12,4 +12,5 @@ WHERE target.lead_id IN ({lead_ids})
     {same_data}
     )
     AND {not_reused}
+    AND {matches}
     AND VERSION() IS NOT NULL

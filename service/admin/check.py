@@ -80,7 +80,7 @@ async def _database(settings: Settings) -> list[Finding]:
             ]
             found += [Finding("tables", note.message, State.NOTE, note.remedy) for note in state.notes]
             found += _tables(pair, settings)
-            found += await _privileges(transaction, loaded, pair, server[-1])
+            found += await _privileges(transaction, loaded, pair, server[-1], settings)
             return found
     except DatabaseError as error:
         if mended := server_problem(error):
@@ -131,13 +131,15 @@ def _tables(pair: TablePair, settings: Settings) -> Iterator[Finding]:
         yield Finding("leads in use", f"there is no table {table_name}: what it would tell is not seen", State.NOTE)
 
 
-async def _privileges(transaction: Transaction, loaded: Statements, pair: TablePair, database: str) -> list[Finding]:
+async def _privileges(
+    transaction: Transaction, loaded: Statements, pair: TablePair, database: str, settings: Settings
+) -> list[Finding]:
     """Find privileges beyond those that are needed. Missing ones are found by the readiness check, which tries them."""
     rows = await transaction.select(loaded.describe_privileges.fill())
     granted: dict[tuple[bool, str], set[str]] = defaultdict(set)
     for schema, table, privilege in rows:
         granted[bool(schema), table].add(privilege)
-    tables = needed(map(table_of, loaded.leads_in_use))
+    tables = needed(map(table_of, loaded.leads_in_use), settings.ADMIN_LOG == "on")
     too_much = {
         "everywhere": granted.pop((False, ""), set()) - {"USAGE", "REFERENCES"},
         f"in {database}": granted.pop((True, ""), set()) - set(DATABASE_PRIVILEGES),

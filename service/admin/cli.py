@@ -54,11 +54,14 @@ def grants(account: str) -> None:
     if not re.fullmatch(r"'[^'\\]+'@'[^'\\]+'", account):
         raise click.UsageError("write the account as SQL does: \"'archive'@'127.0.0.1'\"")
     try:
-        url = read_settings().DATABASE_URL.get_secret_value()
+        settings = read_settings()
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
     click.echo("note: leave out tables that your version of Vicidial does not have, as mariadb --force does", err=True)
     for statement in statements(
-        DatabaseURL(url).database, account, dict.fromkeys(map(table_of, Statements.load().leads_in_use))
+        DatabaseURL(settings.DATABASE_URL.get_secret_value()).database,
+        account,
+        dict.fromkeys(map(table_of, Statements.load().leads_in_use)),
+        settings.ADMIN_LOG == "on",
     ):
         click.echo(f"{statement};")

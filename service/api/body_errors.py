@@ -11,18 +11,24 @@ from typing import Any
 from jsonschema_rs import ValidationError
 
 from service.api import strict_json
+from service.api.where_errors import where_error
 from service.errors import InvalidBodyError
 from service.tables.definitions import LARGEST_LEAD_ID
 
 MOST_UNKNOWN_FIELDS = 100
 """The maximum number of unknown fields that a message names."""
 
+FLAGS = ("insert_leads", "update_leads", "delete_leads")
+
+MOST_FOUND = 10_000
+"""The largest limit of a search."""
+
 Violations = set[tuple[str, str]]
 """For each violation: the field ("" is the body itself), and the keyword of the schema. "items." precedes the keyword if the
 violation is within the field's value."""
 
 
-def violations(errors: Iterable[ValidationError]) -> Violations:
+def found_violations(errors: Iterable[ValidationError]) -> Violations:
     """Return what the validator found."""
     found: Violations = set()
     for error in errors:
@@ -31,19 +37,35 @@ def violations(errors: Iterable[ValidationError]) -> Violations:
     return found
 
 
-def body_error(body: Any, violations: Violations, fields: Sequence[str], limit: int) -> InvalidBodyError:
+def body_error(body: Any, errors: Sequence[ValidationError], fields: Sequence[str], limit: int) -> InvalidBodyError:
     """Return the error for the first violation in the order of the contract.
 
-    body: as it was sent. fields: the fields that the schema has. limit: the maximum number of lead ids in a request.
+    body: as it was sent. errors: what the validator found. fields: the fields that the schema has. limit: the maximum number
+    of lead ids in a request.
     """
+    violations = found_violations(errors)
     if ("", "type") in violations:
         return InvalidBodyError("request body must be a JSON object")
     if ("", "additionalProperties") in violations:
         return _unknown_fields(body, fields)
     for flag in fields:
-        if flag != "lead_ids" and (flag not in body or (flag, "type") in violations):
+        if flag in FLAGS and (flag not in body or (flag, "type") in violations):
             return InvalidBodyError(f"{flag} must be a boolean value")
-    return _lead_ids_error(body, violations, limit)
+    if "lead_ids" in fields and (("lead_ids" not in body) or any(field == "lead_ids" for field, _ in violations)):
+        return _lead_ids_error(body, violations, limit)
+    return _search_error(violations) or where_error(body.get("where"), errors)
+
+
+def _search_error(violations: Violations) -> InvalidBodyError | None:
+    """Return the error for a field of a search, other than `where`."""
+    wrong = {field for field, _ in violations}
+    if "in" in wrong:
+        return InvalidBodyError('in must be "list" or "archive"')
+    if "after_lead_id" in wrong:
+        return InvalidBodyError(f"after_lead_id must be an integer value from 0 to {LARGEST_LEAD_ID}")
+    if "limit" in wrong:
+        return InvalidBodyError(f"limit must be an integer value from 1 to {MOST_FOUND}")
+    return None
 
 
 def _unknown_fields(body: Mapping[str, Any], fields: Sequence[str]) -> InvalidBodyError:

@@ -10,7 +10,9 @@ from functools import cached_property
 from service.access.keys_file import KeysFile
 from service.access.office_hours import OfficeHours
 from service.api.contract import Contract
+from service.archive.admin_log import AdminLog
 from service.archive.comparer import Comparer
+from service.archive.finder import Finder
 from service.archive.mover import Mover
 from service.archive.readiness import Readiness
 from service.database.pool import Database
@@ -32,8 +34,10 @@ class AppContext:
     archive: Mover
     dearchive: Mover
     comparer: Comparer
+    finder: Finder
     readiness: Readiness
     audit: Audit
+    admin_log: AdminLog
     statements: Statements
     archive_reader: TableReader
     request_timeout: float

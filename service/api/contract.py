@@ -9,7 +9,7 @@ import yaml
 
 from service import resource_path
 from service.api import strict_json
-from service.api.body_errors import body_error, violations
+from service.api.body_errors import body_error
 from service.errors import InvalidBodyError, InvalidJSONError
 from service.tables.definitions import LARGEST_LEAD_ID
 
@@ -38,6 +38,7 @@ class Contract:
         self.archive_request = RequestSchema(self, "ArchiveRequest")
         self.dearchive_request = RequestSchema(self, "DearchiveRequest")
         self.compare_request = RequestSchema(self, "CompareRequest")
+        self.find_request = RequestSchema(self, "FindRequest")
 
     def schema(self, name: str) -> dict[str, Any]:
         """Return the schema with this name as a JSON Schema document."""
@@ -65,7 +66,7 @@ class RequestSchema:
             raise InvalidBodyError(f"request body is {error}") from None
         bounded = self._bounded(body)
         if not self._validator.is_valid(bounded):
-            raise body_error(body, violations(self._validator.iter_errors(bounded)), self._fields, self._limit)
+            raise body_error(body, list(self._validator.iter_errors(bounded)), self._fields, self._limit)
         return bounded  # type: ignore[no-any-return]
 
     def _bounded(self, body: Any) -> Any:

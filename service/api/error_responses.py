@@ -8,7 +8,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from service.errors import AuditError, DatabaseError, InvalidBodyError, NotReadyError, RefusalError, UnknownLeadsError
+from service.errors import (
+    AuditError,
+    ConditionError,
+    DatabaseError,
+    InvalidBodyError,
+    NotReadyError,
+    RefusalError,
+    UnknownLeadsError,
+)
 from service.tables.preconditions.server import server_problem
 
 RETRY_AFTER = 5
@@ -47,6 +55,8 @@ def refusal_for(error: Exception) -> RefusalError:
             return RefusalError(404, str(error), lead_errors=len(error.lead_ids), lead_ids=error.lead_ids)
         case NotReadyError():
             message = f"leads cannot be moved safely until an administrator mends this: {error}; no lead was deleted"
+        case ConditionError():
+            message = f"{error}; no lead was deleted"
         case DatabaseError(outcome_known=True) if problem := server_problem(error):
             message = f"leads cannot be moved until an administrator mends this: {problem.message}; nothing was changed"
         case AuditError():

@@ -16,10 +16,11 @@ from service.access.keys_file import MOST_WAIT
 from service.api.context import AppContext
 from service.api.error_responses import refusal_for
 from service.api.request_checks import authenticate, read_body, refuse_other_media_types, refuse_within_office_hours
+from service.archive.finder import Query
 from service.archive.mover import Batch, Mover
-from service.errors import AuditError, DatabaseError, InvalidBodyError, NotReadyError, UnknownLeadsError
+from service.errors import AuditError, ConditionError, DatabaseError, InvalidBodyError, NotReadyError, UnknownLeadsError
 from service.observability.audit_log import Outcome
-from service.observability.metrics import count_moved
+from service.observability.metrics import count_found, count_moved
 
 logger = structlog.get_logger()
 
@@ -49,10 +50,19 @@ class LeadsEndpoint(HTTPEndpoint):
             context.readiness.expire()
             logger.error("audit line lost", error=str(error))
             raise refusal_for(error) from error
+        except ConditionError as error:
+            logger.error("condition not usable", error=str(error))
+            raise refusal_for(error) from error
         except NotReadyError as error:
             context.readiness.expire()
             logger.error("tables do not fit", problems=[asdict(problem) for problem in error.problems])
             raise refusal_for(error) from error
+
+    @property
+    def address(self) -> str:
+        """The address of the caller, or of the proxy in front of the service. Empty for a Unix socket."""
+        client = self.scope.get("client")
+        return str(client[0]) if client else ""
 
     def refuse(self, context: AppContext) -> None:
         """Raise RefusalError if the operation is not allowed now."""
@@ -70,7 +80,7 @@ class ArchiveLeads(LeadsEndpoint):
 
     async def answer(self, context: AppContext, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
         fields = context.contract.archive_request.parse(body)
-        return await move(context, context.archive, "archive", key=key, fields=fields, deadline=deadline)
+        return await move(context, context.archive, "archive", key=key, fields=fields, deadline=deadline, address=self.address)
 
 
 class DearchiveLeads(LeadsEndpoint):
@@ -81,7 +91,9 @@ class DearchiveLeads(LeadsEndpoint):
 
     async def answer(self, context: AppContext, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
         fields = context.contract.dearchive_request.parse(body)
-        result = await move(context, context.dearchive, "dearchive", key=key, fields=fields, deadline=deadline)
+        result = await move(
+            context, context.dearchive, "dearchive", key=key, fields=fields, deadline=deadline, address=self.address
+        )
         del result["update_count"]  # dearchive never updates
         return result
 
@@ -95,8 +107,28 @@ class CompareLeads(LeadsEndpoint):
         return {"message": "leads were compared", "leads": [asdict(lead) for lead in leads]}
 
 
+class FindLeads(LeadsEndpoint):
+    """POST /vicidial/leads/find."""
+
+    async def answer(self, context: AppContext, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
+        fields = context.contract.find_request.parse(body)
+        query = Query(
+            where=fields["where"],
+            limit=fields.get("limit", context.contract.limit),
+            table=fields.get("in", "list"),
+            after_lead_id=fields.get("after_lead_id"),
+            list_ids=key.list_ids,
+        )
+        page = await context.finder.find(query, remaining(deadline))
+        count_found(query.table, len(page.lead_ids))
+        logger.info(
+            "leads found", **fields, found=len(page.lead_ids), next_after_lead_id=page.next_after_lead_id, done=page.done
+        )
+        return {"message": "leads were found", **asdict(page)}
+
+
 async def move(
-    context: AppContext, mover: Mover, operation: str, *, key: Key, fields: dict[str, Any], deadline: float
+    context: AppContext, mover: Mover, operation: str, *, key: Key, fields: dict[str, Any], deadline: float, address: str = ""
 ) -> dict[str, Any]:
     """Process a batch, write its two audit records, and return the body of the answer.
 
@@ -119,6 +151,9 @@ async def move(
     finally:
         # After any other exception, such as a cancellation or a NotReadyError between two commits, the outcome is not known.
         await batch.conclude(outcome, facts)
+    await context.admin_log.write(
+        operation, key=key.name, address=address, request=fields, result=facts, seconds=remaining(deadline)
+    )
     del facts["deleted_lead_ids"]  # only the audit needs it
     return {"message": "lead_ids batch was successfully processed", **facts}
 

@@ -8,8 +8,10 @@ with the copy in the other table. Everything else in this module is order and bo
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+from service.archive.conditions import Conditions
 from service.archive.lead_ids import NONE, LeadIDs
 from service.archive.row_changes import Changes
 from service.archive.scope import visible_leads
@@ -34,6 +36,8 @@ class Batch:
     update_leads: bool = False
     list_ids: frozenset[int] | None = None
     """The lists whose leads the caller may see; None: all lists. Any other lead is unknown to the caller."""
+    where: Mapping[str, Any] = field(default_factory=dict)
+    """Conditions, by name. A lead whose row in the source does not match them all is left alone."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class Result:
     """The leads that were to be deleted and are still in the source."""
     reused_lead_ids: list[int]
     """The leads that stay because the target holds another lead with the same lead_id."""
+    unmatched_lead_ids: list[int]
+    """The leads of the source that did not match the conditions, and were left alone."""
     deleted_lead_ids: list[int]
     """The leads that left the source."""
 
@@ -63,6 +69,8 @@ class Seen:
     reused: LeadIDs
     """Leads that are in both tables and are two different leads: their lead_id was given out again."""
     in_use: LeadIDs
+    unmatched: LeadIDs
+    """Leads of the source that do not match the conditions of the batch."""
     on_cluster: bool
     pair: TablePair
 
@@ -74,6 +82,7 @@ class Mover:
         self._database = database
         self._statements = statements
         self._tables = tables
+        self._conditions = Conditions(statements)
         self._changes = WholeCopies(statements) if tables.whole_only else Changes(statements)
 
     async def process(self, batch: Batch, seconds: float, before_change: BeforeChange) -> Result:
@@ -95,7 +104,7 @@ class Mover:
         asked = LeadIDs(batch.lead_ids)
         # Before anything is locked: a caller neither locks a lead that it may not see, nor waits for it.
         await self._refuse_invisible(transaction, asked, batch)
-        seen = await self._look(transaction, asked)
+        seen = await self._look(transaction, asked, batch.where)
         # Again: before it was locked, a lead may have been moved to a list that the caller may not see.
         await self._refuse_invisible(transaction, asked, batch)
         missing = asked.difference(seen.leads, seen.copies)
@@ -107,7 +116,7 @@ class Mover:
         # A lead in use that is to be deleted is not even copied: the copy would be out of date when the lead is no longer in
         # use.
         sql = self._statements
-        left_alone = (seen.reused, seen.in_use) if batch.delete_leads else (seen.reused,)
+        left_alone = (seen.reused, seen.unmatched, seen.in_use) if batch.delete_leads else (seen.reused, seen.unmatched)
         steps = await self._steps(transaction, seen, seen.leads.difference(*left_alone), batch)
         await before_change(list(steps[sql.delete_leads]))
         if seen.on_cluster and steps[sql.delete_leads]:
@@ -115,7 +124,7 @@ class Mover:
         if seen.pair.one_transaction:
             counts = await self._changes.run(transaction, seen.pair, steps)
         else:
-            counts = await self._change_one_by_one(transaction, asked, seen.pair, steps)
+            counts = await self._change_one_by_one(transaction, asked, batch.where, seen.pair, steps)
         remaining = NONE
         if batch.delete_leads and counts[sql.delete_leads] < len(seen.leads):
             remaining = await self._changes.find(transaction, seen.pair.source.name, seen.leads)
@@ -126,6 +135,7 @@ class Mover:
             delete_count=counts[sql.delete_leads],
             remaining_lead_ids=list(remaining),
             reused_lead_ids=list(seen.reused),
+            unmatched_lead_ids=list(seen.unmatched),
             deleted_lead_ids=list(steps[sql.delete_leads].difference(remaining)),
         )
 
@@ -153,7 +163,7 @@ class Mover:
         checks = sql.set_foreign_key_checks.fill(values)
         return f"{header}{checks};\n\nSTART TRANSACTION;\n\n{statements}COMMIT;\n"
 
-    async def _look(self, transaction: Transaction, asked: LeadIDs) -> Seen:
+    async def _look(self, transaction: Transaction, asked: LeadIDs, where: Mapping[str, Any]) -> Seen:
         """Read both tables. From here on, nobody can alter them until the transaction ends.
 
         If both tables can roll back, or neither can, the leads in the source are locked. If only one of them can, they are
@@ -167,6 +177,7 @@ class Mover:
             **known.values,
             "table": known.values["source"],
             "lead_ids": asked.sql,
+            "matches": await self._conditions.sql(transaction, known.source, where),
             "least_packet": str(self._tables.least_packet),
         }
         in_use_query = known.in_use_query(asked.sql)
@@ -176,9 +187,10 @@ class Mover:
             sql.look_at_copies.fill(values),
             sql.look_at_session.fill(values),
             *self._tables.definition_queries,
+            *([sql.select_matching_leads.fill(values)] if where else []),
             *([in_use_query] if in_use_query else []),
         )
-        definitions, in_use = answers[:2], answers[2:]
+        definitions, matching, in_use = answers[:2], answers[2:][: bool(where)], answers[2 + bool(where) :]
         on_cluster, session_fits = session
         if not session_fits:
             self._tables.invalidate()  # reading everything again finds out what is wrong
@@ -186,14 +198,16 @@ class Mover:
         if pair is not known and pair != known:
             # A table was altered since the last batch, so the queries above used an outdated definition.
             await transaction.commit()
-            return await self._look(transaction, asked)
+            return await self._look(transaction, asked, where)
+        present = asked.from_rows(leads)
         return Seen(
-            leads=asked.from_rows(leads),
+            leads=present,
             copies=asked.from_concat(copies),
             reused=asked.from_concat(reused) if pair.keep_reused else NONE,
             in_use=LeadIDs({int(lead_id) for lead_id, _ in in_use[0]}) if in_use else NONE,
+            unmatched=present.difference(LeadIDs({int(lead_id) for (lead_id,) in matching[0]})) if matching else NONE,
             on_cluster=bool(on_cluster),
-            pair=pair,
+            pair=replace(pair, matches=values["matches"]) if where else pair,
         )
 
     async def _unknown(self, transaction: Transaction, leads: LeadIDs) -> LeadIDs:
@@ -217,14 +231,19 @@ class Mover:
         return {sql.insert_leads: new, sql.update_leads: old, sql.delete_leads: leads if batch.delete_leads else NONE}
 
     async def _change_one_by_one(
-        self, transaction: Transaction, asked: LeadIDs, pair: TablePair, steps: Mapping[Statement, LeadIDs]
+        self,
+        transaction: Transaction,
+        asked: LeadIDs,
+        where: Mapping[str, Any],
+        pair: TablePair,
+        steps: Mapping[Statement, LeadIDs],
     ) -> dict[Statement, int]:
         """Run and commit each statement separately: the copies must be permanent before the DELETE on a table without
         rollback."""
         counts = dict.fromkeys(steps, 0)
         for number, statement in enumerate(statement for statement in steps if steps[statement]):
             if number:  # other sessions may have changed the leads after the commit
-                pair = (await self._look(transaction, asked)).pair
+                pair = (await self._look(transaction, asked, where)).pair
             counts |= await self._changes.run(transaction, pair, {statement: steps[statement]})
             await transaction.commit()
         return counts

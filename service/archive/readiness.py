@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from service.archive.admin_log import AdminLog
 from service.archive.refusals import LOCKED, Refusals, waited
 from service.database.pool import Database
 from service.database.statements import Statements, identifier
@@ -16,8 +17,10 @@ from service.errors import DatabaseError, MendableError, NotReadyError, Problem
 from service.mariadb_errors import LOCK_WAIT_TIMEOUT
 from service.observability.audit_log import Audit
 from service.tables.definitions import ARCHIVE, LEADS, TablePair
+from service.tables.list_table import read_list_columns
 from service.tables.preconditions.server import server_problem
 from service.tables.preconditions.tables import largest_lead_id
+from service.tables.privileges import LISTS
 from service.tables.table_reader import TableReader
 
 MAX_AGE = 1.0
@@ -72,9 +75,13 @@ class Readiness:
         archive_reader: TableReader,
         dearchive_reader: TableReader,
         audit: Audit,
+        *,
+        admin_log: AdminLog,
     ) -> None:
-        """database: a pool of one connection that nobody else uses. audit: each batch must be able to write to it."""
+        """database: a pool of one connection that nobody else uses. audit: each batch must be able to write to it. admin_log:
+        what keeps it from being written is a note."""
         self._audit = audit
+        self._admin_log = admin_log
         self.database = database
         self._state = State()
         self._expires = 0.0
@@ -155,7 +162,18 @@ class Readiness:
                     known = obstacles.get(problem.message, Obstacle(problem.message, problem.remedy, ()))
                     obstacles[problem.message] = replace(known, operations=(*known.operations, operation))
         notes = [] if obstacles else [*await self._reused_note(transaction, pairs[0]), *order_note(pairs[0])]
+        notes += await self._lists_note(transaction)
+        notes += filter(None, [await self._admin_log.note(transaction)])
         return State(tuple(obstacles.values()), tuple(notes), skipped)
+
+    async def _lists_note(self, transaction: Transaction) -> list[Problem]:
+        """Return a note if the account may not read vicidial_lists. A table that it cannot see at all is not reported."""
+        lists = await read_list_columns(transaction, self._statements)
+        unreadable = [
+            column.grant for name in ("campaign_id", "active") if (column := lists.get(name)) and not column.readable
+        ]
+        message = f"the account may not read {LISTS}: the conditions campaign_ids and list_active cannot be used"
+        return [Problem(message, unreadable[0])] if unreadable else []
 
     async def _reused_note(self, transaction: Transaction, pair: TablePair) -> list[Problem]:
         """Return a note if vicidial_list is about to give the lead_id of an archived lead to a new lead."""

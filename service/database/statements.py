@@ -43,6 +43,20 @@ PLACEHOLDERS = frozenset(
         "least_packet",
         "lock_wait_timeout",
         "max_statement_time",
+        "matches",
+        "user",
+        "ip_address",
+        "event_code",
+        "event_notes",
+        "texts",
+        "moment",
+        "number",
+        "truth",
+        "active",
+        "first",
+        "last",
+        "offset",
+        "limit",
     }
 )
 """All placeholders that the code fills in. A statement with another one could not be sent. A placeholder that no statement
@@ -78,10 +92,13 @@ class Statements:
     describe_session: Statement
     describe_tables: Statement
     drop_staged: Statement
+    find_end_of_stretch: Statement
     find_in_either_table: Statement
     find_leads: Statement
+    find_matching_leads: Statement
     forget_damaged_copies: Statement
     highest_lead_id: Statement
+    insert_admin_log: Statement
     insert_leads: Statement
     insert_whole_leads: Statement
     look_at_copies: Statement
@@ -92,6 +109,7 @@ class Statements:
     select_different_leads: Statement
     select_equal_leads: Statement
     select_leads: Statement
+    select_matching_leads: Statement
     select_whole_leads: Statement
     session: Statement
     set_foreign_key_checks: Statement
@@ -106,6 +124,8 @@ class Statements:
     visible_leads: Statement
     leads_in_use: Mapping[str, Statement]
     """The statements of sql/leads_in_use/, by the table and column they are named after: `vicidial_hopper.lead_id`."""
+    conditions: Mapping[str, Statement]
+    """The statements of sql/conditions/, by the condition that they are named after: `list_ids`."""
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Self:
@@ -117,18 +137,20 @@ class Statements:
         folder = folder or resource_path("sql")
         paths = sorted(folder.rglob("*.sql"))
         found = {path: _read(path) for path in paths}
-        names = [field.name for field in fields(cls) if field.name != "leads_in_use"]
+        names = [field.name for field in fields(cls) if field.name not in {"leads_in_use", "conditions"}]
         in_use = [path for path in paths if path.parent == folder / "leads_in_use" and re.fullmatch(r"\w+\.\w+", path.stem)]
+        conditions = [path for path in paths if path.parent == folder / "conditions"]
         expected = {name: folder / f"{name}.sql" for name in names}
         if missing := [path for path in expected.values() if path not in found]:
             raise StatementError(f"{missing[0]}: is missing")
-        if unused := [path for path in paths if path not in {*expected.values(), *in_use}]:
+        if unused := [path for path in paths if path not in {*expected.values(), *in_use, *conditions}]:
             raise StatementError(f"{unused[0]}: no code uses it")
         if lost := PLACEHOLDERS - set().union(*map(_placeholders, found.values())):
             raise StatementError(f"no statement uses the placeholder {', '.join(sorted(lost))}")
         return cls(
             **{name: found[path] for name, path in expected.items()},
             leads_in_use={path.stem: found[path] for path in in_use},
+            conditions={path.stem: found[path] for path in conditions},
         )
 
 
@@ -171,6 +193,21 @@ def literal(text: str) -> str:
     """Return a text as an SQL literal. It is correct with every sql_mode that sql/session.sql sets: a backslash is an escape
     character."""
     return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def text(value: str, charset: str | None, collation: str | None) -> str:
+    """Return a text as an SQL expression that can be compared with a column. It is correct with every sql_mode and charset.
+
+    charset, collation: those of the column. The collation decides what is equal to the text. If the charset lacks a character
+    of the text, the expression is NULL, which is equal to nothing; MariaDB would refuse the statement, or compare a '?'.
+    """
+    if re.fullmatch(r"[A-Za-z0-9 _-]*", value):  # no character that any charset or sql_mode treats differently
+        return f"'{value}'"
+    sent = f"_utf8mb4 x'{value.encode().hex()}'"
+    if charset is None:
+        return sent
+    held = f"CONVERT({sent} USING {charset})"
+    return f"IF(BINARY CONVERT({held} USING utf8mb4) = BINARY {sent}, {held} COLLATE {collation}, NULL)"
 
 
 def integers(values: Sequence[int]) -> str:

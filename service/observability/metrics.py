@@ -27,10 +27,13 @@ SECONDS = Histogram(
 INSERTED = Counter("leads_inserted_total", "Leads that were inserted into the table they go to.", ["operation"])
 UPDATED = Counter("leads_updated_total", "Archived leads that were refreshed since they differed.", ["operation"])
 DELETED = Counter("leads_deleted_total", "Leads that were deleted from the table they come from.", ["operation"])
+FOUND = Counter("leads_found_total", "Leads that requests for leads by conditions found.", ["table"])
+UNMATCHED = Counter("leads_unmatched_total", "Leads that were left alone since they did not match where.", ["operation"])
 REMAINING = Counter("leads_remaining_total", "Leads that were asked to be deleted, and that stayed.", ["operation"])
 RETRIES = Counter("database_retries_total", "Transactions that were retried, by MariaDB's error number.", ["code"])
 LOG_LINES_LOST = Counter("log_lines_lost_total", "Log lines that could not be written.")
 AUDIT_FAILURES = Counter("audit_failures_total", "Lines that could not be written to AUDIT_LOG.")
+ADMIN_LOG_FAILURES = Counter("admin_log_failures_total", "Batches that could not be written to vicidial_admin_log.")
 IN_USE = Gauge("database_pool_in_use", "Connections that a request is using.", multiprocess_mode="livesum")
 WAITING = Gauge("database_pool_waiting", "Requests that wait for a connection.", multiprocess_mode="livesum")
 
@@ -53,7 +56,7 @@ def keep_in_files(folder: MetricsFolder) -> None:
     values.MmapedDict = ReservedFile  # type: ignore[attr-defined]
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
     # Metrics with labels ask for their ValueClass when they are first used.
-    for figure in (IN_USE, WAITING, LOG_LINES_LOST, AUDIT_FAILURES):
+    for figure in (IN_USE, WAITING, LOG_LINES_LOST, AUDIT_FAILURES, ADMIN_LOG_FAILURES):
         figure._metric_init()
 
 
@@ -77,8 +80,14 @@ def count_moved(operation: str, result: Mapping[str, Any]) -> None:
         (UPDATED, result["update_count"]),
         (DELETED, result["delete_count"]),
         (REMAINING, len(result["remaining_lead_ids"])),
+        (UNMATCHED, len(result["unmatched_lead_ids"])),
     ):
         counter.labels(operation).inc(leads)
+
+
+def count_found(table: str, leads: int) -> None:
+    """Count the leads of a page. table: list or archive."""
+    FOUND.labels(table).inc(leads)
 
 
 def count_request(method: str, route: str, status: int, seconds: float) -> None:

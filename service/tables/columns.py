@@ -51,7 +51,8 @@ class Column:
         assert typed is not None, self.definition
         if self.charset is None:
             return attributes
-        charset = f" CHARACTER SET {self.charset} COLLATE {self.collation}"
+        charset = f" CHARACTER SET {self.charset}"
+        charset += f" COLLATE {self.collation}" if self.charset != "binary" else ""  # it has one; MariaDB 10.5 takes no name
         rest = outside_texts(attributes[typed.end() :], lambda part: re.sub(r" (CHARACTER SET|COLLATE) \w+", "", part))
         return attributes[: typed.end()] + charset + rest
 

@@ -99,6 +99,8 @@ class TablePair:
     """Tables or columns that would show whether a lead is in use and that the database does not have."""
     foreign_keys: tuple[ForeignKey, ...] = ()
     """The foreign keys that the account can see."""
+    matches: str = "TRUE"
+    """The conditions of a request on the row in the source."""
     keep_reused: bool = True
     """Whether a lead stays if its lead_id belongs to another lead in the target."""
     problems_to_read: tuple[Problem, ...] = ()
@@ -193,6 +195,7 @@ class TablePair:
             or "TRUE",
             "staged_definition": self._staged_definition,
             "staged_engine": self.target.engine or "",
+            "matches": self.matches,
             "foreign_key_checks": str(int(bool(self.foreign_keys))),
         }
 

@@ -18,9 +18,22 @@ DATABASE_PRIVILEGES = ("CREATE TEMPORARY TABLES", "REFERENCES")
 account see which tables exist: without it, a table that shows leads in use, or a foreign key, could exist unseen."""
 
 
-def needed(leads_in_use_tables: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Return the privileges that are needed, by table."""
-    return {LEADS: BOTH_WAYS, ARCHIVE: BOTH_WAYS, **dict.fromkeys(leads_in_use_tables, ("SELECT",))}
+LISTS = "vicidial_lists"
+"""Says to which campaign a list belongs, and whether it is active: for the conditions campaign_ids and list_active."""
+
+
+ADMIN_LOG = "vicidial_admin_log"
+"""Vicidial's Admin Change Log, which is written to with the setting ADMIN_LOG."""
+
+
+def needed(leads_in_use_tables: Iterable[str], admin_log: bool = False) -> dict[str, tuple[str, ...]]:
+    """Return the privileges that are needed, by table. admin_log: whether the Admin Change Log is written to."""
+    return {
+        LEADS: BOTH_WAYS,
+        ARCHIVE: BOTH_WAYS,
+        **dict.fromkeys([*leads_in_use_tables, LISTS], ("SELECT",)),
+        **({ADMIN_LOG: ("INSERT",)} if admin_log else {}),
+    }
 
 
 @dataclass(frozen=True)
@@ -60,9 +73,10 @@ def grant(privileges: str, database: str, table: str | None, account: str) -> st
     return f"GRANT {privileges} ON {identifier(database)}.{identifier(table)} TO {account}"
 
 
-def statements(database: str, account: str, leads_in_use_tables: Iterable[str]) -> list[str]:
-    """Return the GRANT statements for an account with the minimum of privileges."""
+def statements(database: str, account: str, leads_in_use_tables: Iterable[str], admin_log: bool = False) -> list[str]:
+    """Return the GRANT statements for an account with the minimum of privileges. admin_log: as for needed()."""
+    tables = needed(leads_in_use_tables, admin_log)
     return [
         grant(", ".join(DATABASE_PRIVILEGES), database, None, account),
-        *(grant(", ".join(privileges), database, table, account) for table, privileges in needed(leads_in_use_tables).items()),
+        *(grant(", ".join(privileges), database, table, account) for table, privileges in tables.items()),
     ]

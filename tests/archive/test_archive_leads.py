@@ -65,6 +65,7 @@ def test_a_batch_of_the_limit(tables: Tables, api: Api) -> None:
         "delete_count": 500,
         "remaining_lead_ids": [],
         "reused_lead_ids": [],
+        "unmatched_lead_ids": [],
     }
     assert tables.both() == ({}, before)
 
@@ -84,6 +85,7 @@ def test_a_batch_can_be_repeated(tables: Tables, api: Api) -> None:
         "delete_count": 0,
         "remaining_lead_ids": [],
         "reused_lead_ids": [],
+        "unmatched_lead_ids": [],
     }
     assert tables.both() == before
 

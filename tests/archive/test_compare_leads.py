@@ -161,7 +161,7 @@ def test_what_is_wrong_is_told_as_for_the_archive(
 
 @pytest.mark.parametrize(
     ("path", "fields"),
-    [("/vicidial/leads/compare", "lead_ids"), ("/vicidial/leads/dearchive", "insert_leads, delete_leads, lead_ids")],
+    [("/vicidial/leads/compare", "lead_ids"), ("/vicidial/leads/dearchive", "insert_leads, delete_leads, lead_ids, where")],
 )
 def test_fields_of_the_archive_are_unknown(tables: Tables, api: Api, path: str, fields: str) -> None:
     tables.archived(1)

@@ -29,57 +29,59 @@ def on_insert(tables: Tables, body: str, when: str = "BEFORE INSERT") -> None:
     tables.execute(f"CREATE TRIGGER of_the_site {when} ON {LIST} FOR EACH ROW BEGIN {body}; END")
 
 
-CHANGES = {
-    "a number": "IF NEW.lead_id % 2 = 0 THEN SET NEW.called_count = NEW.called_count + 1; END IF",
-    "a text that the collation calls equal": "IF NEW.lead_id % 2 = 0 THEN SET NEW.first_name = 'JOSE'; END IF",
-    "an empty text to NULL": "IF NEW.lead_id % 2 = 0 THEN SET NEW.owner = NULL; END IF",
-    "the time": "IF NEW.lead_id % 2 = 0 THEN SET NEW.modify_date = NOW(); END IF",
-    "a generated column": "IF NEW.lead_id % 2 = 0 THEN SET NEW.last_name = CONCAT(NEW.last_name, ' '); END IF",
-}
+CHANGES = [
+    "SET NEW.called_count = NEW.called_count + 1",
+    "SET NEW.first_name = 'JOSE'",  # the collation calls it equal
+    "SET NEW.owner = NULL",  # it was an empty text
+    "SET NEW.modify_date = NOW()",
+    "SET NEW.last_name = CONCAT(NEW.last_name, ' ')",  # a generated column follows
+]
 
 
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 @pytest.mark.parametrize("pair", [("InnoDB", "InnoDB"), ("MyISAM", "MyISAM")], ids="-".join, indirect=True)
 @pytest.mark.usefixtures("pair")
-def test_leads_that_a_trigger_changes_stay_in_the_archive(tables: Tables, api: Api, change: str) -> None:
+def test_leads_that_a_trigger_changes_stay_in_the_archive(tables: Tables, api: Api) -> None:
     for table in (LIST, ARCHIVE):
         tables.execute(f"ALTER TABLE {table} ADD COLUMN full_name VARCHAR(61) AS (CONCAT(first_name, last_name)) VIRTUAL")
-    on_insert(tables, change)
-    for lead_id in (1, 2, 3):
+    tables.live(99)
+    on_insert(tables, "; ".join(f"IF NEW.lead_id = {2 * at} THEN {change}; END IF" for at, change in enumerate(CHANGES, 1)))
+    leads = list(range(1, 12))
+    for lead_id in leads:
         tables.archived(lead_id, phone_number=str(lead_id), called_count=7)
-    tables.live(9)
     before, archived = tables.both()
     assert problems(api) == []
 
-    answer = api.dearchive_all([1, 2, 3]).json()
+    answer = api.dearchive_all(leads).json()
 
-    assert (answer["select_count"], answer["insert_count"], answer["delete_count"]) == (3, 2, 2)
-    assert answer["remaining_lead_ids"] == [2]
-    assert tables.both() == ({1: archived[1], 3: archived[3], **before}, {2: archived[2]})
-    # The next archiving finds the archived row as it was.
-    assert api.archive_all([1, 2, 3]).json()["delete_count"] == 2
+    assert (answer["select_count"], answer["insert_count"], answer["delete_count"]) == (11, 6, 6)
+    assert answer["remaining_lead_ids"] == leads[1::2]
+    assert tables.both() == (
+        {**{lead_id: archived[lead_id] for lead_id in leads[::2]}, **before},
+        {lead_id: archived[lead_id] for lead_id in leads[1::2]},
+    )
+    # The next archiving finds the archived rows as they were.
+    assert api.archive_all(leads).json()["delete_count"] == 6
     assert tables.both() == (before, archived)
 
 
-@pytest.mark.parametrize("delete", [True, False])
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join, indirect=True)
 @pytest.mark.usefixtures("pair")
-def test_a_trigger_that_changes_every_row_brings_no_lead_back(tables: Tables, api: Api, delete: bool) -> None:
+def test_a_trigger_that_changes_every_row_brings_no_lead_back(tables: Tables, api: Api) -> None:
     tables.archived(*range(1, 8), called_count=5)
-    tables.live(4, called_count=5)
+    tables.live(4, called_count=5)  # it is in both tables
     on_insert(tables, "SET NEW.called_count = 0")
     before = tables.both()
 
-    with capture_logs() as lines:
-        answer = api.dearchive({"insert_leads": True, "delete_leads": delete, "lead_ids": [*range(1, 8)]}).json()
+    for delete in (False, True):
+        with capture_logs() as lines:
+            answer = api.dearchive({"insert_leads": True, "delete_leads": delete, "lead_ids": [*range(1, 8)]}).json()
 
-    # Lead 4 was in both tables already.
-    assert (answer["insert_count"], answer["delete_count"]) == (0, 1 if delete else 0)
-    assert answer["remaining_lead_ids"] == ([1, 2, 3, 5, 6, 7] if delete else [])
-    live, archived = before
-    assert tables.both() == (live, {number: row for number, row in archived.items() if number != 4 or not delete})
-    (line,) = [line for line in lines if line["event"] == "damaged copies undone"]
-    assert (line["lead_ids"], line["log_level"]) == ([1, 2, 3, 5, 6, 7], "warning")
+        assert (answer["insert_count"], answer["delete_count"]) == (0, int(delete))
+        assert answer["remaining_lead_ids"] == ([1, 2, 3, 5, 6, 7] if delete else [])
+        live, archived = before
+        assert tables.both() == (live, {number: row for number, row in archived.items() if number != 4 or not delete})
+        (line,) = [line for line in lines if line["event"] == "damaged copies undone"]
+        assert (line["lead_ids"], line["log_level"]) == ([1, 2, 3, 5, 6, 7], "warning")
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join, indirect=True)
@@ -104,7 +106,7 @@ def test_a_trigger_that_refuses_some_rows_and_changes_others(tables: Tables, api
     )
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids="-".join, indirect=True)
+@pytest.mark.parametrize("pair", PAIRS[:2], ids="-".join, indirect=True)
 @pytest.mark.usefixtures("pair")
 def test_a_trigger_that_gives_another_lead_id_makes_no_lead(tables: Tables, api: Api) -> None:
     on_insert(tables, "IF NEW.lead_id = 2 THEN SET NEW.lead_id = 77; ELSEIF NEW.lead_id = 3 THEN SET NEW.lead_id = 8; END IF")

@@ -76,6 +76,7 @@ def test_a_lead_in_use_is_left_alone_as_a_whole(tables: Tables, api: Api, use: s
         "delete_count": 2,
         "remaining_lead_ids": [2],
         "reused_lead_ids": [],
+        "unmatched_lead_ids": [],
     }
     lead = live.pop(2)
     assert tables.both() == ({2: lead}, {**archived, **live})

@@ -33,6 +33,12 @@ IN_USE = [
 ]
 
 
+def make_sequence(tables: Tables) -> None:
+    if (tables.execute("SELECT VERSION()")[0][0] or b"").startswith(b"10.5."):
+        pytest.skip("MariaDB 10.5 does not check the privileges on a sequence")
+    tables.execute("CREATE SEQUENCE numbers")
+
+
 def refused(tables: Tables, api: Api, named: str) -> list[str | None]:
     """Both ways are refused, and the answers name a table. Return the remedies."""
     before = tables.both()
@@ -49,47 +55,43 @@ def refused(tables: Tables, api: Api, named: str) -> list[str | None]:
     return [problem["remedy"] for problem in found]
 
 
-@pytest.mark.parametrize("started", [False, True], ids=["at the start", "while it runs"])
-def test_a_view_whose_table_was_dropped(tables: Tables, new_api: Callable[..., Api], started: bool) -> None:
+def test_a_view_whose_table_was_dropped(tables: Tables, new_api: Callable[..., Api]) -> None:
     tables.live(1)
     tables.archived(2)
     tables.execute(f"RENAME TABLE {HOPPER} TO waiting")
     tables.execute(f"CREATE VIEW {HOPPER} AS SELECT * FROM waiting")
     api = new_api()
-    if started:
-        assert problems(api) == []
-        assert api.archive_all([2]).status_code == 200
+    assert problems(api) == []
+    assert api.archive_all([2]).status_code == 200
     tables.execute("DROP TABLE waiting")
-    refused(tables, api, HOPPER)
+    for each in (api, new_api()):
+        refused(tables, each, HOPPER)
 
 
-@pytest.mark.parametrize("started", [False, True], ids=["at the start", "while it runs"])
 @pytest.mark.parametrize("security", ["INVOKER", "DEFINER"])
-def test_a_view_whose_table_is_denied(tables: Tables, new_api: Callable[..., Api], started: bool, security: str) -> None:
+def test_a_view_whose_table_is_denied(tables: Tables, new_api: Callable[..., Api], security: str) -> None:
     tables.live(1)
     tables.archived(2)
     tables.execute(f"RENAME TABLE {HOPPER} TO waiting")
-    with account(tables) as definer_or_reader:
-        reader = definer_or_reader
+    with account(tables) as reader:
         granted(reader, *IN_USE[:4], *IN_USE[5:])
         definer = "" if security == "INVOKER" else f"DEFINER = {reader.name} "
         reader.grant("SELECT", "waiting")
         tables.execute(f"CREATE {definer}SQL SECURITY {security} VIEW {HOPPER} AS SELECT * FROM waiting")
         reader.grant("SELECT", HOPPER)
         api = new_api(DATABASE_URL=reader.url)
-        if started:
-            assert problems(api) == []
-            assert api.archive_all([2]).status_code == 200
+        assert problems(api) == []
+        assert api.archive_all([2]).status_code == 200
         reader.revoke("SELECT", "waiting")
-        refused(tables, api, HOPPER)
+        for each in (api, new_api(DATABASE_URL=reader.url)):
+            refused(tables, each, HOPPER)
         reader.grant("SELECT", "waiting")
         assert problems(api) == []
         assert api.archive_all([1]).json()["delete_count"] == 1
 
 
-@pytest.mark.parametrize("started", [False, True], ids=["at the start", "while it runs"])
-@pytest.mark.parametrize("table", [LIST, ARCHIVE, HOPPER])
-def test_a_table_without_its_tablespace(tables: Tables, new_api: Callable[..., Api], started: bool, table: str) -> None:
+@pytest.mark.parametrize(("table", "started"), [(LIST, True), (ARCHIVE, False), (HOPPER, True)])
+def test_a_table_without_its_tablespace(tables: Tables, new_api: Callable[..., Api], table: str, started: bool) -> None:
     tables.live(1)
     tables.archived(2)
     api = new_api()
@@ -106,12 +108,11 @@ def test_a_table_without_its_tablespace(tables: Tables, new_api: Callable[..., A
         assert table in response.json()["message"], response.json()
 
 
-@pytest.mark.parametrize("started", [False, True], ids=["at the start", "while it runs"])
-@pytest.mark.parametrize("table", [LIST, ARCHIVE])
+@pytest.mark.parametrize(("table", "started"), [(LIST, True), (ARCHIVE, False)])
 def test_a_default_that_takes_a_number_of_a_sequence_that_is_denied(
     tables: Tables, new_api: Callable[..., Api], started: bool, table: str
 ) -> None:
-    tables.execute("CREATE SEQUENCE numbers")
+    make_sequence(tables)
     tables.live(1)
     tables.archived(2)
     with account(tables) as reader:
@@ -142,7 +143,7 @@ def test_a_default_that_takes_a_number_of_a_sequence_that_is_denied(
 
 def test_a_sequence_that_is_denied_while_the_service_runs(tables: Tables, new_api: Callable[..., Api]) -> None:
     """No definition shows it. It is no single lead that is refused."""
-    tables.execute("CREATE SEQUENCE numbers")
+    make_sequence(tables)
     tables.execute(f"ALTER TABLE {LIST} ADD COLUMN own BIGINT")
     tables.execute(f"ALTER TABLE {ARCHIVE} ADD COLUMN own BIGINT DEFAULT (NEXT VALUE FOR numbers)")
     tables.live(1, 2, 3)

@@ -50,6 +50,8 @@ owner                   | varchar(20)          | YES | ''                  |
 entry_list_id           | bigint(14) unsigned  | NO  | 0                   |
 """
 
+EVENTS = "'ADD','COPY','LOAD','RESET','MODIFY','DELETE','SEARCH','LOGIN','LOGOUT','CLEAR','OVERRIDE','EXPORT','OTHER'"
+
 COLUMNS = {
     "vicidial_list": LIST_COLUMNS,
     "vicidial_list_archive": LIST_COLUMNS.replace("auto_increment", ""),
@@ -120,6 +122,28 @@ qc_log_id | int(10) unsigned | NO  |      | auto_increment
 lead_id   | int(10) unsigned | YES | NULL |
 qc_status | varchar(20)      | YES | NULL |
 """,
+    "vicidial_lists": """
+list_id           | bigint(14) unsigned | NO  |      |
+list_name         | varchar(30)         | YES | NULL |
+campaign_id       | varchar(8)          | YES | NULL |
+active            | enum('Y','N')       | YES | NULL |
+list_description  | varchar(255)        | YES | NULL |
+list_changedate   | datetime            | YES | NULL |
+list_lastcalldate | datetime            | YES | NULL |
+""",
+    "vicidial_admin_log": f"""
+admin_log_id  | int(9) unsigned | NO  |               | auto_increment
+event_date    | datetime        | NO  |               |
+user          | varchar(20)     | NO  |               |
+ip_address    | varchar(15)     | NO  |               |
+event_section | varchar(30)     | NO  |               |
+event_type    | enum({EVENTS}) | YES | 'OTHER' |
+record_id     | varchar(50)     | NO  |               |
+event_code    | varchar(255)    | NO  |               |
+event_sql     | mediumtext      | YES | NULL          |
+event_notes   | mediumtext      | YES | NULL          |
+user_group    | varchar(20)     | YES | '---ALL---'   |
+""",
 }
 
 LIST_INDEXES = {
@@ -155,6 +179,13 @@ INDEXES = {
     "vicidial_email_list": {"PRIMARY": "email_row_id", "lead_id": "lead_id"},
     "vicidial_live_chats": {"PRIMARY": "chat_id", "lead_id": "lead_id"},
     "quality_control_queue": {"PRIMARY": "qc_log_id", "lead_id": "lead_id"},
+    "vicidial_lists": {"PRIMARY": "list_id"},
+    "vicidial_admin_log": {
+        "PRIMARY": "admin_log_id",
+        "user": "user",
+        "event_section": "event_section",
+        "record_id": "record_id",
+    },
 }
 
 numbers = itertools.count(1)

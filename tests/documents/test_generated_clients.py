@@ -25,6 +25,8 @@ from support.refusals import every_day_but_the_one_in_three_days
 from support.settings import write_keys_file
 from support.tables import Tables
 
+from service.server.request_input import MOST_HEADERS
+
 OPERATIONS = {operation["operationId"]: operation for path in PATHS.values() for operation in path.values()}
 
 
@@ -91,6 +93,12 @@ def calls(servers: Servers, first: int) -> list[Call]:
             batch,
             {"Content-Encoding": "gzip"},
             error(415, "Content-Encoding is not supported; send the body as it is"),
+        ),
+        Call(
+            service,
+            batch,
+            {f"X-{number}": "x" for number in range(MOST_HEADERS)},
+            error(431, f"a request cannot have more than {MOST_HEADERS} headers"),
         ),
         Call(
             mock, batch, {"Prefer": "code=500"}, error(500, "internal error; no lead is lost, and the request can be repeated")
@@ -185,8 +193,10 @@ def test_every_answer_of_every_operation_has_its_class(servers: Servers, package
     arguments = {}
     if "requestBody" in operation:
         (content,) = operation["requestBody"]["content"].values()
-        (example,) = content["examples"].values()
-        arguments["body"] = getattr(models, name_in(content["schema"])).from_dict(example["value"])
+        model = getattr(models, name_in(content["schema"]))
+        for example in content["examples"].values():
+            arguments["body"] = model.from_dict(example["value"])
+            assert arguments["body"].to_dict() == example["value"]
 
     for status, declared in operation["responses"].items():
         response = SCHEMA.raw_schema["components"]["responses"][name_in(declared)] if "$ref" in declared else declared

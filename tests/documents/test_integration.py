@@ -53,7 +53,7 @@ def test_an_example_archives_leads(tables: Tables, environment: dict[str, str], 
     assert tables.both() == ({number: live[number] for number in (3, 4)}, {number: live[number] for number in (1, 2)})
     if name == "archive.sh":
         processed = '{"message":"lead_ids batch was successfully processed",'
-        remaining = '"remaining_lead_ids":[3],"reused_lead_ids":[]}'
+        remaining = '"remaining_lead_ids":[3],"reused_lead_ids":[],"unmatched_lead_ids":[]}'
         assert done == (0, f'{processed}"select_count":3,"insert_count":2,"update_count":0,"delete_count":2,{remaining}')
         assert again == (0, f'{processed}"select_count":1,"insert_count":0,"update_count":0,"delete_count":0,{remaining}')
         assert unknown == (22, '{"message":"lead_ids does not exist","lead_errors":1,"lead_ids":[5]}')

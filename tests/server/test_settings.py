@@ -71,6 +71,7 @@ def test_the_defaults(settings_from: ReadSettings, good: dict[str, str], keys_fi
         "TLS_KEY_FILE": None,
         "DOCS": "on",
         "AUDIT_LOG": None,
+        "ADMIN_LOG": "off",
         "LOG_LEVEL": "info",
     }
     assert PASSWORD not in repr(settings)
@@ -96,6 +97,7 @@ def test_the_defaults(settings_from: ReadSettings, good: dict[str, str], keys_fi
         ("WORKERS", "256", 256),
         ("DOCS", "on", "on"),
         ("DOCS", "off", "off"),
+        ("ADMIN_LOG", "on", "on"),
         ("OFFICE_HOURS", " None ", "none"),
         ("OFFICE_HOURS_TIMEZONE", "America/New_York", "America/New_York"),
         *(("LOG_LEVEL", level, level.lower()) for level in ("debug", "info", "warning", "error", "INFO", "Warning")),
@@ -195,6 +197,7 @@ def test_a_number_that_is_none_or_out_of_range(refusal: Callable[..., str], name
         ("LEADS_IN_USE", "KEEP", "Input should be 'keep' or 'ignore'"),
         ("LEADS_IN_USE", "delete", "Input should be 'keep' or 'ignore'"),
         ("DOCS", "no", "Input should be 'on' or 'off'"),
+        ("ADMIN_LOG", "yes", "Input should be 'off' or 'on'"),
         ("LOG_LEVEL", "trace", "Input should be 'debug', 'info', 'warning' or 'error'"),
         ("LOG_LEVEL", "20", "Input should be 'debug', 'info', 'warning' or 'error'"),
         *(
@@ -268,6 +271,7 @@ def test_all_that_is_wrong_is_named_together(refusal: Callable[..., str], tmp_pa
         TLS_CERT_FILE=str(tmp_path / "cert.pem"),
         DOCS="x",
         AUDIT_LOG="/nowhere/audit.jsonl",
+        ADMIN_LOG="x",
         LOG_LEVEL="x",
     )
 

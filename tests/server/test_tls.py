@@ -55,6 +55,7 @@ def test_the_documented_call_archives_leads(
                 "delete_count": 3,
                 "remaining_lead_ids": [],
                 "reused_lead_ids": [],
+                "unmatched_lead_ids": [],
             },
         )
         stayed = {4714: live.pop(4714)}

@@ -53,6 +53,19 @@ class Api:
         """Dearchive leads with both flags: insert them, and delete their archived rows."""
         return self.dearchive({"insert_leads": True, "delete_leads": True, "lead_ids": lead_ids})
 
+    def find(self, **body: Any) -> httpx2.Response:
+        return self.post(json.dumps(body), "/vicidial/leads/find")
+
+    def find_all(self, **body: Any) -> list[int]:
+        """Return the leads of all pages."""
+        found: list[int] = []
+        done = False
+        while not done:
+            page = self.find(**body).json()
+            found += page["lead_ids"]
+            done, body["after_lead_id"] = page["done"], page["next_after_lead_id"]
+        return found
+
     def compare(self, lead_ids: list[int]) -> httpx2.Response:
         return self.post(json.dumps({"lead_ids": lead_ids}), "/vicidial/leads/compare")
 

@@ -41,6 +41,7 @@ def archive(
         "delete_count": len(gone),
         "remaining_lead_ids": [lead_id for lead_id in present if lead_id not in gone] if body["delete_leads"] else [],
         "reused_lead_ids": reused,
+        "unmatched_lead_ids": [],
     }
     return 200, result, {lead_id: row for lead_id, row in live.items() if lead_id not in gone}, after
 

@@ -1,0 +1,127 @@
+"""Find the leads that match conditions, page by page. The work of a request is bounded, however large the table is and however
+few leads match: it goes through the table in stretches of lead_id, each a statement of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.archive.conditions import Conditions
+from service.archive.lead_ids import LeadIDs
+from service.archive.scope import visible_leads
+from service.database.pool import Database
+from service.database.statements import Statements, integers
+from service.database.transaction import READ_ONLY, Transaction
+from service.tables.definitions import LARGEST_LEAD_ID
+from service.tables.table_reader import TableReader
+
+STRETCH = 2_000
+"""Rows that a statement looks at, and up to ROUND - 1 more."""
+
+ROUND = 1_000
+"""A stretch ends before a multiple of this number. So next_after_lead_id tells nothing about a single lead of other lists."""
+
+MOST_STRETCHES = 20
+"""Stretches that a request goes through at most."""
+
+ENOUGH = 1.0
+"""Seconds after which a request begins no further stretch."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a caller asks for."""
+
+    where: Mapping[str, Any]
+    """The values of the conditions, by name."""
+    limit: int
+    """The maximum number of leads."""
+    table: str = "list"
+    """Where to search: list or archive."""
+    after_lead_id: int | None = None
+    list_ids: frozenset[int] | None = None
+    """The lists whose leads the caller may see; None: all lists."""
+
+
+@dataclass
+class Page:
+    """The leads that were found, in ascending order, and how to go on."""
+
+    lead_ids: list[int] = field(default_factory=list)
+    next_after_lead_id: int = 0
+    done: bool = False
+
+
+class Finder:
+    """Searches one of the two tables. It only reads, and locks no rows."""
+
+    def __init__(
+        self, database: Database, statements: Statements, conditions: Conditions, readers: Mapping[str, TableReader]
+    ) -> None:
+        """readers: by the table to search, a reader whose source is that table."""
+        self._database = database
+        self._statements = statements
+        self._conditions = conditions
+        self._readers = readers
+
+    async def find(self, query: Query, seconds: float) -> Page:
+        """Return the next page.
+
+        seconds: the time limit. Raises NotReadyError if the tables cannot be compared, ConditionError if a condition cannot be
+        checked safely, and DatabaseError for an error of the database.
+        """
+        reader = self._readers[query.table]
+        return await self._database.attempt(
+            lambda transaction: self._find(transaction, reader, query), seconds, reader.invalidate_on, begin=READ_ONLY
+        )
+
+    async def _find(self, transaction: Transaction, reader: TableReader, query: Query) -> Page:
+        pair = await reader.read(transaction, to_write=False)
+        matches = await self._conditions.sql(transaction, pair.source, query.where)
+        if query.list_ids is not None and query.table == "list":
+            matches += f"\n    AND source.list_id IN ({integers(sorted(query.list_ids))})"
+        values = {**pair.values, "matches": matches}
+        page = Page(next_after_lead_id=query.after_lead_id or 0)
+        first = 0 if query.after_lead_id is None else query.after_lead_id + 1
+        clock = asyncio.get_running_loop().time
+        stop = clock() + ENOUGH
+        (end,) = await transaction.select_each(self._end_of_stretch(values, first))
+        for number in range(MOST_STRETCHES):
+            last = min(int(end[0][0]) // ROUND * ROUND + ROUND - 1 if end else LARGEST_LEAD_ID, LARGEST_LEAD_ID)
+            missing = query.limit - len(page.lead_ids)
+            found, end = await transaction.select_each(
+                self._statements.find_matching_leads.fill(
+                    {
+                        **values,
+                        "first": str(first),
+                        "last": str(last),
+                        "limit": str(missing if query.list_ids is None else STRETCH + ROUND),
+                    }
+                ),
+                self._end_of_stretch(values, last + 1),
+            )
+            leads = await self._visible(transaction, [int(lead_id) for (lead_id,) in found], query)
+            page.lead_ids += leads[:missing]
+            if len(leads) >= missing:
+                page.next_after_lead_id = page.lead_ids[-1]
+                return page
+            if last >= LARGEST_LEAD_ID:
+                page.next_after_lead_id = page.lead_ids[-1] if page.lead_ids else page.next_after_lead_id
+                page.done = True
+                return page
+            first = last + 1
+            if number + 1 == MOST_STRETCHES or clock() > stop:
+                break
+        page.next_after_lead_id = last
+        return page
+
+    def _end_of_stretch(self, values: Mapping[str, str], first: int) -> str:
+        return self._statements.find_end_of_stretch.fill({**values, "first": str(first), "offset": str(STRETCH - 1)})
+
+    async def _visible(self, transaction: Transaction, lead_ids: list[int], query: Query) -> list[int]:
+        """Return the leads that the caller may see."""
+        if query.list_ids is None or not lead_ids:
+            return lead_ids
+        return list(await visible_leads(transaction, self._statements, LeadIDs(lead_ids), query.list_ids))

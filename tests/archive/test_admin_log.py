@@ -1,0 +1,129 @@
+"""ADMIN_LOG=on: supervisors see each batch in Vicidial's Admin Change Log, and no batch fails because of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from support.api import Api
+from support.remedies import account
+from support.tables import IN_USE_TABLES, Tables
+
+NewApi = Callable[..., Api]
+
+
+def rows(tables: Tables) -> list[tuple[str, ...]]:
+    """Return what was written, except the time and the number."""
+    found = tables.execute(
+        "SELECT user, ip_address, event_section, event_type, record_id, event_code, event_sql, event_notes, user_group"
+        " FROM vicidial_admin_log ORDER BY admin_log_id"
+    )
+    return [tuple((value or b"").decode() for value in row) for row in found]
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+def test_each_batch_that_changed_something_has_its_row(tables: Tables, new_api: NewApi) -> None:
+    api = new_api(ADMIN_LOG="on")
+    tables.live(1, 2, 3)
+    tables.live(4, status="CALLBK")
+    before = tables.both()
+
+    api.archive({**Api.ALL, "lead_ids": [4, 1, 2], "where": {"statuses": ["SALE", "<script>'\\é"]}})
+    api.archive({**Api.ALL, "lead_ids": [1]})  # archived already
+    api.archive({**Api.ALL, "lead_ids": [9]})  # unknown
+    api.dearchive_all([1, 2])
+
+    assert tables.both() == before
+    common = ("tests", "testclient", "LISTS", "MODIFY", "leads")
+    back = (
+        "2 vicidial_list_archive leads copied to vicidial_list|0 vicidial_list leads updated|"
+        "2 vicidial_list_archive leads deleted|deleted lead_ids 1 2|requested lead_ids 1 2|"
+    )
+    assert rows(tables) == [
+        (
+            *common,
+            "LEAD ARCHIVE API ARCHIVE",
+            "",
+            "2 vicidial_list leads copied to vicidial_list_archive|0 vicidial_list_archive leads updated|"
+            "2 vicidial_list leads deleted|where {?statuses?: [?SALE?, ??script?????u00e9?]}|deleted lead_ids 1 2|"
+            "requested lead_ids 4 1 2|",
+            "---ALL---",
+        ),
+        (*common, "LEAD ARCHIVE API DEARCHIVE", "", back, "---ALL---"),
+    ]
+    # The server's local time: Berlin's, not that of the session.
+    (((seconds),),) = tables.execute(
+        "SET STATEMENT time_zone = @@GLOBAL.time_zone FOR"
+        " SELECT MAX(ABS(TIMESTAMPDIFF(SECOND, event_date, NOW()))) FROM vicidial_admin_log"
+    )
+    assert int(seconds or b"") < 1_000
+
+
+def test_by_default_nothing_is_written(tables: Tables, api: Api) -> None:
+    tables.live(1)
+    api.archive_all([1])
+
+    assert rows(tables) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        ("DROP TABLE vicidial_admin_log", "there is no table vicidial_admin_log: "),
+        ("ALTER TABLE vicidial_admin_log DROP COLUMN event_notes", "vicidial_admin_log is not as Vicidial makes it: "),
+    ],
+)
+def test_a_batch_does_not_fail_if_its_row_cannot_be_written(tables: Tables, new_api: NewApi, change: str, note: str) -> None:
+    api = new_api(ADMIN_LOG="on")
+    tables.live(1)
+    live, _ = tables.both()
+    tables.execute(change)
+    with capture_logs() as log:
+        answer = api.archive_all([1])
+
+    assert (answer.status_code, answer.json()["delete_count"]) == (200, 1)
+    assert tables.both() == ({}, live)
+    assert [line["operation"] for line in log if line["event"] == "admin log row lost"] == ["archive"]
+    assert "admin_log_failures_total" in api.get("/metrics").text
+    assert notes(api) == [(f"{note}batches are not in the Admin Change Log", None)]
+
+
+def test_a_table_that_somebody_locks_delays_the_answer_and_changes_nothing_else(tables: Tables, new_api: NewApi) -> None:
+    api = new_api(ADMIN_LOG="on")
+    tables.live(1)
+    holder = tables.mariadb.connect(tables.database)
+    with holder.cursor() as cursor:
+        cursor.execute("LOCK TABLES vicidial_admin_log WRITE")
+        answer = api.archive_all([1])
+    holder.close()
+
+    assert (answer.status_code, answer.json()["delete_count"]) == (200, 1)
+    assert rows(tables) == []
+
+
+def test_the_account_needs_insert_on_the_table_and_nothing_else(tables: Tables, new_api: NewApi) -> None:
+    tables.live(1)
+    with account(tables) as granted:
+        for table in ("vicidial_list", "vicidial_list_archive"):
+            granted.grant("SELECT, INSERT, UPDATE, DELETE", table)
+        granted.grant("REFERENCES, CREATE TEMPORARY TABLES", "*")
+        for table in (*IN_USE_TABLES, "vicidial_lists"):
+            granted.grant("SELECT", table)
+        api = new_api(DATABASE_URL=granted.url, ADMIN_LOG="on")
+        grant = f"GRANT INSERT ON `{tables.database}`.`vicidial_admin_log` TO {granted.name}"
+        message = "the account may not write to vicidial_admin_log: batches are not in the Admin Change Log"
+        assert notes(api) == [(message, grant)]
+
+        tables.execute(grant)
+        assert notes(api) == []
+        api.archive_all([1])
+    assert len(rows(tables)) == 1
+
+
+def notes(api: Api) -> list[tuple[Any, Any]]:
+    """Return the notes of /readyz, which is green."""
+    response = api.get("/readyz")
+    assert response.status_code == 200
+    return [(note["message"], note["remedy"]) for note in response.json()["notes"]]
