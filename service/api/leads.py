@@ -138,7 +138,7 @@ async def move(
     outcome = Outcome.NOT_KNOWN
     facts: dict[str, Any] = {}
     try:
-        result = await mover.process(Batch(**fields, list_ids=key.list_ids), remaining(deadline), batch.intend)
+        result = await mover.process(Batch(**fields, list_ids=key.list_ids, key=key.name), remaining(deadline), batch.intend)
         outcome, facts = Outcome.COMMITTED, asdict(result)
         context.readiness.is_served()
         count_moved(operation, facts)
@@ -154,7 +154,8 @@ async def move(
     await context.admin_log.write(
         operation, key=key.name, address=address, request=fields, result=facts, seconds=remaining(deadline)
     )
-    del facts["deleted_lead_ids"]  # only the audit needs it
+    for only_audited in ("deleted_lead_ids", "pace"):
+        del facts[only_audited]
     return {"message": "lead_ids batch was successfully processed", **facts}
 
 

@@ -11,6 +11,7 @@ from service.database.pool import Database
 from service.database.statements import Statements
 from service.database.transaction import READ_ONLY, Transaction
 from service.tables.definitions import TablePair
+from service.tables.in_use import by_id
 from service.tables.table_reader import TableReader
 
 
@@ -68,7 +69,7 @@ class Comparer:
     async def _read(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> dict[int, Lead]:
         """Return a Lead for each of the leads that is in one of the tables."""
         values = {**pair.values, "lead_ids": lead_ids.sql}
-        in_use_query = pair.in_use_query(lead_ids.sql)
+        in_use_query = by_id(pair.leads_in_use, lead_ids.sql)
         rows, *in_use = await transaction.select_each(
             self._statements.compare_leads.fill(values), *([in_use_query] if in_use_query else [])
         )

@@ -20,6 +20,16 @@ class LeadIDs:
         """The ids as a list for IN (...). Raises ValueError if there are none."""
         return integers(self._ids)
 
+    @property
+    def first(self) -> int:
+        """The lowest id. Raises IndexError if there are none."""
+        return self._ids[0]
+
+    @property
+    def last(self) -> int:
+        """The highest id. Raises IndexError if there are none."""
+        return self._ids[-1]
+
     def __len__(self) -> int:
         return len(self._ids)
 
@@ -48,6 +58,10 @@ class LeadIDs:
         """Return the first half and the second half of the ids."""
         middle = len(self) // 2
         return LeadIDs(self._ids[:middle]), LeadIDs(self._ids[middle:])
+
+    def parts(self, size: int) -> list[LeadIDs]:
+        """Return the ids in parts of at most `size`."""
+        return [LeadIDs(self._ids[start : start + size]) for start in range(0, len(self), size)]
 
     def _only(self, ids: set[int]) -> LeadIDs:
         return self if len(ids) == len(self) else LeadIDs(ids)

@@ -7,13 +7,17 @@ with the copy in the other table. Everything else in this module is order and bo
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from service.archive.chunks import Chunks
 from service.archive.conditions import Conditions
 from service.archive.lead_ids import NONE, LeadIDs
-from service.archive.row_changes import Changes
+from service.archive.pace import Pace, Turn
+from service.archive.row_changes import Changes, Options
 from service.archive.scope import visible_leads
 from service.archive.whole_copies import WholeCopies
 from service.database.pool import Database
@@ -21,6 +25,7 @@ from service.database.statements import Statement, Statements, integers
 from service.database.transaction import Transaction
 from service.errors import DatabaseError, UnknownLeadsError
 from service.tables.definitions import TablePair, names
+from service.tables.in_use import MOST_NEARBY, by_id, nearby, none_nearby
 from service.tables.table_reader import TableReader
 
 BeforeChange = Callable[[Sequence[int]], Awaitable[None]]
@@ -38,6 +43,8 @@ class Batch:
     """The lists whose leads the caller may see; None: all lists. Any other lead is unknown to the caller."""
     where: Mapping[str, Any] = field(default_factory=dict)
     """Conditions, by name. A lead whose row in the source does not match them all is left alone."""
+    key: str = ""
+    """The name of the caller's API key. The keys take turns."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,8 @@ class Result:
     """The leads of the source that did not match the conditions, and were left alone."""
     deleted_lead_ids: list[int]
     """The leads that left the source."""
+    pace: str
+    """gentle or full."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,10 @@ class Seen:
     reused: LeadIDs
     """Leads that are in both tables and are two different leads: their lead_id was given out again."""
     in_use: LeadIDs
+    in_use_nearby: bool
+    """Whether a lead is in use that has an id among those of the batch."""
+    agents: bool
+    """Whether agents are logged in, or it cannot be known."""
     unmatched: LeadIDs
     """Leads of the source that do not match the conditions of the batch."""
     on_cluster: bool
@@ -78,8 +91,10 @@ class Seen:
 class Mover:
     """Moves leads from a source table to a target table: into the archive, or back."""
 
-    def __init__(self, database: Database, statements: Statements, tables: TableReader) -> None:
+    def __init__(self, database: Database, statements: Statements, tables: TableReader, pace: Pace) -> None:
+        """pace: the same for all movers, since their batches take turns."""
         self._database = database
+        self._pace = pace
         self._statements = statements
         self._tables = tables
         self._conditions = Conditions(statements)
@@ -95,11 +110,15 @@ class Mover:
         cannot be moved safely, and DatabaseError for an error of the database. In each case, no lead is lost and the batch can
         be repeated.
         """
-        return await self._database.attempt(
-            lambda transaction: self._move(transaction, batch, before_change), seconds, self._tables.invalidate_on
-        )
+        deadline = asyncio.get_running_loop().time() + seconds
+        async with self._pace.turn(batch.key, seconds) as turn:
+            return await self._database.attempt(
+                lambda transaction: self._move(transaction, batch, before_change, turn),
+                deadline - asyncio.get_running_loop().time(),
+                self._tables.invalidate_on,
+            )
 
-    async def _move(self, transaction: Transaction, batch: Batch, before_change: BeforeChange) -> Result:
+    async def _move(self, transaction: Transaction, batch: Batch, before_change: BeforeChange, turn: Turn) -> Result:
         """Insert, update and delete, always in this order. The caller commits."""
         asked = LeadIDs(batch.lead_ids)
         # Before anything is locked: a caller neither locks a lead that it may not see, nor waits for it.
@@ -113,18 +132,20 @@ class Mover:
         if missing:
             raise DatabaseError("leads were moved between the looks at the two tables", retry=True)
 
-        # A lead in use that is to be deleted is not even copied: the copy would be out of date when the lead is no longer in
-        # use.
+        turn.look(agents=seen.agents, table_locks=not seen.pair.one_transaction)
+        leads = self._movable(seen, batch)
+        leaving = leads if batch.delete_leads else NONE
+        unmatched = seen.unmatched
         sql = self._statements
-        left_alone = (seen.reused, seen.unmatched, seen.in_use) if batch.delete_leads else (seen.reused, seen.unmatched)
-        steps = await self._steps(transaction, seen, seen.leads.difference(*left_alone), batch)
-        await before_change(list(steps[sql.delete_leads]))
-        if seen.on_cluster and steps[sql.delete_leads]:
-            steps[sql.delete_leads] = await self._claim(transaction, seen.pair, steps[sql.delete_leads])
         if seen.pair.one_transaction:
-            counts = await self._changes.run(transaction, seen.pair, steps)
+            steps = await self._steps(transaction, seen, leads, batch)
+            await before_change(list(leaving))
+            if seen.on_cluster and leaving:
+                leaving = steps[sql.delete_leads] = await self._claim(transaction, seen.pair, leaving)
+            counts = await self._changes.run(transaction, seen.pair, steps, options=Options(in_use_nearby=seen.in_use_nearby))
         else:
-            counts = await self._change_one_by_one(transaction, asked, batch.where, seen.pair, steps)
+            await before_change(list(leaving))
+            counts, unmatched = await self._change_in_chunks(transaction, seen, leads, batch, turn)
         remaining = NONE
         if batch.delete_leads and counts[sql.delete_leads] < len(seen.leads):
             remaining = await self._changes.find(transaction, seen.pair.source.name, seen.leads)
@@ -135,8 +156,9 @@ class Mover:
             delete_count=counts[sql.delete_leads],
             remaining_lead_ids=list(remaining),
             reused_lead_ids=list(seen.reused),
-            unmatched_lead_ids=list(seen.unmatched),
-            deleted_lead_ids=list(steps[sql.delete_leads].difference(remaining)),
+            unmatched_lead_ids=list(unmatched),
+            deleted_lead_ids=list(leaving.difference(remaining)),
+            pace="gentle" if turn.gentle else "full",
         )
 
     async def _refuse_invisible(self, transaction: Transaction, asked: LeadIDs, batch: Batch) -> None:
@@ -149,13 +171,14 @@ class Mover:
         """Return the statements that process() sends for these leads with all flags true, as a script to read or to run."""
         self._tables.invalidate()
         pair = await self._tables.read(transaction)
-        in_use_query = pair.in_use_query(integers(lead_ids))
+        in_use_query = by_id(pair.leads_in_use, integers(lead_ids))
         uses = dict(await transaction.select(in_use_query)) if in_use_query else {}
         header = "".join(f"-- {lead_id} is in use ({uses[lead_id]}): left alone.\n" for lead_id in sorted(uses))
         moved = [lead_id for lead_id in lead_ids if lead_id not in uses]
         if not moved:
             return header
-        values = {**pair.values, "lead_ids": integers(moved)}
+        none_in_use = none_nearby(pair.leads_in_use, min(moved), max(moved))
+        values = {**pair.values, "lead_ids": integers(moved), "not_in_use": none_in_use}
         sql = self._statements
         order = [sql.select_leads, sql.look_at_copies, sql.insert_leads, sql.update_leads, sql.delete_leads, sql.select_leads]
         between = "" if pair.one_transaction else "COMMIT;\n\nSTART TRANSACTION;\n\n"
@@ -166,9 +189,9 @@ class Mover:
     async def _look(self, transaction: Transaction, asked: LeadIDs, where: Mapping[str, Any]) -> Seen:
         """Read both tables. From here on, nobody can alter them until the transaction ends.
 
-        If both tables can roll back, or neither can, the leads in the source are locked. If only one of them can, they are
-        not: a statement that locks a whole MyISAM table may wait for a row lock, and if the owner of that row lock waits for
-        the table, MariaDB does not detect the deadlock. The dialler would wait as well.
+        If both tables can roll back, the leads in the source are locked. Otherwise they are not. MyISAM has no row locks: the
+        dialler would wait for the whole table. And if only one of the tables is MyISAM, a statement that locks it may wait for
+        a row lock. If the owner of that row lock waits for the table, MariaDB does not detect the deadlock.
         """
         known = self._tables.cached
         if known is None or known.problems:
@@ -180,17 +203,23 @@ class Mover:
             "matches": await self._conditions.sql(transaction, known.source, where),
             "least_packet": str(self._tables.least_packet),
         }
-        in_use_query = known.in_use_query(asked.sql)
+        in_use_query = nearby(known.leads_in_use, asked.first, asked.last)
         sql = self._statements
+        asks_for_agents = self._pace.asks_for_agents and known.sees_agents
         leads, ((copies, reused),), (session,), *answers = await transaction.select_each(
             (sql.select_leads if known.one_transaction else sql.find_leads).fill(values),
             sql.look_at_copies.fill(values),
             sql.look_at_session.fill(values),
             *self._tables.definition_queries,
             *([sql.select_matching_leads.fill(values)] if where else []),
+            *([sql.look_at_agents.fill()] if asks_for_agents else []),
             *([in_use_query] if in_use_query else []),
         )
-        definitions, matching, in_use = answers[:2], answers[2:][: bool(where)], answers[2 + bool(where) :]
+        rest = iter(answers)
+        definitions = [next(rest), next(rest)]
+        matching = next(rest) if where else None
+        agents = bool(next(rest)[0][0]) if asks_for_agents else True
+        in_use = next(rest) if in_use_query else []
         on_cluster, session_fits = session
         if not session_fits:
             self._tables.invalidate()  # reading everything again finds out what is wrong
@@ -204,11 +233,29 @@ class Mover:
             leads=present,
             copies=asked.from_concat(copies),
             reused=asked.from_concat(reused) if pair.keep_reused else NONE,
-            in_use=LeadIDs({int(lead_id) for lead_id, _ in in_use[0]}) if in_use else NONE,
-            unmatched=present.difference(LeadIDs({int(lead_id) for (lead_id,) in matching[0]})) if matching else NONE,
+            in_use=await self._in_use(transaction, pair, asked, in_use),
+            in_use_nearby=bool(in_use),
+            agents=agents,
+            unmatched=NONE if matching is None else present.difference(LeadIDs(int(lead_id) for (lead_id,) in matching)),
             on_cluster=bool(on_cluster),
             pair=replace(pair, matches=values["matches"]) if where else pair,
         )
+
+    async def _in_use(
+        self, transaction: Transaction, pair: TablePair, asked: LeadIDs, rows: Sequence[tuple[int, str]]
+    ) -> LeadIDs:
+        """Return the leads in use. rows: the answer to nearby(), which is incomplete if it is long."""
+        if rows and max(Counter(name for _, name in rows).values()) > MOST_NEARBY:
+            rows = await transaction.select(by_id(pair.leads_in_use, asked.sql) or "")
+        return asked.intersection(LeadIDs({int(lead_id) for lead_id, _ in rows}))
+
+    @staticmethod
+    def _movable(seen: Seen, batch: Batch) -> LeadIDs:
+        """Return the leads of the source that may be changed.
+
+        A lead in use that is to be deleted is not even copied: the copy would be out of date when it is no longer in use.
+        """
+        return seen.leads.difference(seen.reused, seen.unmatched, *([seen.in_use] if batch.delete_leads else []))
 
     async def _unknown(self, transaction: Transaction, leads: LeadIDs) -> LeadIDs:
         """Return the leads that are in neither table."""
@@ -230,23 +277,35 @@ class Mover:
             old = await self._changes.select(transaction, sql.select_different_leads, seen.pair, old)
         return {sql.insert_leads: new, sql.update_leads: old, sql.delete_leads: leads if batch.delete_leads else NONE}
 
-    async def _change_one_by_one(
-        self,
-        transaction: Transaction,
-        asked: LeadIDs,
-        where: Mapping[str, Any],
-        pair: TablePair,
-        steps: Mapping[Statement, LeadIDs],
-    ) -> dict[Statement, int]:
-        """Run and commit each statement separately: the copies must be permanent before the DELETE on a table without
-        rollback."""
-        counts = dict.fromkeys(steps, 0)
-        for number, statement in enumerate(statement for statement in steps if steps[statement]):
-            if number:  # other sessions may have changed the leads after the commit
-                pair = (await self._look(transaction, asked, where)).pair
-            counts |= await self._changes.run(transaction, pair, {statement: steps[statement]})
-            await transaction.commit()
-        return counts
+    async def _change_in_chunks(
+        self, transaction: Transaction, seen: Seen, leads: LeadIDs, batch: Batch, turn: Turn
+    ) -> tuple[dict[Statement, int], LeadIDs]:
+        """Change a few leads at a time, and commit them, with a rest after each time. Only leads that both the batch and its
+        chunk have found movable are changed. Return the number of rows that each statement has changed, and the leads that do
+        not match the conditions."""
+        sql = self._statements
+        counts = Counter({sql.insert_leads: 0, sql.update_leads: 0, sql.delete_leads: 0})
+        chunks = Chunks(sql, self._changes, transaction, turn)
+        parts = chunks.of(leads)
+        unmatched = set(seen.unmatched)
+        for number, part in enumerate(parts, start=1):
+            if number > 1:
+                await turn.rest()
+                seen = await self._look(transaction, part, batch.where)
+                turn.look(agents=seen.agents, table_locks=True)
+                unmatched.update(seen.unmatched)
+            steps = await self._steps(transaction, seen, part.intersection(self._movable(seen, batch)), batch)
+
+            async def look_again(part: LeadIDs = part) -> TablePair:
+                return (await self._look(transaction, part, batch.where)).pair
+
+            counts.update(
+                await chunks.change(
+                    seen.pair, steps, look_again, in_use_nearby=seen.in_use_nearby, is_last=number == len(parts)
+                )
+            )
+        await chunks.end()
+        return dict(counts), LeadIDs(unmatched)
 
     async def _claim(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
         """On a Galera cluster, protect older copies that the DELETE relies on from changes by other nodes.

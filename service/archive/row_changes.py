@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -11,8 +13,49 @@ from service.database.statements import Statement, Statements, identifier
 from service.database.transaction import Transaction
 from service.errors import DatabaseError
 from service.tables.definitions import Table, TablePair
+from service.tables.in_use import none_nearby
 
 logger = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A statement that is to be run for some leads."""
+
+    statement: Statement
+    leads: LeadIDs
+    each: bool
+    """Of a DELETE: whether each lead is looked up in the tables that show leads in use, which takes longer. Otherwise no lead
+    is deleted if one is in use that has an id among theirs."""
+
+
+@dataclass
+class Failures:
+    """The leads for which statements have failed, one by one."""
+
+    given: Counter[Statement] = field(default_factory=Counter)
+    """How many leads each statement was to be run for."""
+    codes: dict[Statement, list[int | None]] = field(default_factory=lambda: defaultdict(list))
+    more_to_come: bool = False
+    """Whether the statements will be run for more leads of the batch."""
+
+    def all_failed(self, statement: Statement, error: DatabaseError) -> bool:
+        """Count a lead. Return whether the statement has failed with this error for all leads of the batch, and it is not
+        certain that rows are the reason."""
+        self.codes[statement].append(error.code)
+        same = self.codes[statement] == [error.code] * self.given[statement]
+        return same and not self.more_to_come and not error.is_certainly_of_a_row
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a part of a batch knows."""
+
+    insert_from: Mapping[str, str] = field(default_factory=dict)
+    """The placeholders of another table from which INSERT reads the leads."""
+    in_use_nearby: bool = False
+    """Whether a lead is in use that has an id among those of the leads to delete."""
+    failures: Failures = field(default_factory=Failures)
 
 
 class Changes:
@@ -28,6 +71,8 @@ class Changes:
         steps: Mapping[Statement, LeadIDs],
         left_alone: set[int] | None = None,
         values: Mapping[str, str] | None = None,
+        *,
+        options: Options | None = None,
     ) -> dict[Statement, int]:
         """Run the statements in one round trip, each for its leads. Return the number of rows that each has changed.
 
@@ -38,39 +83,54 @@ class Changes:
         """
         values = {**pair.values, **(values or {})}
         counts = dict.fromkeys(steps, 0)
-        failures: dict[Statement, list[int | None]] = {statement: [] for statement in steps}
-        todo = [(statement, leads) for statement, leads in steps.items() if leads]
+        options = options or Options()
+        todo = [Run(statement, leads, each=options.in_use_nearby) for statement, leads in steps.items() if leads]
+        for run in todo:
+            options.failures.given[run.statement] += len(run.leads)
         while todo:
             done = 0
             sent = todo[: len(steps)]  # many leads that fail one by one make a long list
+            again: list[Run] = []
             transaction.send_first(self._statements.set_foreign_key_checks.fill(pair.values))
-            if not all(self._written(pair, statement).transactional for statement, _ in sent):
+            if not all(self._written(pair, run.statement).transactional for run in sent):
                 transaction.changes_may_persist = True
             try:
-                async for count in transaction.execute_each(
-                    *(statement.fill({**values, "lead_ids": leads.sql}) for statement, leads in sent)
-                ):
-                    counts[sent[done][0]] += count
+                async for count in transaction.execute_each(*(self._filled(pair, run, values, options) for run in sent)):
+                    run = sent[done]
+                    counts[run.statement] += count
+                    if not count and self._is_all_or_nothing(pair, run):
+                        again.append(replace(run, each=True))
                     done += 1
-                todo = todo[done:]
+                todo = [*todo[done:], *again]
             except DatabaseError as error:
                 if not error.may_be_of_a_row(pair.table_names):
                     raise
-                statement, leads = todo[done]
+                failed = todo[done]
+                statement, leads = failed.statement, failed.leads
                 finished = await self._finished(transaction, pair, statement, leads)
                 counts[statement] += len(finished)
                 parts = [part for part in leads.difference(finished).halves() if part]
                 if len(parts) == 1:
                     (lead_id,) = parts.pop()
-                    codes = failures[statement]
-                    codes.append(error.code)
-                    if not error.is_certainly_of_a_row and codes == [error.code] * len(steps[statement]):
+                    if options.failures.all_failed(statement, error):
                         raise
                     logger.warning("lead left alone", lead_id=lead_id, statement=statement.name, code=error.code)
                     if left_alone is not None:
                         left_alone.add(lead_id)
-                todo = [*((statement, part) for part in parts), *todo[done + 1 :]]
+                todo = [*(replace(failed, leads=part) for part in parts), *todo[done + 1 :], *again]
         return counts
+
+    def _filled(self, pair: TablePair, run: Run, values: Mapping[str, str], options: Options) -> str:
+        filled = {**values, "lead_ids": run.leads.sql}
+        if run.statement == self._statements.insert_leads:
+            filled |= options.insert_from
+        if run.statement == self._statements.delete_leads and not run.each:
+            filled["not_in_use"] = none_nearby(pair.leads_in_use, run.leads.first, run.leads.last)
+        return run.statement.fill(filled)
+
+    def _is_all_or_nothing(self, pair: TablePair, run: Run) -> bool:
+        """Return whether one lead in use made a DELETE spare all of its leads."""
+        return run.statement == self._statements.delete_leads and not run.each and bool(pair.leads_in_use)
 
     def _written(self, pair: TablePair, statement: Statement) -> Table:
         """Return the table that a statement changes."""

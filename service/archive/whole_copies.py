@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import structlog
 
 from service.archive.lead_ids import NONE, LeadIDs
-from service.archive.row_changes import Changes
+from service.archive.row_changes import Changes, Options
 from service.database.statements import Statement
 from service.database.transaction import Transaction
 from service.tables.definitions import TablePair
@@ -30,36 +30,42 @@ class WholeCopies(Changes):
         steps: Mapping[Statement, LeadIDs],
         left_alone: set[int] | None = None,
         values: Mapping[str, str] | None = None,
+        *,
+        options: Options | None = None,
     ) -> dict[Statement, int]:
         """As Changes.run(). Leads that are not stored whole are not counted."""
         insert = self._statements.insert_leads
         leads = steps.get(insert, NONE)
         if not leads:
-            return await super().run(transaction, pair, steps, left_alone, values)
+            return await super().run(transaction, pair, steps, left_alone, values, options=options)
         undo = self._insert_or_roll_back if pair.has_savepoints else self._insert_or_delete
-        count = await undo(transaction, pair, leads)
+        count = await undo(transaction, pair, leads, options)
         others = {statement: ids for statement, ids in steps.items() if statement != insert}
-        return {insert: count, **await super().run(transaction, pair, others, left_alone, values)}
+        return {insert: count, **await super().run(transaction, pair, others, left_alone, values, options=options)}
 
-    async def _insert(self, transaction: Transaction, pair: TablePair, leads: LeadIDs) -> tuple[int, int, LeadIDs]:
+    async def _insert(
+        self, transaction: Transaction, pair: TablePair, leads: LeadIDs, options: Options | None
+    ) -> tuple[int, int, LeadIDs]:
         """Insert leads. Return the number of copies, the number of damaged ones, and the ids of the damaged ones.
 
         Not all of these ids are known if the fingerprints of the copies are longer than max_allowed_packet.
         """
         sql = self._statements
         transaction.send_first(sql.forget_damaged_copies.fill())
-        counts = await super().run(transaction, pair, {sql.insert_whole_leads: leads})
+        counts = await super().run(transaction, pair, {sql.insert_whole_leads: leads}, options=options)
         ((damaged, text),) = await transaction.select(sql.show_damaged_copies.fill())
         copies = {int(copy.split(":")[0]) for copy in _text(text).split(",") if copy}
         return counts[sql.insert_whole_leads], int(damaged), LeadIDs(copies)
 
-    async def _insert_or_roll_back(self, transaction: Transaction, pair: TablePair, leads: LeadIDs) -> int:
+    async def _insert_or_roll_back(
+        self, transaction: Transaction, pair: TablePair, leads: LeadIDs, options: Options | None
+    ) -> int:
         """Insert leads. If a copy is damaged, roll back and insert the others only. Return the number of copies."""
         sql = self._statements
         count, remaining = 0, leads
         while remaining:
             await transaction.execute(sql.set_savepoint.fill())
-            count, damaged, _ = await self._insert(transaction, pair, remaining)
+            count, damaged, _ = await self._insert(transaction, pair, remaining, options)
             if not damaged:
                 break
             # A trigger may have changed lead_id. So the leads that are whole are known, and those that are damaged are not.
@@ -70,10 +76,12 @@ class WholeCopies(Changes):
             logger.warning("damaged copies undone", lead_ids=list(leads.difference(remaining)))
         return count
 
-    async def _insert_or_delete(self, transaction: Transaction, pair: TablePair, leads: LeadIDs) -> int:
+    async def _insert_or_delete(
+        self, transaction: Transaction, pair: TablePair, leads: LeadIDs, options: Options | None
+    ) -> int:
         """Insert leads, and delete the damaged copies. Return the number of copies that are left."""
         sql = self._statements
-        count, damaged, copies = await self._insert(transaction, pair, leads)
+        count, damaged, copies = await self._insert(transaction, pair, leads, options)
         if not damaged:
             return count
         values = {"asked_lead_ids": leads.sql}

@@ -101,6 +101,7 @@ class Statements:
     insert_admin_log: Statement
     insert_leads: Statement
     insert_whole_leads: Statement
+    look_at_agents: Statement
     look_at_copies: Statement
     look_at_session: Statement
     prepare: Statement

@@ -10,11 +10,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from textwrap import indent
 
 from service.database.statements import identifier, table_of
 from service.errors import Problem
 from service.tables.columns import Column, outside_texts
+from service.tables.in_use import not_in_use
 from service.tables.reused_lead_ids import reused
 from service.tables.same_data import fingerprint, same_data
 
@@ -99,6 +99,8 @@ class TablePair:
     """Tables or columns that would show whether a lead is in use and that the database does not have."""
     foreign_keys: tuple[ForeignKey, ...] = ()
     """The foreign keys that the account can see."""
+    sees_agents: bool = False
+    """Whether the account can read which agents are logged in."""
     matches: str = "TRUE"
     """The conditions of a request on the row in the source."""
     keep_reused: bool = True
@@ -138,20 +140,13 @@ class TablePair:
             if (column.attributes, column.collation) != (copy.attributes, copy.collation)
         )
 
-    def in_use_query(self, lead_ids: str) -> str | None:
-        """Return the SELECT of the leads in use and of what uses each, as `table.column`. None if there is no table that shows
-        it."""
-        return (
-            "\nUNION ALL\n".join(
-                f"SELECT in_use.{name.split('.')[1]} + 0, '{name}'\n"
-                f"FROM (\n{indent(statement.format(lead_ids=lead_ids), '    ')}\n) AS in_use"
-                for name, statement in self.leads_in_use.items()
-            )
-            or None
-        )
-
     @property
     def one_transaction(self) -> bool:
+        """Whether a batch is one transaction, which locks its rows and rolls back as a whole."""
+        return self.source.transactional and self.target.transactional
+
+    @property
+    def same_rollback(self) -> bool:
         """Whether copy and delete may share a transaction. They may not if only one of the tables can roll back."""
         return self.source.transactional == self.target.transactional
 
@@ -188,11 +183,7 @@ class TablePair:
             + "\n    )",
             "reused": reused_condition,
             "not_reused": f"({reused_condition}) IS NOT TRUE" if self.keep_reused else "TRUE",
-            "not_in_use": "\n    AND ".join(
-                f"NOT EXISTS (\n{indent(statement.format(lead_ids='source.lead_id'), ' ' * 8)}\n    )"
-                for statement in self.leads_in_use.values()
-            )
-            or "TRUE",
+            "not_in_use": not_in_use(self.leads_in_use),
             "staged_definition": self._staged_definition,
             "staged_engine": self.target.engine or "",
             "matches": self.matches,

@@ -55,6 +55,10 @@ class StatementTrial:
                 working[name] = self._statements.leads_in_use[name].template
         return working, skipped, list(dict.fromkeys(problems))
 
+    async def sees_agents(self, transaction: Transaction) -> bool:
+        """Return whether the account can read which agents are logged in."""
+        return await self._try(transaction, self._statements.look_at_agents.fill()) is None
+
     async def leads(self, transaction: Transaction, pair: TablePair) -> list[Problem]:
         """Read a row of each of the two tables. Return the problems."""
         statement = self._statements.find_leads

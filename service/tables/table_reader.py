@@ -136,6 +136,7 @@ class TableReader:
             leads_in_use=leads_in_use,
             skipped_tables=tuple(dict.fromkeys(self._skipped.values())),
             foreign_keys=foreign_keys,
+            sees_agents=await self._trial.sees_agents(transaction),
             keep_reused=self._keep_reused,
         )
         problems = [*filter(None, [version_problem(session.version)]), *table_problems(pair, grants), *unseen]

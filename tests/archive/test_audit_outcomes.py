@@ -75,11 +75,11 @@ def deadlock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]]
         change, look = Changes.run, Mover._look
         attempts = []
 
-        async def fail_once(changes: Changes, *arguments: Any) -> Any:
+        async def fail_once(changes: Changes, *arguments: Any, **options: Any) -> Any:
             attempts.append(1)
             if len(attempts) == 1:
                 raise DatabaseError("Deadlock found", DEADLOCK)
-            return await change(changes, *arguments)
+            return await change(changes, *arguments, **options)
 
         async def look_later(mover: Mover, *arguments: Any) -> Any:
             if len(attempts) == 1:

@@ -10,6 +10,8 @@ import pytest
 from support.api import Api
 from support.tables import IN_USE_TABLES, Tables
 
+from service.tables.in_use import MOST_NEARBY
+
 
 def queued(status: str) -> str:
     return f"INSERT INTO vicidial_inbound_callback_queue (lead_id, group_id, icbq_status) VALUES (2, 'in', '{status}')"
@@ -160,3 +162,36 @@ def test_a_lead_that_gets_into_use_while_the_batch_runs_stays(tables: Tables, ap
 
     assert answers[0]["remaining_lead_ids"] == [2]
     assert tables.ids() == ([2], [1, 2])
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+@pytest.mark.parametrize("others", [1, MOST_NEARBY + 1], ids=["one", "very many"])
+def test_leads_in_use_between_those_of_a_batch_keep_none_of_them(tables: Tables, api: Api, others: int) -> None:
+    tables.live(1, 2, 50_000)
+    before, _ = tables.both()
+    tables.execute(f"INSERT INTO vicidial_hopper (lead_id) SELECT seq + 100 FROM seq_1_to_{others}")
+    tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (2)")
+
+    answer = api.archive_all([1, 2, 50_000]).json()
+
+    assert (answer["delete_count"], answer["remaining_lead_ids"]) == (2, [2])
+    lead = before.pop(2)
+    assert tables.both() == ({2: lead}, before)
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+@pytest.mark.parametrize("dialled", [2, 7], ids=["of the batch", "between those of the batch"])
+def test_a_lead_that_is_dialled_after_the_look_keeps_only_itself(tables: Tables, api: Api, dialled: int) -> None:
+    """The DELETE first asks whether any lead with an id among those of the batch is in use."""
+    tables.live(1, 2, 3, 9)
+    tables.execute(
+        "CREATE TRIGGER dial BEFORE INSERT ON vicidial_list_archive FOR EACH ROW"
+        f" IF NEW.lead_id = 1 THEN INSERT INTO vicidial_hopper (lead_id) VALUES ({dialled}); END IF"
+    )
+
+    answer = api.archive_all([1, 2, 3, 9]).json()
+
+    stays = [dialled] if dialled == 2 else []
+    assert (answer["insert_count"], answer["delete_count"]) == (4, 4 - len(stays))
+    assert answer["remaining_lead_ids"] == stays
+    assert tables.ids() == (stays, [1, 2, 3, 9])

@@ -1,0 +1,66 @@
+"""Whose turn it is: batches wait inside the service, not in front of the tables, and fairly among the API keys."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+
+from service.observability import metrics
+
+
+class Turns:
+    """At most a number of batches have their turn at a time. The next turn is that of the key with the fewest; among equals,
+    of the key that had none for the longest time. The batches of one key come in their order."""
+
+    def __init__(self, most: int) -> None:
+        """most: the number of turns at a time where nothing forbids it."""
+        self._most = most
+        self._limit = 1
+        self._running: Counter[str] = Counter()
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        """By key, those who wait. The key that had a turn last comes last."""
+
+    def one_at_a_time(self, alone: bool) -> None:
+        """Set whether only one batch may have its turn at a time. Batches that have theirs already keep it."""
+        self._limit = 1 if alone else self._most
+        self._admit()
+
+    async def take(self, key: str) -> None:
+        """Wait for a turn. Each call that returns must be followed by a call of release(). key: the name of the API key."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(key, deque()).append(turn)
+        self._admit()
+        with metrics.WAITING_TURN.track_inprogress():
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.cancelled():
+                    self._forget(key, turn)
+                else:  # it was given a turn at the same moment
+                    self.release(key)
+                raise
+
+    def release(self, key: str) -> None:
+        """End a turn."""
+        self._running[key] -= 1
+        if not self._running[key]:
+            del self._running[key]
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting and self._running.total() < self._limit:
+            key = min(self._waiting, key=lambda waiting: self._running[waiting])
+            turns = self._waiting.pop(key)
+            turn = turns.popleft()
+            if turns:
+                self._waiting[key] = turns
+            if not turn.done():  # else it was cancelled a moment ago
+                self._running[key] += 1
+                turn.set_result(None)
+
+    def _forget(self, key: str, turn: asyncio.Future[None]) -> None:
+        turns = self._waiting.get(key, deque())
+        if turn in turns:
+            turns.remove(turn)
+        if not turns:
+            self._waiting.pop(key, None)

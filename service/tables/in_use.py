@@ -1,0 +1,74 @@
+"""SQL that finds leads in use, made from the statements of sql/leads_in_use/.
+
+A statement that names all ids of a batch once for each of ten tables costs more than the copy of the leads. So a batch first
+asks for all leads in use between its first and its last id: in most batches there are none, since the leads that are dialled
+are other leads than those that are archived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from textwrap import indent
+
+MOST_NEARBY = 100
+"""The number of leads in use, of each table, up to which all of them are read. If there are more, each lead is looked up."""
+
+
+def by_id(statements: Mapping[str, str], lead_ids: str) -> str | None:
+    """Return the SELECT of the leads in use among some leads, and of what uses each, as `table.column`. None if there is no
+    table that shows it. statements: by `table.column`."""
+    return (
+        "\nUNION ALL\n".join(
+            f"SELECT in_use.{_column(name)} + 0, '{name}'\nFROM (\n{_indented(statement, lead_ids)}\n) AS in_use"
+            for name, statement in statements.items()
+        )
+        or None
+    )
+
+
+def nearby(statements: Mapping[str, str], first: int, last: int) -> str | None:
+    """As by_id(), of all leads from the first to the last id. At most MOST_NEARBY + 1 of each table."""
+    return (
+        "\nUNION ALL\n".join(
+            f"(SELECT in_use.{_column(name)} + 0, '{name}'\n{_between(name, statement, first, last)}\nLIMIT {MOST_NEARBY + 1})"
+            for name, statement in statements.items()
+        )
+        or None
+    )
+
+
+def none_nearby(statements: Mapping[str, str], first: int, last: int) -> str:
+    """Return the condition that no lead from the first to the last id is in use. It is evaluated once, not for each lead."""
+    return (
+        "\n    AND ".join(
+            f"NOT EXISTS (\n{indent(f'SELECT 1{chr(10)}{_between(name, statement, first, last)}', ' ' * 8)}\n    )"
+            for name, statement in statements.items()
+        )
+        or "TRUE"
+    )
+
+
+def not_in_use(statements: Mapping[str, str]) -> str:
+    """Return the condition that the lead of a row is not in use. It is evaluated for each lead."""
+    return (
+        "\n    AND ".join(
+            f"NOT EXISTS (\n{indent(statement.format(lead_ids='source.lead_id'), ' ' * 8)}\n    )"
+            for statement in statements.values()
+        )
+        or "TRUE"
+    )
+
+
+def _between(name: str, statement: str, first: int, last: int) -> str:
+    # lead_id IN (lead_id) is true for each row that has one: all leads in use, whatever else the statement asks for. MariaDB
+    # merges the subquery, and looks the range up in an index of the column.
+    everything = _indented(statement, _column(name))
+    return f"FROM (\n{everything}\n) AS in_use\nWHERE in_use.{_column(name)} BETWEEN {first:d} AND {last:d}"
+
+
+def _indented(statement: str, lead_ids: str) -> str:
+    return indent(statement.format(lead_ids=lead_ids), "    ")
+
+
+def _column(name: str) -> str:
+    return name.split(".")[1]

@@ -1,0 +1,186 @@
+"""Tables without rollback: leads are changed a few at a time, and the dialler does not wait for the archive's indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import product
+from typing import Any
+
+import pymysql
+import pytest
+from mariadb import PrivateMariaDB
+from support.api import Api
+from support.tables import Tables
+from support.waiting import wait_until
+
+from service.archive import chunks
+from service.archive.chunks import Sizes
+from service.tables.chunk_table import NAME
+
+PAIRS = [pair for pair in product(["InnoDB", "MyISAM", "Aria"], repeat=2) if pair != ("InnoDB", "InnoDB")]
+ACCOUNT = "'no_temporary_tables'@'127.0.0.1'"
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks so small that a few leads need many, of all kinds."""
+    monkeypatch.setattr(chunks, "FULL", Sizes(staged=5, joined=2, delete=3))
+
+
+def use_engines(tables: Tables, live: str, archive: str) -> None:
+    tables.execute(f"ALTER TABLE vicidial_list ENGINE = {live}")
+    tables.execute(f"ALTER TABLE vicidial_list_archive ENGINE = {archive}")
+
+
+def fill(tables: Tables) -> dict[int, Any]:
+    """Leads in every state. Return what the archive holds once 1 to 17 are archived."""
+    tables.live(*range(1, 18), comments="é and ' and \\ ", date_of_birth="0000-00-00")
+    tables.archived(2, 9, 16, status="NEW")
+    tables.archived(4, 11, comments="é and ' and \\ ", date_of_birth="0000-00-00")
+    live, archived = tables.both()
+    return archived | live
+
+
+COUNTS = {"select_count": 17, "insert_count": 12, "update_count": 3, "delete_count": 17, "remaining_lead_ids": []}
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_a_batch_of_many_chunks_is_answered_like_one(tables: Tables, api: Api, pair: tuple[str, str]) -> None:
+    use_engines(tables, *pair)
+    expected = fill(tables)
+
+    there = api.archive_all(list(range(1, 18))).json()
+    assert tables.both() == ({}, expected)
+    back = api.dearchive_all(list(range(1, 18))).json()
+
+    assert {name: there[name] for name in COUNTS} == COUNTS
+    assert (back["insert_count"], back["delete_count"], back["remaining_lead_ids"]) == (17, 17, [])
+    assert tables.both() == (expected, {})
+
+
+@pytest.fixture
+def without_temporary_tables(
+    tables: Tables, mariadb: PrivateMariaDB, new_api: Callable[..., Api]
+) -> Iterator[Callable[[], Api]]:
+    """An API whose account may not create temporary tables."""
+    tables.execute(f"CREATE OR REPLACE USER {ACCOUNT} IDENTIFIED BY 'secret'")
+    tables.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {tables.database}.* TO {ACCOUNT}")
+    url = f"mysql+asyncmy://no_temporary_tables:secret@127.0.0.1:{mariadb.port}/{tables.database}"
+    yield lambda: new_api(DATABASE_URL=url)
+    tables.execute(f"DROP USER {ACCOUNT}")
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+def test_an_account_that_may_not_create_temporary_tables(tables: Tables, without_temporary_tables: Callable[[], Api]) -> None:
+    expected = fill(tables)
+    api = without_temporary_tables()
+
+    answer = api.archive_all(list(range(1, 18))).json()
+
+    assert {name: answer[name] for name in COUNTS} == COUNTS
+    assert tables.both() == ({}, expected)
+    assert api.get("/readyz").status_code == 200
+
+
+@contextmanager
+def stopped(tables: Tables, timing: str) -> Iterator[None]:
+    """A batch stops at a trigger of the archive until the end of the block."""
+    with tables.mariadb.connect(tables.database) as holder, holder.cursor() as cursor:
+        cursor.execute(f"SELECT GET_LOCK('{tables.database}', 10)")
+        tables.execute(
+            f"CREATE TRIGGER stop {timing} ON vicidial_list_archive FOR EACH ROW"
+            f" DO GET_LOCK('{tables.database}', 20), RELEASE_LOCK('{tables.database}')"
+        )
+        yield
+
+
+def is_stopped(tables: Tables) -> bool:
+    return bool(
+        tables.execute(f"SELECT 1 FROM information_schema.processlist WHERE db = '{tables.database}' AND state = 'User lock'")
+    )
+
+
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+def test_the_dialler_writes_while_leads_are_written_into_the_archive(tables: Tables, api: Api) -> None:
+    """On the way, the dialler writes to a lead of the batch and to another one, and does not wait."""
+    tables.live(1, 2, 3, 9)
+    before, _ = tables.both()
+    with ThreadPoolExecutor(1) as client, tables.mariadb.connect(tables.database) as dialler:
+        with stopped(tables, "BEFORE INSERT"), dialler.cursor() as cursor:
+            batch = client.submit(api.archive_all, [1, 2, 3])
+            wait_until(lambda: is_stopped(tables))
+            cursor.execute("SET lock_wait_timeout = 1, max_statement_time = 1")
+            for lead_id in (2, 9):
+                cursor.execute("UPDATE vicidial_list SET status = 'XFER' WHERE lead_id = %s", [lead_id])
+            assert not batch.done()
+        answer = batch.result().json()
+
+    assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (3, 2, [2])
+    assert tables.ids() == ([2, 9], [1, 2, 3])
+    assert tables.execute("SELECT status FROM vicidial_list") == [(b"XFER",), (b"XFER",)]
+    _, archived = tables.both()
+    assert archived == {lead_id: before[lead_id] for lead_id in (1, 2, 3)}
+
+
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+def test_newer_data_that_another_batch_has_archived_is_not_overwritten(tables: Tables, api: Api) -> None:
+    """Between the look of a batch and its UPDATE, the lead is called and archived by somebody else."""
+    tables.live(1, 2)
+    tables.archived(1, status="OLD")
+    with ThreadPoolExecutor(1) as client, stopped(tables, "BEFORE INSERT"):
+        batch = client.submit(api.archive_all, [1, 2])
+        wait_until(lambda: is_stopped(tables))
+        with tables.mariadb.connect(tables.database) as other, other.cursor() as cursor:
+            cursor.execute("UPDATE vicidial_list SET status = 'XFER' WHERE lead_id = 1")
+            cursor.execute("DELETE FROM vicidial_list WHERE lead_id = 1")
+    answer = batch.result().json()
+
+    assert answer["delete_count"] == 1
+    assert tables.ids() == ([], [1, 2])
+    assert tables.execute("SELECT status FROM vicidial_list_archive WHERE lead_id = 1") == [(b"OLD",)]
+
+
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+def test_a_batch_that_only_reads_vicidial_list_waits_for_no_reader(tables: Tables, api: Api) -> None:
+    """SELECT ... FOR UPDATE would wait for a write lock on the table, and the dialler behind it."""
+    tables.live(1, 2)
+    before, _ = tables.both()
+    with tables.mariadb.connect(tables.database) as other, other.cursor() as cursor:
+        cursor.execute("LOCK TABLES vicidial_list READ")
+        answer = api.archive({**api.ALL, "delete_leads": False, "lead_ids": [1, 2]}).json()
+
+    assert answer["insert_count"] == 2
+    assert tables.both() == (before, before)
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+def test_no_temporary_table_is_left(tables: Tables, new_api: Callable[..., Api]) -> None:
+    tables.live(*range(1, 18))
+    api = new_api(DATABASE_POOL_SIZE="1")
+    for lead_id in range(1, 18):
+        assert api.archive_all([lead_id]).json()["delete_count"] == 1
+
+    with pytest.raises(pymysql.err.ProgrammingError, match=NAME):
+        tables.execute(f"SELECT 1 FROM {NAME}")
+    ((left,),) = tables.execute(f"SELECT COUNT(*) FROM information_schema.tables WHERE table_name = '{NAME}'")
+    assert int(left or b"") == 0
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+def test_a_lead_that_gets_into_use_between_two_chunks_stays(tables: Tables, api: Api) -> None:
+    tables.live(*range(1, 18))
+    tables.execute(
+        "CREATE TRIGGER dial BEFORE INSERT ON vicidial_list_archive FOR EACH ROW"
+        " IF NEW.lead_id = 1 THEN INSERT INTO vicidial_hopper (lead_id) VALUES (8); END IF"
+    )
+
+    answer = api.archive_all(list(range(1, 18))).json()
+
+    assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (16, 16, [8])
+    assert tables.ids() == ([8], [lead_id for lead_id in range(1, 18) if lead_id != 8])

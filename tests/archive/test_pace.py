@@ -1,0 +1,136 @@
+"""The dialler comes first: while agents are logged in, batches rest as long as they work, and one runs at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.api import Api
+from support.tables import Tables
+
+from service.archive.pace import Pace
+from service.archive.turns import Turns
+from service.errors import DatabaseError
+
+AGENT = "INSERT INTO vicidial_live_agents (lead_id) VALUES (0)"
+
+SETTINGS = {
+    "agents are logged in": ({}, AGENT, "gentle"),
+    "nobody is logged in": ({}, "DO 0", "full"),
+    "the table of agents is missing": ({}, "DROP TABLE vicidial_live_agents", "gentle"),
+    "gentle, and nobody is logged in": ({"PACE": "gentle"}, "DO 0", "gentle"),
+    "full, and agents are logged in": ({"PACE": "full"}, AGENT, "full"),
+    "leads in use are ignored, and agents are logged in": ({"LEADS_IN_USE": "ignore"}, AGENT, "gentle"),
+}
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+@pytest.mark.parametrize(("settings", "state", "pace"), SETTINGS.values(), ids=SETTINGS.keys())
+def test_the_audit_and_the_metrics_tell_the_pace(
+    tables: Tables, new_api: Callable[..., Api], path: Path, settings: dict[str, str], state: str, pace: str
+) -> None:
+    tables.live(1, 2)
+    before, _ = tables.both()
+    tables.execute(state)
+    api = new_api(AUDIT_LOG=str(path), **settings)
+
+    there = api.archive_all([1, 2])
+    assert tables.both() == ({}, before)
+    back = api.dearchive_all([1, 2])
+
+    assert (there.json()["delete_count"], back.json()["delete_count"]) == (2, 2)
+    assert "pace" not in there.json() | back.json()
+    outcomes = [json.loads(line) for line in path.read_text().splitlines()][1::2]
+    assert [outcome["pace"] for outcome in outcomes] == [pace, pace]
+    assert f"\npace_gentle {float(pace == 'gentle')}\n" in api.get("/metrics").text
+    assert tables.both() == (before, {})
+
+
+def test_the_pace_follows_the_agents(tables: Tables, new_api: Callable[..., Api], path: Path) -> None:
+    tables.live(1, 2, 3)
+    api = new_api(AUDIT_LOG=str(path))
+
+    for lead_id, state in ((1, "DO 0"), (2, AGENT), (3, "DELETE FROM vicidial_live_agents")):
+        tables.execute(state)
+        assert api.archive_all([lead_id]).json()["delete_count"] == 1
+
+    outcomes = [json.loads(line) for line in path.read_text().splitlines()][1::2]
+    assert [outcome["pace"] for outcome in outcomes] == ["full", "gentle", "full"]
+    assert tables.ids() == ([], [1, 2, 3])
+
+
+class Clock:
+    """A clock that only sleeping and working move."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.slept: list[float] = []
+        self.now = 0.0
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(loop, "time", lambda: self.now)
+        monkeypatch.setattr("service.archive.pace.asyncio.sleep", self.sleep)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@pytest.mark.parametrize(("agents", "rests"), [(True, [0.2, 0.5, 1.0]), (False, [0, 0, 0])])
+def test_a_rest_is_as_long_as_the_work_before_it(monkeypatch: pytest.MonkeyPatch, agents: bool, rests: list[float]) -> None:
+    async def scene() -> list[float]:
+        clock = Clock(monkeypatch)
+        async with Pace("auto", Turns(8)).turn("key", 60) as turn:
+            turn.look(agents=agents, table_locks=True)
+            for work in (0.2, 0.5, 7.0):
+                clock.now += work
+                await turn.rest()
+            return clock.slept
+
+    assert asyncio.run(scene()) == pytest.approx(rests)
+
+
+def test_no_rest_is_taken_that_would_cost_the_batch_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene() -> list[float]:
+        clock = Clock(monkeypatch)
+        async with Pace("gentle", Turns(8)).turn("key", 4) as turn:
+            for _ in range(3):
+                clock.now += 0.9
+                await turn.rest()
+            return clock.slept
+
+    assert asyncio.run(scene()) == pytest.approx([0.9])
+
+
+def test_the_next_batch_waits_for_the_rest_and_the_answer_does_not() -> None:
+    async def scene() -> list[str]:
+        events: list[str] = []
+        pace = Pace("gentle", Turns(8))
+        async with pace.turn("key", 60):
+            await asyncio.sleep(0.05)
+        events.append("answered")
+
+        async def follow() -> None:
+            async with pace.turn("key", 60):
+                events.append("next")
+
+        following = asyncio.create_task(follow())
+        await asyncio.sleep(0.01)
+        events.append("still resting")
+        await following
+        return events
+
+    assert asyncio.run(scene()) == ["answered", "still resting", "next"]
+
+
+def test_who_gets_no_turn_in_time_is_told_that_nothing_was_changed() -> None:
+    async def scene() -> None:
+        pace = Pace("auto", Turns(8))
+        async with pace.turn("one", 60):
+            with pytest.raises(DatabaseError, match="no turn within 0 seconds") as raised:
+                async with pace.turn("other", 0.01):
+                    pass
+        assert raised.value.outcome_known
+
+    asyncio.run(scene())
