@@ -6,19 +6,20 @@ Fields that are not known are ignored, as the contract wants it, and those of la
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lead_archive.errors import visible
+from lead_archive import fields
+from lead_archive.errors import MalformedError, visible
 
 LARGEST_ANSWER = 32 * 1024 * 1024
 """Bytes: a hundred times the size of a comparison of 1,000 leads that differ in every column."""
 
-
-class MalformedError(Exception):
-    """The answer is not one of this API's. The message says what is wrong with it."""
+_CONDITION = re.compile(r"the condition \w+ cannot be used until an administrator")
+"""Other refusals for which an administrator is needed can end by themselves, such as that of a server that is read-only."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Answer:
     def object(self) -> dict[str, Any]:
         """Return the JSON object. Raises MalformedError if there is none."""
         try:
-            value = json.loads(self.content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number)
+            value = json.loads(self.content.decode("utf-8"), object_pairs_hook=fields.once, parse_constant=fields.no_number)
         except UnicodeDecodeError:
             raise MalformedError("it is not UTF-8") from None
         except RecursionError:
@@ -63,6 +64,10 @@ class Answer:
         if request_id := self.headers.get("x-request-id"):
             text += f" (X-Request-ID {visible(request_id, 128)})"
         return text
+
+    def refuses_condition(self) -> bool:
+        """Return whether this is a 503 that names a condition which the database cannot check: repeating it does not help."""
+        return self.status == 503 and bool(_CONDITION.match(self.message() or ""))
 
     def retry_after(self) -> float | None:
         """Return the seconds to wait by Retry-After, or None if the answer has none."""
@@ -95,17 +100,17 @@ class Moved:
         """Read the answer to a request with this body. Raises MalformedError if they do not match."""
         value = answer.object()
         asked = set(body["lead_ids"])
-        _text(value, "message")
+        fields.text(value, "message")
         counts = {
-            step: _count(value, f"{step}_count", len(asked))
+            step: fields.count(value, f"{step}_count", len(asked))
             for step in ("select", "insert", "update", "delete")
             if step != "update" or "update_leads" in body
         }
         moved = cls(
             **{"update": 0, **counts},
-            remaining=_ids(value, "remaining_lead_ids", asked),
-            reused=_ids(value, "reused_lead_ids", asked) if "reused_lead_ids" in value else [],
-            unmatched=_ids(value, "unmatched_lead_ids", asked) if "unmatched_lead_ids" in value else [],
+            remaining=fields.ids(value, "remaining_lead_ids", asked),
+            reused=fields.ids(value, "reused_lead_ids", asked) if "reused_lead_ids" in value else [],
+            unmatched=fields.ids(value, "unmatched_lead_ids", asked) if "unmatched_lead_ids" in value else [],
         )
         for step in ("insert", "update", "delete"):
             if counts.get(step) and not body[f"{step}_leads"]:
@@ -139,7 +144,7 @@ class Lead:
 def compared(answer: Answer, lead_ids: list[int]) -> list[Lead]:
     """Return the leads, one for each id that was asked for. Raises MalformedError."""
     value = answer.object()
-    _text(value, "message")
+    fields.text(value, "message")
     items = value.get("leads")
     if not isinstance(items, list):
         raise MalformedError("leads is not an array")
@@ -153,8 +158,8 @@ def unknown(answer: Answer, lead_ids: list[int]) -> set[int]:
     """Return the ids that a 404 names; none if it is about the path. Raises MalformedError."""
     if answer.message() is None or "lead_ids" not in (value := answer.object()):
         return set()
-    named = _ids(value, "lead_ids", set(lead_ids))
-    if not named or _count(value, "lead_errors", len(lead_ids)) != len(named):
+    named = fields.ids(value, "lead_ids", set(lead_ids))
+    if not named or fields.count(value, "lead_errors", len(lead_ids)) != len(named):
         raise MalformedError("lead_errors does not say how many lead_ids it names")
     return set(named)
 
@@ -171,7 +176,7 @@ def _lead(item: Any) -> Lead:
         if not isinstance(flag, bool):
             raise MalformedError(f"{name} of lead {lead_id} is not a boolean")
         flags[name] = flag
-    different, used_by = _names(item, "different_columns"), _names({"used_by": [], **item}, "used_by")
+    different, used_by = fields.names(item, "different_columns"), fields.names({"used_by": [], **item}, "used_by")
     in_both = flags["in_list"] and flags["in_archive"]
     if (flags["identical"] or different or flags["reused"]) and not in_both:
         raise MalformedError(f"lead {lead_id} is compared, and is not in both tables")
@@ -189,46 +194,3 @@ def _lead(item: Any) -> Lead:
         used_by=used_by,
         reused=flags["reused"],
     )
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _text(value: dict[str, Any], name: str) -> None:
-    if not isinstance(value.get(name), str):
-        raise MalformedError(f"{name} is not a string")
-
-
-def _count(value: dict[str, Any], name: str, most: int) -> int:
-    count = value.get(name)
-    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= most:
-        raise MalformedError(f"{name} is not an integer from 0 to {most}")
-    return count
-
-
-def _ids(value: dict[str, Any], name: str, asked: set[int]) -> list[int]:
-    ids = value.get(name)
-    if not isinstance(ids, list) or not all(map(_is_integer, ids)):
-        raise MalformedError(f"{name} is not an array of integers")
-    if len(set(ids)) < len(ids) or not asked.issuperset(ids):
-        raise MalformedError(f"{name} names leads twice or that were not asked for")
-    return ids
-
-
-def _names(item: dict[str, Any], name: str) -> list[str]:
-    names = item.get(name)
-    if not isinstance(names, list) or not all(isinstance(text, str) and text for text in names):
-        raise MalformedError(f"{name} is not an array of names")
-    return [visible(text, 130) for text in names]
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        raise ValueError("a field is given twice")
-    return value
-
-
-def _no_number(text: str) -> Any:
-    raise ValueError(f"{text} is no number of JSON")

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
-
+from lead_archive.console import interruptible, print_result, say, say_errors
 from lead_archive.errors import RefusedError, Status, UsageError
+from lead_archive.file_run import FileRun
 from lead_archive.files import OutputFiles, print_anything, shown
 from lead_archive.ids import read_ids
 from lead_archive.journal import Journal
 from lead_archive.operations import Operation
 from lead_archive.progress import Progress, progress_for
 from lead_archive.report import Summary
-from lead_archive.run import Run
 from lead_archive.settings import STDIN, opened, settings_from
 from lead_archive.spool import Spool
 
@@ -36,7 +32,7 @@ def run_command(operation: Operation, file: str, *, quiet: bool, as_json: bool, 
             summary, more = process(operation, file, progress, **options)
             left, journal, repeated = more
     except UsageError as error:
-        say("\n".join(f"error: {line}" for line in str(error).splitlines()))
+        say_errors(error)
         return Status.WRONG_USAGE
     except KeyboardInterrupt:
         progress.stop()
@@ -49,14 +45,7 @@ def run_command(operation: Operation, file: str, *, quiet: bool, as_json: bool, 
     if as_json:
         paths = {"left_file": str(left) if left else None, "journal": str(journal)}
         lines = [summary.json(repeated=repeated, seconds=round(time.monotonic() - started, 1), **paths)]
-    try:
-        click.echo("\n".join(lines))
-        sys.stdout.flush()
-    except OSError as error:
-        say(
-            f"error: cannot write the summary: {error.strerror}; all that was done is in the journal, --resume prints it again"
-        )
-        silence(sys.stdout)
+    if not print_result("\n".join(lines), "all that was done is in the journal, --resume prints it again"):
         return Status.WRONG_USAGE
     if summary.trouble:
         say(f"error: {summary.trouble}")
@@ -70,7 +59,7 @@ def process(
     file: str,
     progress: Progress,
     *,
-    column: str,
+    column: str | None,
     journal: Path | None,
     left: Path | None,
     resume: bool,
@@ -103,7 +92,7 @@ def process(
             if kept.other_key:
                 progress.say("the key is not the one that the run began with; what was unknown is asked for again")
             files.check()
-            run = Run(operation, spool, kept, settings, progress, jobs, batch_size)
+            run = FileRun(operation, spool, kept, settings, progress, jobs, batch_size)
             trouble: RefusedError | UsageError | None = None
             try:
                 asyncio.run(run.take())
@@ -120,27 +109,3 @@ def process(
                 trouble = trouble or error
             summary = Summary(operation, spool.count, counts, trouble)
     return summary, (left_path if behind else None, journal_path, repeated)
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Raise KeyboardInterrupt at SIGTERM too, so that both end a wait in the same way."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def say(text: str) -> None:
-    """Print to standard error. Ignore that nobody reads it."""
-    with contextlib.suppress(OSError):
-        click.echo(text, err=True)
-
-
-def silence(stream: Any) -> None:
-    """Discard what is buffered for a stream that cannot be written: the interpreter would report an error at exit."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)

@@ -22,12 +22,20 @@ class RefusedError(Exception):
     """The server refuses all requests or cannot be reached. The message says what to do."""
 
 
+class ConditionsRefusedError(RefusedError):
+    """The server refuses these conditions, and may take others. The message says what to do."""
+
+
 class FailedError(Exception):
     """The server did not process this batch within --retry-for, but processed others. The message says why."""
 
 
 class StoppedError(Exception):
     """The user stops the run: the request was not sent, or not repeated."""
+
+
+class MalformedError(Exception):
+    """The answer is not one of this API's. The message says what is wrong with it."""
 
 
 class UnknownLeadsError(Exception):

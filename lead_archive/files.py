@@ -31,9 +31,9 @@ def shown(path: Path | str) -> str:
 class OutputFiles:
     """The paths of the journal and of the file of leads left behind. They must not be the input, or each other."""
 
-    def __init__(self, file: Path | None, journal: Path, left: Path, key_file: Path | None) -> None:
-        """file: the input, None if it is standard input."""
-        self.journal = journal
+    def __init__(self, file: Path | None, journal: Path | None, left: Path, key_file: Path | None) -> None:
+        """file: the input, None if it is standard input. journal: None for a run without one."""
+        self._journal: dict[str, Path] = {"--journal": journal} if journal else {}
         self.left = left
         self._inputs: dict[str, Path | int] = {"FILE": file or 0}
         if key_file:
@@ -45,9 +45,10 @@ class OutputFiles:
         Files are compared by what they are, and not by their names. What does not exist yet cannot be compared, so check
         again when the journal is there.
         """
-        written: dict[str, Path | int] = {"--journal": self.journal, "--left": self.left}
+        written: dict[str, Path | int] = {**self._journal, "--left": self.left}
         beside: dict[str, Path | int] = {
-            f"SQLite's {suffix} file of --journal": Path(os.path.realpath(self.journal) + suffix)
+            f"SQLite's {suffix} file of --journal": Path(os.path.realpath(journal) + suffix)
+            for journal in self._journal.values()
             for suffix in JOURNAL_SUFFIXES
         }
         printed: dict[str, Path | int] = {"standard output": 1, "standard error": 2}
@@ -108,7 +109,7 @@ class OutputFiles:
 
     def _refuse_foreign(self) -> None:
         """Raises UsageError if the file of leads left behind is there and is not one of ours, or is what is read."""
-        _refuse_same({**self._inputs, "--journal": self.journal}, {"--left": self.left})
+        _refuse_same({**self._inputs, **self._journal}, {"--left": self.left})
         with contextlib.suppress(FileNotFoundError):
             status = self.left.stat()
             if not stat.S_ISREG(status.st_mode):

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from lead_archive.errors import UsageError, visible
 from lead_archive.spool import Range, Spool
 
+COLUMN = "lead_id"
+"""The column that is read if no other is named."""
 LARGEST_LEAD_ID = 4294967295
 LONGEST_LINE = 1024 * 1024
 """Characters. A longer line is not text; it is not read into memory."""
@@ -35,17 +37,19 @@ Found = Iterator[tuple[int, Range | str]]
 """The number of a line, and the ids on it, or the error in it."""
 
 
-def read_ids(stream: io.BufferedReader, name: str, column: str, spool: Spool) -> None:
+def read_ids(stream: io.BufferedReader, name: str, column: str | None, spool: Spool) -> None:
     """Read all ids of a CSV column, or of a list with one id or range a line, into a spool. The stream is closed.
+
+    column: None means lead_id if there are columns. A list has none, so that a name is an error.
 
     Raises UsageError, which names each wrong line (up to MOST_ERRORS of them), and how to mend it.
     """
-    if not column.strip():
+    if column is not None and not column.strip():
         raise UsageError("--column is the name of a column, and cannot be empty")
     errors: list[str] = []
     try:
         with _text(stream) as text:
-            for line, found in _ranges(text, name, column.strip()):
+            for line, found in _ranges(text, name, column):
                 if isinstance(found, Range):
                     spool.add(*found)
                     continue
@@ -122,7 +126,7 @@ def _lines(text: io.TextIOWrapper) -> Iterator[str]:
         yield line
 
 
-def _ranges(text: io.TextIOWrapper, name: str, column: str) -> Found:
+def _ranges(text: io.TextIOWrapper, name: str, column: str | None) -> Found:
     """Yield the ids of each line or row, with the number of its first line."""
     lines = _lines(text)
     delimiters = ",;\t|"
@@ -132,9 +136,15 @@ def _ranges(text: io.TextIOWrapper, name: str, column: str) -> Found:
             delimiters = separator[1]
         elif content and not content.startswith("#"):
             if content.strip("\"'")[:1] in DIGITS:
+                if column is not None:
+                    raise UsageError(
+                        f"{name} is a list of ids, without a line of column names, so there is no column {column.strip()}: "
+                        "leave out --column, or write the names into the first line"
+                    )
                 yield from _list(number, line, lines)
             else:
-                yield from _table(number, line, lines, delimiters=delimiters, name=name, column=column)
+                wanted = (column or COLUMN).strip()
+                yield from _table(number, line, lines, delimiters=delimiters, name=name, column=wanted)
 
 
 def _list(number: int, line: str, lines: Iterator[str]) -> Found:

@@ -12,6 +12,8 @@ from lead_archive.errors import RefusedError
 
 DEEPEST = 100
 """Levels. The parser is written in C, and a document that is nested without end would end the process."""
+LARGEST_PAGE = 10_000
+"""Lead ids in a page, whatever a server offers: all of them are in memory."""
 MOST_REFERENCES = 20
 """The number of references that are followed in a row: they may form a cycle."""
 
@@ -42,9 +44,16 @@ class Offer:
 
     def limit(self, path: str) -> int | None:
         """Return the limit of lead ids in a request to a path, or None if the document has none."""
+        return self._number(path, "lead_ids", "maxItems")
+
+    def page_limit(self, path: str) -> int:
+        """Return the most lead ids that find returns at a time."""
+        return min(self._number(path, "limit", "maximum") or LARGEST_PAGE, LARGEST_PAGE)
+
+    def _number(self, path: str, field: str, keyword: str) -> int | None:
+        """Return the number of a keyword in the schema of a field of the body, or None if there is none."""
         place: Any = self._document
-        names = ["paths", path, "post", "requestBody", "content", "application/json", "schema", "properties", "lead_ids"]
-        names.append("maxItems")
+        names = ["paths", path, "post", "requestBody", "content", "application/json", "schema", "properties", field, keyword]
         references = 0
         while names:
             if isinstance(place, dict) and isinstance(reference := place.get("$ref"), str) and reference.startswith("#/"):

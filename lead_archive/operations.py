@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lead_archive.answers import Lead
+from lead_archive.conditions import Where
 from lead_archive.errors import FailedError, RefusedError, StoppedError, UnknownLeadsError
 from lead_archive.server import COMPARE, Server
 
@@ -16,7 +17,7 @@ REUSED = (
     "id given out again: another lead has this id in {other} (phone_number and entry_date differ); both are left alone until "
     "an administrator gives one of them another id"
 )
-UNMATCHED = "unmatched: it does not meet a condition of the service"
+UNMATCHED = "no longer meets the conditions: it was left as it is"
 LONGEST_FOR_REASONS = 30.0
 """Seconds to retry the request for the reasons why leads stayed. It changes nothing for the leads."""
 UNEXPLAINED = "in use, or the data differs, or it changed meanwhile"
@@ -41,14 +42,33 @@ class Operation:
     name: str
     flags: dict[str, bool]
     dry_run: bool = False
+    where: Where = field(default_factory=dict)
+    """The conditions that choose its leads; empty if a file does."""
 
     @property
     def path(self) -> str:
         return COMPARE if self.dry_run else f"/vicidial/leads/{self.name}"
 
     @property
+    def request(self) -> dict[str, Any]:
+        """Return the fields of a request to archive or dearchive, but for the lead ids."""
+        return {**self.flags, "where": self.where} if self.where else self.flags
+
+    @property
     def title(self) -> str:
         return f"{self.name} --dry-run" if self.dry_run else self.name
+
+    @property
+    def did(self) -> str:
+        """Return what becomes of a lead, as a participle."""
+        if self.name == "compare":
+            return "compared"
+        return f"would be {self.name}d" if self.dry_run else f"{self.name}d"
+
+    @property
+    def moves(self) -> bool:
+        """Return whether a lead that is processed is then in the other table only."""
+        return self.name != "compare" and not self.dry_run and self.flags["delete_leads"]
 
     @property
     def source(self) -> str:
@@ -140,7 +160,7 @@ class Processor:
                 return
 
     async def _move(self, lead_ids: list[int], outcome: Outcome) -> None:
-        moved = await self._server.move(self._operation.path, {**self._operation.flags, "lead_ids": lead_ids})
+        moved = await self._server.move(self._operation.path, {**self._operation.request, "lead_ids": lead_ids})
         outcome.counts.update(inserted=moved.insert, updated=moved.update)
         left = moved.left
         if self._operation.flags["delete_leads"]:
@@ -149,7 +169,7 @@ class Processor:
         else:
             outcome.counts["kept"] += moved.select - len(left)
             outcome.counts["already"] += len(lead_ids) - moved.select
-        told = dict.fromkeys(moved.unmatched, ("remained", UNMATCHED))
+        told = dict.fromkeys(moved.unmatched, ("unmatched", UNMATCHED))
         told |= dict.fromkeys(moved.reused, ("reused", self._operation.reused))
         reasons = await self._reasons([lead_id for lead_id in left if lead_id not in told])
         for lead_id in left:

@@ -25,8 +25,11 @@ class Progress:
     def start(self, total: int, done: int) -> None:
         """Set the number of leads, and the number that an earlier run has done."""
 
-    def advance(self, leads: int) -> None:
-        """Count more leads as done."""
+    def found(self, leads: int) -> None:
+        """Count leads that were found, where their number is not known before."""
+
+    def advance(self, leads: int, left: int = 0) -> None:
+        """Count more leads as done. left: how many of them were left behind."""
 
     def say(self, message: str) -> None:
         with contextlib.suppress(OSError):  # nobody reads it any more; the run goes on
@@ -45,15 +48,15 @@ class LineProgress(Progress):
         self._before = done
         self.say(f"{total:,} leads" + (f", {done:,} of them done before" if done else ""))
 
-    def advance(self, leads: int) -> None:
+    def advance(self, leads: int, left: int = 0) -> None:  # noqa: ARG002  # it is in the summary
         self._done += leads
         now = time.monotonic()
         if now - self._said >= INTERVAL or self._done == self._total:
             self._said = now
             rate = (self._done - self._before) / max(now - self._started, 0.001)
-            left = timedelta(seconds=round((self._total - self._done) / rate))
+            remaining = timedelta(seconds=round((self._total - self._done) / rate))
             share = 100 * self._done // self._total
-            self.say(f"{self._done:,} of {self._total:,} leads ({share} %), {rate:,.0f} a second, {left} left")
+            self.say(f"{self._done:,} of {self._total:,} leads ({share} %), {rate:,.0f} a second, {remaining} left")
 
 
 class BarProgress(Progress):
@@ -74,7 +77,7 @@ class BarProgress(Progress):
         self._task = self._bar.add_task(self.title, total=total, completed=done)
         self._bar.start()
 
-    def advance(self, leads: int) -> None:
+    def advance(self, leads: int, left: int = 0) -> None:  # noqa: ARG002
         assert self._task is not None
         self._bar.advance(self._task, leads)
 

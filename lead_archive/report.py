@@ -19,6 +19,7 @@ KINDS = {
     "list_only": "only in vicidial_list",
     "different": "different",
     "remained": "remained",
+    "unmatched": "no longer meet the conditions",
     "reused": "left alone, id given out again",
     "unknown": "unknown",
     "failed": "failed",
@@ -47,6 +48,8 @@ class Summary:
     counts: Counter[str]
     trouble: RefusedError | UsageError | None = None
     """Why the run ended early, or None."""
+    stopped: bool = False
+    """Whether the user stopped the run before it was known how many leads there are."""
 
     @property
     def kinds(self) -> dict[str, int]:
@@ -72,14 +75,17 @@ class Summary:
     def status(self) -> Status:
         if self.trouble:
             return Status.REFUSED if isinstance(self.trouble, RefusedError) else Status.WRONG_USAGE
-        return Status.SOME_REMAIN if any(self.kinds.get(kind) for kind in NOT_WELL) else Status.DONE
+        if self.stopped:
+            return Status.SOME_REMAIN
+        # Without conditions, the service has some of its own.
+        not_well = NOT_WELL if self.operation.where else NOT_WELL | {"unmatched"}
+        return Status.SOME_REMAIN if any(self.kinds.get(kind) for kind in not_well) else Status.DONE
 
     def table(self) -> str:
         """Return the summary for people: one count a line, aligned to the right."""
         operation = self.operation
-        did = f"would be {operation.name}d" if operation.dry_run else f"{operation.name}d"
-        words = {"did": did, "source": operation.source, "target": operation.target}
-        rows = {"leads asked": self.asked}
+        words = {"did": operation.did, "source": operation.source, "target": operation.target}
+        rows = {"leads found" if operation.where else "leads asked": self.asked}
         for kind, number in self.kinds.items():
             label = KINDS[kind]
             if operation.dry_run:

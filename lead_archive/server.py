@@ -10,13 +10,24 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from lead_archive.answers import Answer, Lead, MalformedError, Moved, compared, unknown
-from lead_archive.errors import FailedError, RefusedError, StoppedError, UnknownLeadsError
+from lead_archive.answers import Answer, Lead, Moved, compared, unknown
+from lead_archive.errors import (
+    ConditionsRefusedError,
+    FailedError,
+    MalformedError,
+    RefusedError,
+    StoppedError,
+    UnknownLeadsError,
+)
 from lead_archive.offer import Offer
+from lead_archive.pages import Page
 from lead_archive.settings import Settings
 from lead_archive.wire import CertificateError, NoAnswerError, TooLargeError, Wire
 
 COMPARE = "/vicidial/leads/compare"
+FIND = "/vicidial/leads/find"
+READS = {COMPARE, FIND}
+"""The paths that change nothing."""
 FIRST_CONTACT = 15.0
 """Seconds to retry the first request: longer than a restart takes, and short enough to report a wrong address soon."""
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
@@ -29,15 +40,20 @@ FAILURES_IN_A_ROW = 3
 """The number of failed batches in a row after which the fault is the server's and not the batch's."""
 
 TRY_AGAIN = {429, 500, 502, 503, 504}
-Result = TypeVar("Result", Moved, list[Lead])
+Result = TypeVar("Result", Moved, list[Lead], Page)
 
 
 class Server:
     """A client of one server, shared by all tasks. say() prints a message for the user; stop ends all pauses."""
 
-    def __init__(self, settings: Settings, stop: asyncio.Event, say: Callable[[str], None]) -> None:
-        """Set the client up. Raises UsageError if the settings of certificates or proxies are wrong."""
+    def __init__(self, settings: Settings, stop: asyncio.Event, say: Callable[[str], None], *, resumable: bool = True) -> None:
+        """Set the client up. Raises UsageError if the settings of certificates or proxies are wrong.
+
+        resumable: whether the run has a journal, so that messages recommend --resume.
+        """
         self._settings = settings
+        self._hints = HINTS if resumable else HINTS_WITHOUT_JOURNAL
+        self._again = f"{'--resume sends the batch again' if resumable else 'Run the same command again'}, which is safe"
         self._stop = stop
         self.say = say
         self._wire = Wire(settings, stop)
@@ -54,6 +70,10 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._wire.close()
+
+    @property
+    def url(self) -> str:
+        return self._settings.url
 
     async def offer(self) -> Offer:
         """Read the server's openapi.yaml. Raises RefusedError, StoppedError."""
@@ -79,6 +99,13 @@ class Server:
         leads = await self._post(COMPARE, {"lead_ids": lead_ids}, lambda answer: compared(answer, lead_ids), retry_for)
         return sorted(leads, key=lambda lead: lead.lead_id)
 
+    async def find(self, body: dict[str, Any]) -> Page:
+        """Return a page of the leads that meet conditions. Raises RefusedError, StoppedError."""
+        try:
+            return await self._post(FIND, body, lambda answer: Page.read(answer, body))
+        except FailedError as error:
+            raise RefusedError(f"the server cannot find leads, tried for {self._settings.retry_for:g} s: {error}") from None
+
     async def _post(
         self, path: str, body: dict[str, Any], read: Callable[[Answer], Result], retry_for: float = math.inf
     ) -> Result:
@@ -86,17 +113,19 @@ class Server:
         try:
             if answer.status == 200:
                 result = read(answer)
-                self._processed()
+                if path != FIND:  # what can be found need not be possible to archive
+                    self._processed()
                 return result
-            if answer.status == 404 and path != COMPARE and (named := unknown(answer, body["lead_ids"])):
+            if answer.status == 404 and path not in READS and (named := unknown(answer, body["lead_ids"])):
                 self._processed()
                 raise UnknownLeadsError(named)
         except MalformedError as error:
             raise RefusedError(
-                f"the answer {answer.status} to {path} is not this API's: {error}. Is the address right? --resume sends the "
-                "batch again, which is safe"
+                f"the answer {answer.status} to {path} is not this API's: {error}. Is the address right? {self._again}"
             ) from None
-        raise RefusedError(f"the server refuses: {answer.said()}{HINTS.get(answer.status, '')}")
+        if "where" in body and answer.message() and answer.status in {400, 503}:
+            raise ConditionsRefusedError(f"the server refuses these conditions: {answer.said()}")
+        raise RefusedError(f"the server refuses: {answer.said()}{self._hints.get(answer.status, '')}")
 
     def _processed(self) -> None:
         self._ever_processed = True
@@ -111,7 +140,7 @@ class Server:
             await self._outside_office_hours()
             answer: Answer | None = None
             try:
-                answer = await self._wire.send(method, path, body, timeout, changes=method == "POST" and path != COMPARE)
+                answer = await self._wire.send(method, path, body, timeout, changes=method == "POST" and path not in READS)
             except CertificateError as error:
                 raise RefusedError(
                     f"the certificate of {self._settings.url} cannot be verified: {error}. Add its issuer to the system "
@@ -126,7 +155,7 @@ class Server:
                     self._note_office_hours(answer)
                     first_failure = None  # the failures of before are hours old by then
                     continue
-                if answer.status not in TRY_AGAIN:
+                if answer.status not in TRY_AGAIN or (body and "where" in body and answer.refuses_condition()):
                     self._note_answer()
                     return answer
                 reason, least = answer.said(), min(answer.retry_after() or 0, LONGEST_RETRY_AFTER)
@@ -182,4 +211,9 @@ HINTS = {
     401: ". Put the right key into LEAD_ARCHIVE_KEY or the --key-file",
     403: ". Try again after that, with --resume if a part was done, or let --wait do it",
     404: ". Is the address right, and does the server offer this?",
+}
+HINTS_WITHOUT_JOURNAL = {
+    **HINTS,
+    400: ". This is a fault of the client or of a proxy",
+    403: ". Try again after that, or let --wait do it",
 }

@@ -6,13 +6,17 @@ nothing is created, altered or dropped in it, not even alembic's own version tab
 
 import asyncio
 import os
-from typing import Any
+import ssl
+from pathlib import Path
+from typing import Any, cast, get_args
 
 from alembic import context
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
+
+from service.database.tls import Mode, client_context
 
 # The comment of each table that a migration makes. MariaDB keeps it through ALTER TABLE and CREATE TABLE ... LIKE.
 MARK = "Test copy of a Vicidial table, made by alembic"
@@ -54,13 +58,21 @@ def migrate(connection: Connection, options: dict[str, Any]) -> None:
         context.run_migrations()
 
 
+def tls_context() -> ssl.SSLContext | None:
+    """DATABASE_TLS and DATABASE_TLS_CA_FILE, as the service reads them."""
+    mode, authorities = os.environ.get("DATABASE_TLS", "off"), os.environ.get("DATABASE_TLS_CA_FILE")
+    if mode not in get_args(Mode):
+        raise CommandError(f"DATABASE_TLS is one of {', '.join(get_args(Mode))}")
+    return client_context(cast("Mode", mode), Path(authorities).read_text("ascii") if authorities else None)
+
+
 async def main() -> None:
     if context.is_offline_mode():
         raise CommandError("--sql is refused: without a connection nobody can see whether the Vicidial tables are real ones")
     if "DATABASE_URL" not in os.environ:
         raise CommandError("DATABASE_URL is not set: mysql+asyncmy://user:password@host:port/database")
     options = {"vicidial_engine": chosen_engine(), "vicidial_mark": MARK}
-    engine = create_async_engine(os.environ["DATABASE_URL"], poolclass=NullPool)
+    engine = create_async_engine(os.environ["DATABASE_URL"], poolclass=NullPool, connect_args={"ssl": tls_context()})
     async with engine.connect() as connection:
         await connection.run_sync(migrate, options)
 

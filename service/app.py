@@ -17,9 +17,10 @@ from service.api.context import AppContext
 from service.api.contract import Contract
 from service.api.docs import Docs, DocsFile
 from service.api.error_responses import on_http_exception, on_refusal
-from service.api.health import READINESS_TIMEOUT, Livez, Metrics, OpenAPI, Readyz
+from service.api.health import READINESS_TIMEOUT, Livez, Metrics, Readyz
 from service.api.leads import ArchiveLeads, CompareLeads, DearchiveLeads, FindLeads
 from service.api.middleware import RequestMiddleware
+from service.api.openapi import OpenAPI, OpenAPI30, OpenAPIJSON
 from service.archive import admin_log
 from service.archive.admin_log import AdminLog
 from service.archive.comparer import Comparer
@@ -48,6 +49,8 @@ ROUTES = [
     Route("/readyz", Readyz),
     Route("/metrics", Metrics),
     Route("/openapi.yaml", OpenAPI),
+    Route("/openapi.json", OpenAPIJSON),
+    Route("/openapi-3.0.yaml", OpenAPI30),
     Route("/docs", Docs),
     Route("/docs/{file}", DocsFile),
 ]
@@ -59,15 +62,9 @@ DISCONNECT_TIMEOUT = 1
 def create_context(settings: Settings, now: Callable[[], datetime] | None = None) -> AppContext:
     """Make what the endpoints need, from the settings. now: the clock for office hours."""
     statements = Statements.load()
-    database = Database(
-        settings.DATABASE_URL.get_secret_value(),
-        statements,
-        pool_size=settings.DATABASE_POOL_SIZE,
-        timeout=settings.REQUEST_TIMEOUT,
-    )
-    readiness_database = Database(
-        settings.DATABASE_URL.get_secret_value(), statements, pool_size=1, timeout=READINESS_TIMEOUT, counted=False
-    )
+    url, tls = settings.DATABASE_URL.get_secret_value(), settings.database_tls
+    database = Database(url, statements, pool_size=settings.DATABASE_POOL_SIZE, timeout=settings.REQUEST_TIMEOUT, tls=tls)
+    readiness_database = Database(url, statements, pool_size=1, timeout=READINESS_TIMEOUT, tls=tls, counted=False)
     audit = Audit(settings.AUDIT_LOG)
     admin_log_database = Database(
         settings.DATABASE_URL.get_secret_value(), statements, pool_size=1, timeout=admin_log.TIMEOUT, counted=False

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import ssl
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
 
 from databases import DatabaseURL
@@ -23,9 +25,12 @@ from service.access.certificate import Certificate
 from service.access.keys import Keys
 from service.access.keys_file import KeysFile
 from service.access.office_hours import OfficeHours
+from service.database import tls
 from service.errors import SettingsError
 from service.files import read_existing
 from service.observability import audit_file
+
+SOCKET_OPTION = "?unix_socket=/run/mysqld/mysqld.sock"
 
 
 def _database_url(url: SecretStr) -> SecretStr:
@@ -43,8 +48,11 @@ def _database_url(url: SecretStr) -> SecretStr:
             raise ValueError(f"names no {part}; {form}")
     if port == 0:
         raise ValueError(f"names port 0; {form}")
-    if parts.components.query or parts.components.fragment:
-        raise ValueError(f"has a ? or a # after the database, and this service takes no options there; {form}")
+    options = parse_qsl(parts.components.query, keep_blank_values=True)
+    if parts.components.fragment or [name for name, _ in options] not in ([], ["unix_socket"]):
+        raise ValueError(f"has a ? or a # after the database, and the only option there is {SOCKET_OPTION}; {form}")
+    if options and not options[0][1].startswith("/"):
+        raise ValueError(f"names no socket by its whole path, as {SOCKET_OPTION} does")
     if not (parts.password or "").isascii():
         raise ValueError("has a password with characters outside of ASCII, which the database driver cannot send")
     return url
@@ -81,6 +89,10 @@ def _appendable(path: Path) -> Path:
     return path
 
 
+def _database_tls(mode: tls.Mode, authorities: Path | None) -> ssl.SSLContext | None:
+    return tls.client_context(mode, read_existing(authorities).decode("ascii") if authorities else None)
+
+
 def _integer(value: object) -> object:
     # pydantic accepts 8.0 and 1_000 as integers. In a setting these are more likely mistakes.
     if isinstance(value, str) and not (value.isascii() and value.isdigit()):
@@ -105,6 +117,8 @@ class Settings(BaseSettings):
     LEAD_IDS_LIMIT: Annotated[Integer, Field(ge=1, le=10_000)] = 500
     LEADS_IN_USE: Literal["keep", "ignore"] = "keep"
     REUSED_LEAD_IDS: Literal["keep", "overwrite"] = "keep"
+    DATABASE_TLS: tls.Mode = "off"
+    DATABASE_TLS_CA_FILE: ReadableFile | None = None
     PACE: Literal["auto", "gentle", "full"] = "auto"
     DATABASE_POOL_SIZE: Annotated[Integer, Field(ge=1, le=1_000)] = 8
     REQUEST_TIMEOUT: Annotated[Integer, Field(ge=1, le=3_600)] = 30
@@ -139,6 +153,27 @@ class Settings(BaseSettings):
                 raise ValueError(f"is not set; {setting} has windows, so name an IANA time zone")
         return timezone
 
+    @field_validator("DATABASE_TLS")
+    @classmethod
+    def _over_the_network(cls, mode: tls.Mode, info: ValidationInfo) -> tls.Mode:
+        url = info.data.get("DATABASE_URL")
+        if mode != "off" and url and DatabaseURL(url.get_secret_value()).options:
+            raise ValueError("is of no use with a unix_socket, which does not leave this machine: leave it out")
+        return mode
+
+    @field_validator("DATABASE_TLS_CA_FILE")
+    @classmethod
+    def _authorities(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if path is None or "DATABASE_TLS" not in info.data:  # it was refused already
+            return path
+        if info.data["DATABASE_TLS"] != "verify":
+            raise ValueError("is not used: set DATABASE_TLS=verify too")
+        try:
+            _database_tls("verify", path)
+        except (ssl.SSLError, ValueError) as error:
+            raise ValueError(f"{path} does not hold PEM certificates: {error}") from None
+        return path
+
     @field_validator("TLS_KEY_FILE")
     @classmethod
     def _belongs_to_certificate(cls, key: Path | None, info: ValidationInfo) -> Path | None:
@@ -155,6 +190,11 @@ class Settings(BaseSettings):
                     f"TLS_CERT_FILE and it are not a PEM certificate and its key, without a passphrase: {error}"
                 ) from None
         return key
+
+    @property
+    def database_tls(self) -> ssl.SSLContext | None:
+        """The context of connections to the database. Reads the file again."""
+        return _database_tls(self.DATABASE_TLS, self.DATABASE_TLS_CA_FILE)
 
     @property
     def office_hours(self) -> OfficeHours:

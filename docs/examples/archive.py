@@ -6,7 +6,7 @@ import sys
 import httpx
 from lead_archive_api import AuthenticatedClient
 from lead_archive_api.api.leads import archive_leads
-from lead_archive_api.models import ArchiveRequest, ArchiveResult, Error, LeadError
+from lead_archive_api.models import ArchiveRequest, ArchiveResult, ErrorMessage, LeadError
 
 client = AuthenticatedClient(
     base_url=os.environ["LEAD_ARCHIVE_URL"],
@@ -22,7 +22,7 @@ match answer.parsed:
         print(f"{result.delete_count} leads left vicidial_list, these did not: {result.remaining_lead_ids}")
     case LeadError() as error:  # 400, 404: send the batch without these leads
         sys.exit(f"{error.message}: {error.lead_ids}")
-    case Error() as error:  # 403, 503: send the same batch again, later; the others: see the message
+    case ErrorMessage() as error:  # 403, 503: send the same batch again, later; the others: see the message
         sys.exit(f"{error.message}; try again after {answer.headers.get('Retry-After', '-')} seconds")
     case None:
         sys.exit(f"unexpected answer {answer.status_code}: {answer.content!r}")

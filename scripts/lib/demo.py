@@ -23,7 +23,7 @@ from types import FrameType
 
 import trustme
 from mariadb import PrivateMariaDB
-from sample_leads import made_up_leads
+from sample_leads import LISTS, made_up_leads
 
 ROOT = Path(__file__).parent.parent.parent
 DEMO = ROOT / ".demo"
@@ -65,6 +65,7 @@ def demo(serve_on: bool) -> int:
         authority = write_certificate()
         write_key(key)
         write_client_options(mariadb)
+        write_bulk_client_settings(key)
         say(f"Starting the service on https://{HOST}:{PORT}")
         with service(mariadb.url(DATABASE), authority) as process:
             archived = archive(mariadb, key, lead_ids)
@@ -114,6 +115,10 @@ def insert_leads(mariadb: PrivateMariaDB) -> list[int]:
     values = ", ".join(f"%({name})s" for name in leads[0])
     with mariadb.connect(DATABASE) as connection, connection.cursor() as cursor:
         cursor.executemany(f"INSERT INTO vicidial_list ({columns}) VALUES ({values})", leads)
+        cursor.executemany(
+            "INSERT INTO vicidial_lists (list_id, list_name, campaign_id, active) VALUES (%s, %s, %s, %s)",
+            [(list_id, *columns) for list_id, columns in LISTS.items()],
+        )
         cursor.execute("SELECT lead_id FROM vicidial_list ORDER BY lead_id")
         return [lead_id for (lead_id,) in cursor.fetchall()]
 
@@ -139,6 +144,7 @@ def write_certificate() -> trustme.CA:
     certificate = authority.issue_cert(HOST, "localhost")
     certificate.cert_chain_pems[0].write_to_path(DEMO / "cert.pem")
     certificate.private_key_pem.write_to_path(DEMO / "key.pem")
+    authority.cert_pem.write_to_path(DEMO / "ca.pem")
     return authority
 
 
@@ -151,6 +157,14 @@ def write_client_options(mariadb: PrivateMariaDB) -> None:
     """What the mariadb client needs to connect, so that no password is on the screen."""
     (DEMO / "client.cnf").write_text(
         f"[client]\nhost={HOST}\nport={mariadb.port}\nuser={mariadb.user}\npassword={mariadb.password}\n"
+    )
+
+
+def write_bulk_client_settings(key: str) -> None:
+    """What lead-archive needs to reach the service, to be read by a shell."""
+    (DEMO / "lead-archive.sh").write_text(
+        f"export LEAD_ARCHIVE_URL=https://{HOST}:{PORT} LEAD_ARCHIVE_KEY={key} SSL_CERT_FILE={shlex.quote(str(DEMO))}/ca.pem\n"
+        f'lead-archive() {{ {shlex.quote(sys.executable)} -m lead_archive "$@"; }}\n'
     )
 
 
@@ -285,6 +299,13 @@ The way back for these three; then look again, or archive them again:
 Is it ready, and what does its contract say:
   curl -k {url}/readyz
   curl -k {url}/openapi.yaml
+The bulk client finds the leads itself. Bring all of them back; look for those of a campaign that nobody has called for 90
+days; see what the rules in deploy/rules.example.toml would archive; then let them do it:
+  . {folder}/lead-archive.sh
+  lead-archive dearchive --entered-days-ago 1
+  lead-archive find --campaign SPRING --called-days-ago 90 --entered-days-ago 90
+  lead-archive run --dry-run deploy/rules.example.toml
+  lead-archive run deploy/rules.example.toml
 The same in a browser, where "Authorize" takes the line Key={key}
   {url}/docs
 The tables, and what the service logs:

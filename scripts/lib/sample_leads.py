@@ -18,7 +18,14 @@ PLACES = (
     ("787", "Mayagüez", "PR", None, "0068#", "USA", "-4.00"),
     ("514", "Montréal", "QC", "Québec", "H2X #?#", "CAN", "-5.00"),
 )
-CALLED = ("NA", "A", "AA", "B", "DROP", "NI", "N", "SALE", "DNC", "CALLBK", "XFER")
+LISTS = {
+    101: ("Spring 2026", "SPRING", "Y"),
+    102: ("Spring 2025", "SPRING", "N"),
+    103: ("Renewals", "RENEWALS", "Y"),
+    998: ("Default manual list", "TESTCAMP", "N"),
+}
+"""The lists of the leads: name, campaign, and whether the list is active."""
+CALLED = ("NA", "A", "AA", "B", "DROP", "NI", "N", "SALE", "DNC", "DC", "CALLBK", "XFER")
 
 
 def made_up_leads(count: int) -> Iterator[dict[str, Any]]:
@@ -36,8 +43,9 @@ def made_up_leads(count: int) -> Iterator[dict[str, Any]]:
         gender = pick(("M", "F", "U"))
         called_count = pick((0, 0, 1, 1, 2, 3, 5, 8))
         # By day: an hour of the night may be one that daylight saving time leaves out, and MariaDB refuses those.
-        loaded = today + timedelta(days=-random.randrange(91, 400), hours=8)
-        last_call = today + timedelta(days=-random.randrange(1, 90), seconds=random.randrange(9 * 3600, 20 * 3600))
+        age = random.randrange(20, 800)
+        loaded = today + timedelta(days=-age, hours=8)
+        last_call = today + timedelta(days=-random.randrange(1, age), seconds=random.randrange(9 * 3600, 20 * 3600))
         first_name = fake.first_name_male() if gender == "M" else fake.first_name_female()
         yield {
             "entry_date": loaded,
@@ -46,7 +54,7 @@ def made_up_leads(count: int) -> Iterator[dict[str, Any]]:
             "user": pick(("VDAD", "1001", "1002", "1003")) if called_count else "",
             "vendor_lead_code": f"VL{48_000 + number}",
             "source_id": pick(("web", "fair", "", None)),
-            "list_id": pick((101, 102, 998)),
+            "list_id": pick(tuple(LISTS)),
             "gmt_offset_now": gmt_offset,
             "called_since_last_reset": pick(("Y", "Y1", "Y2", "N")) if called_count else "N",
             "phone_code": "1",

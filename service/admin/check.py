@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from databases import DatabaseURL
 
 from service.access.keys import Keys
 from service.access.office_hours import OfficeHours
@@ -30,6 +31,10 @@ TIMEOUT = 10
 
 SOON = 30
 """Days before the expiry of a key or certificate from which it is reported."""
+
+
+LOCAL = {"127.0.0.1", "::1", "localhost"}
+"""Names of this machine."""
 
 
 class State(Enum):
@@ -69,7 +74,7 @@ async def _database(settings: Settings) -> list[Finding]:
         await database.connect()
         async with database.transaction(TIMEOUT, READ_ONLY) as transaction:
             (server,) = await transaction.select(loaded.describe_server.fill())
-            found = _server(server)
+            found = _server(server, settings)
         async with database.transaction(TIMEOUT) as transaction:
             state = await context.readiness.look_in(transaction)
             pair = context.archive_reader.cached
@@ -91,10 +96,11 @@ async def _database(settings: Settings) -> list[Finding]:
         await database.disconnect()
 
 
-def _server(row: tuple[Any, ...]) -> list[Finding]:
-    version, sql_mode, zone, system_zone, flush, cluster, account, _ = row
+def _server(row: tuple[Any, ...], settings: Settings) -> list[Finding]:
+    version, sql_mode, zone, system_zone, flush, cluster, account, encryption, _ = row
     return [
         Finding("database", f"{version}, as {account}"),
+        connection_finding(encryption, settings),
         Finding("sql_mode", f"{sql_mode or 'none'} (the service sets its own)"),
         Finding("time zone", f"{system_zone if zone == 'SYSTEM' else zone} (the service sets its own)"),
         Finding(
@@ -105,6 +111,24 @@ def _server(row: tuple[Any, ...]) -> list[Finding]:
         ),
         *([Finding("cluster", "a node of a Galera cluster")] if cluster else []),
     ]
+
+
+def connection_finding(encryption: str | None, settings: Settings) -> Finding:
+    """encryption: the version of TLS and the cipher, or None."""
+    url = DatabaseURL(settings.DATABASE_URL.get_secret_value())
+    if socket := url.options.get("unix_socket"):
+        return Finding("connection", f"on this machine, through {socket}")
+    if encryption and settings.DATABASE_TLS == "verify":
+        return Finding("connection", f"encrypted ({encryption}), to {url.hostname} as its certificate proves")
+    if encryption:
+        return Finding("connection", f"encrypted ({encryption}); DATABASE_TLS=verify would also check the certificate")
+    if url.hostname in LOCAL:
+        return Finding("connection", f"on this machine, to {url.hostname}, not encrypted")
+    return Finding(
+        "connection",
+        f"not encrypted: leads and their changes cross the network to {url.hostname}; set DATABASE_TLS",
+        State.NOTE,
+    )
 
 
 def _tables(pair: TablePair, settings: Settings) -> Iterator[Finding]:
@@ -194,8 +218,8 @@ def _keys(path: Path, now: datetime) -> Iterator[Finding]:
 
 def _certificate(settings: Settings, now: datetime) -> Finding:
     if settings.TLS_CERT_FILE is None:
-        local = settings.HOST in {"127.0.0.1", "::1", "localhost"}
-        return Finding("certificate", f"none: plain HTTP on {settings.HOST}", State.OK if local else State.NOTE)
+        state = State.OK if settings.HOST in LOCAL else State.NOTE
+        return Finding("certificate", f"none: plain HTTP on {settings.HOST}", state)
     certificate = x509.load_pem_x509_certificates(settings.TLS_CERT_FILE.read_bytes())[0]
     days = (certificate.not_valid_after_utc - now).days
     found = f"{settings.TLS_CERT_FILE}: until {certificate.not_valid_after_utc:%Y-%m-%d}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 import click
@@ -25,7 +27,8 @@ UNBOUNDED = 1_000_000
 
 
 @click.command()
-def check() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for monitoring.")
+def check(as_json: bool) -> None:
     """Check settings, database, tables, privileges, office hours, keys and certificate. Status 1 if something is wrong."""
     try:
         found = asyncio.run(find(read_settings(), datetime.now(UTC)))
@@ -33,7 +36,18 @@ def check() -> None:
         found = [Finding("settings", problem, State.PROBLEM) for problem in error.problems]
     except StatementError as error:
         found = [Finding("statements", str(error), State.PROBLEM)]
-    table = Table("", "What", Column("Found", overflow="fold"), box=box.SIMPLE_HEAD)
+    wrong = any(finding.state is State.PROBLEM for finding in found)
+    if as_json:
+        findings = [{**asdict(finding), "state": finding.state.value.lower()} for finding in found]
+        click.echo(json.dumps({"ok": not wrong, "findings": findings}, ensure_ascii=False))
+    else:
+        _print(found)
+    sys.exit(int(wrong))
+
+
+def _print(found: list[Finding]) -> None:
+    # Words that are longer than their column are wrapped. By default, they would be cut off.
+    table = Table(*(Column(title, overflow="fold") for title in ("", "What", "Found")), box=box.SIMPLE_HEAD)
     styles = {State.OK: "green", State.NOTE: "yellow", State.PROBLEM: "bold red"}
     for finding in found:
         table.add_row(Text(finding.state.value, styles[finding.state]), finding.what, Text(finding.found))
@@ -44,7 +58,6 @@ def check() -> None:
         click.echo("To mend it:")
         for remedy in remedies:
             click.echo(remedy if remedy.startswith("chmod ") else f"{remedy};")
-    sys.exit(int(any(finding.state is State.PROBLEM for finding in found)))
 
 
 @click.command()

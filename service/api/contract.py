@@ -1,7 +1,8 @@
-"""Validate request bodies against the schemas of openapi.yaml, and serve its text with the limit that is in force."""
+"""Validate request bodies against the schemas of openapi.yaml, and give its text the limit that is in force."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import jsonschema_rs
@@ -19,22 +20,31 @@ UNKNOWN_FIELD = ""
 """A name that no field has."""
 
 
+def _with_limit(name: str, limit: int) -> str:
+    """Return the text of an OpenAPI document with this limit in the place of the default.
+
+    The limit is replaced in the text, not in the parsed document, so that the text keeps its order and its comments.
+    """
+    text = resource_path(name).read_text(encoding="utf-8")
+    for form in ("maxItems: {}", "cannot exceed {} values", "up to {} in a request"):
+        default = form.format(DEFAULT_LIMIT)
+        if default not in text:
+            raise ValueError(f"{name} does not say '{default}'")
+        text = text.replace(default, form.format(limit))
+    return text
+
+
 class Contract:
     """openapi.yaml, with the limit of lead ids that is in force."""
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
         """limit: the maximum number of lead ids in a request."""
         self.limit = limit
-        # The text has the limit in three forms. It is replaced in the text, not in the parsed document, so that the text keeps
-        # its order and its comments.
-        text = resource_path("openapi.yaml").read_text(encoding="utf-8")
-        for form in ("maxItems: {}", "cannot exceed {} values", "up to {} in a request"):
-            default = form.format(DEFAULT_LIMIT)
-            if default not in text:
-                raise ValueError(f"openapi.yaml does not say '{default}'")
-            text = text.replace(default, form.format(limit))
-        self.text = text
-        self._document = yaml.load(text, Loader=yaml.CSafeLoader)
+        self.text = _with_limit("openapi.yaml", limit)
+        self.text_3_0 = _with_limit("api/openapi-3.0.yaml", limit)
+        """The same for generators that do not read OpenAPI 3.1."""
+        self._document = yaml.load(self.text, Loader=yaml.CSafeLoader)
+        self.json = json.dumps(self._document, ensure_ascii=False)
         self.archive_request = RequestSchema(self, "ArchiveRequest")
         self.dearchive_request = RequestSchema(self, "DearchiveRequest")
         self.compare_request = RequestSchema(self, "CompareRequest")

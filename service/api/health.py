@@ -1,4 +1,4 @@
-"""/livez, /readyz, /metrics and /openapi.yaml, for load balancers, monitoring and integrators. No key is needed."""
+"""/livez, /readyz and /metrics, for load balancers and monitoring. No key is needed."""
 
 from __future__ import annotations
 
@@ -48,11 +48,3 @@ class Metrics(HTTPEndpoint):
         if not context.metrics_here:
             raise HTTPException(404)
         return Response(context.metrics_text.get(), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-class OpenAPI(HTTPEndpoint):
-    """GET /openapi.yaml: the contract, with the limit that is in force."""
-
-    async def get(self, request: Request) -> Response:
-        context: AppContext = request.app.state.context
-        return Response(context.contract.text, media_type="application/yaml")

@@ -4,7 +4,7 @@ few leads match: it goes through the table in stretches of lead_id, each a state
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,13 +18,20 @@ from service.tables.definitions import LARGEST_LEAD_ID
 from service.tables.table_reader import TableReader
 
 STRETCH = 2_000
-"""Rows that a statement looks at, and up to ROUND - 1 more."""
+"""Rows that a statement looks at, and up to ROUND - 1 more, where it locks the table: writers wait for some milliseconds."""
+
+LARGE_STRETCH = 10_000
+"""The same for an engine that keeps old versions of rows, InnoDB: nobody waits for a reader."""
 
 ROUND = 1_000
 """A stretch ends before a multiple of this number. So next_after_lead_id tells nothing about a single lead of other lists."""
 
 MOST_STRETCHES = 20
 """Stretches that a request goes through at most."""
+
+DENSE = 4
+"""Stretches that follow one without large gaps between the ids. They have a fixed number of ids, so that no statement is
+needed to find their end."""
 
 ENOUGH = 1.0
 """Seconds after which a request begins no further stretch."""
@@ -87,20 +94,21 @@ class Finder:
         first = 0 if query.after_lead_id is None else query.after_lead_id + 1
         clock = asyncio.get_running_loop().time
         stop = clock() + ENOUGH
-        (end,) = await transaction.select_each(self._end_of_stretch(values, first))
+        rows = LARGE_STRETCH if pair.source.transactional else STRETCH
+        (end,) = await transaction.select_each(self._end_of_stretch(values, first, rows))
+        dense = 0
+        """The number of stretches whose end need not be asked for."""
+        last = _last(end)
         for number in range(MOST_STRETCHES):
-            last = min(int(end[0][0]) // ROUND * ROUND + ROUND - 1 if end else LARGEST_LEAD_ID, LARGEST_LEAD_ID)
             missing = query.limit - len(page.lead_ids)
-            found, end = await transaction.select_each(
-                self._statements.find_matching_leads.fill(
-                    {
-                        **values,
-                        "first": str(first),
-                        "last": str(last),
-                        "limit": str(missing if query.list_ids is None else STRETCH + ROUND),
-                    }
-                ),
-                self._end_of_stretch(values, last + 1),
+            limits = {
+                "first": str(first),
+                "last": str(last),
+                "limit": str(missing if query.list_ids is None else rows + ROUND),
+            }
+            found, *ends = await transaction.select_each(
+                self._statements.find_matching_leads.fill({**values, **limits}),
+                *([] if dense else [self._end_of_stretch(values, last + 1, rows)]),
             )
             leads = await self._visible(transaction, [int(lead_id) for (lead_id,) in found], query)
             page.lead_ids += leads[:missing]
@@ -111,17 +119,32 @@ class Finder:
                 page.next_after_lead_id = page.lead_ids[-1] if page.lead_ids else page.next_after_lead_id
                 page.done = True
                 return page
-            first = last + 1
+            page.next_after_lead_id, first = last, last + 1
             if number + 1 == MOST_STRETCHES or clock() > stop:
                 break
-        page.next_after_lead_id = last
+            if dense:
+                dense, last = dense - 1, _rounded(last + rows)
+            else:
+                last = _last(ends[0])
+                # This many ids are never more than this many rows.
+                dense = DENSE if last - first < 2 * rows else 0
         return page
 
-    def _end_of_stretch(self, values: Mapping[str, str], first: int) -> str:
-        return self._statements.find_end_of_stretch.fill({**values, "first": str(first), "offset": str(STRETCH - 1)})
+    def _end_of_stretch(self, values: Mapping[str, str], first: int, rows: int) -> str:
+        return self._statements.find_end_of_stretch.fill({**values, "first": str(first), "offset": str(rows - 1)})
 
     async def _visible(self, transaction: Transaction, lead_ids: list[int], query: Query) -> list[int]:
         """Return the leads that the caller may see."""
         if query.list_ids is None or not lead_ids:
             return lead_ids
         return list(await visible_leads(transaction, self._statements, LeadIDs(lead_ids), query.list_ids))
+
+
+def _last(end: Sequence[tuple[Any, ...]]) -> int:
+    """Return the last id of a stretch. end: the result of sql/find_end_of_stretch.sql."""
+    return _rounded(int(end[0][0])) if end else LARGEST_LEAD_ID
+
+
+def _rounded(lead_id: int) -> int:
+    """Return the id before the next multiple of ROUND."""
+    return min(lead_id // ROUND * ROUND + ROUND - 1, LARGEST_LEAD_ID)

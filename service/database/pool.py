@@ -7,6 +7,7 @@ cancelled, its rollback raises before the connection is returned, and the pool l
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -56,10 +57,20 @@ set_on_retry_hooks([_on_retry])
 class Database:
     """A pool of connections, each set up by sql/session.sql. Connects when it is first used."""
 
-    def __init__(self, url: str, statements: Statements, pool_size: int, timeout: float, *, counted: bool = True) -> None:
-        """timeout: seconds after which the server aborts a statement; it waits for a lock a third of that time. counted:
-        whether the metrics count the connections."""
+    def __init__(
+        self,
+        url: str,
+        statements: Statements,
+        pool_size: int,
+        timeout: float,
+        *,
+        tls: ssl.SSLContext | None = None,
+        counted: bool = True,
+    ) -> None:
+        """timeout: seconds after which the server aborts a statement; it waits for a lock a third of that time. tls: None
+        means that connections are not encrypted. counted: whether the metrics count the connections."""
         self._counted = counted
+        self._tls = tls
         self.session = statements.session.fill(
             {"lock_wait_timeout": str(max(1, int(timeout / 3))), "max_statement_time": str(timeout)},
         )
@@ -71,6 +82,7 @@ class Database:
             connect_timeout=CONNECT_TIMEOUT,
             init_command=self.session,
             charset="utf8mb4",
+            ssl=tls,
         )
         self._sessions = Sessions(self._pool.url.database, statements)
 
@@ -92,7 +104,9 @@ class Database:
                     user=url.username or "",
                     password=url.password or "",
                     db=url.database,
+                    unix_socket=url.options.get("unix_socket"),
                     connect_timeout=CONNECT_TIMEOUT,
+                    ssl=self._tls,
                 )
                 try:
                     async with connection.cursor() as cursor:

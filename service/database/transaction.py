@@ -11,6 +11,7 @@ from asyncmy.cursors import Cursor
 from asyncmy.errors import MySQLError
 
 from service.database.sessions import Session
+from service.database.tls import explain
 from service.errors import DatabaseError
 from service.mariadb_errors import DEADLOCK, HIDDEN_TABLES, SUBQUERY_RETURNS_ROWS, UNUSABLE_SESSION
 
@@ -188,4 +189,4 @@ def database_error(error: Exception, outcome_known: bool, accounts: frozenset[st
     """Return an error of the driver or the connection as a DatabaseError. accounts: the names of the account, as user@host."""
     is_numbered = isinstance(error, MySQLError) and len(error.args) == 2
     code, message = error.args if is_numbered else (None, str(error) or type(error).__name__)
-    return DatabaseError(str(message), code, outcome_known, accounts=accounts)
+    return DatabaseError(explain(error) or str(message), code, outcome_known, accounts=accounts)

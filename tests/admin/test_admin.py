@@ -59,6 +59,22 @@ def test_an_installation_that_is_as_it_should_be(granted: dict[str, str], tables
     assert tables.both() == before
 
 
+def test_the_admin_log_needs_one_privilege_more(granted: dict[str, str], tables: Tables) -> None:
+    with_log = {**granted, "ADMIN_LOG": "on"}
+    status, output = check(with_log)
+    assert status == 0
+    assert "the account may not write to vicidial_admin_log" in output
+    (statement,) = [remedy for remedy in remedies(output) if "vicidial_admin_log" in remedy]
+    account = statement.partition(" TO ")[2].rstrip(";")
+
+    assert statement.rstrip(";") in run_service(with_log, "grants", account).stdout
+    assert "vicidial_admin_log" not in run_service(granted, "grants", account).stdout
+
+    tables.execute(statement)
+    assert "all that it needs, and no more" in check(with_log)[1]
+    assert "more than it needs on vicidial_admin_log: INSERT" in check(granted)[1]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

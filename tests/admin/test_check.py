@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 
 import pytest
 from support.api import Api
@@ -18,6 +20,8 @@ from support.paths import ROOT
 from support.process import PATIENCE, run_service
 from support.remedies import ARCHIVE, LIST, Account, account, problems
 from support.tables import Tables
+
+from service.admin.check import Finding, State
 
 NewApi = Callable[..., Api]
 
@@ -99,11 +103,12 @@ def test_nothing_is_cut_off_where_there_is_no_terminal(tables: Tables, bare: Acc
     assert "…  " not in output
 
 
-def test_nothing_is_cut_off_in_a_narrow_terminal(environment: dict[str, str], tables: Tables) -> None:
+@pytest.mark.parametrize("width", [60, 80])
+def test_nothing_is_cut_off_in_a_narrow_terminal(environment: dict[str, str], tables: Tables, width: int) -> None:
     name = "a_column_of_the_site_whose_name_is_as_long_as_names_of_columns_get"[:64]
     tables.execute(f"ALTER TABLE {LIST} ADD COLUMN {name} INT")
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
     inherited = {key: value for key, value in os.environ.items() if key not in {"COLUMNS", "NO_COLOR"}}
     process = subprocess.Popen(
         [sys.executable, "-m", "service", "check"], cwd=ROOT, env={**inherited, **environment}, stdout=theirs, stdin=theirs
@@ -120,3 +125,39 @@ def test_nothing_is_cut_off_in_a_narrow_terminal(environment: dict[str, str], ta
     table = output.decode().split("To mend it:")[0]
     plain = re.sub(r"\x1b\[[0-9;]*m", "", table)
     assert name in "".join(line.strip() for line in plain.splitlines())
+    assert "…  " not in plain
+    assert max(map(len, plain.splitlines())) <= width
+
+
+def test_the_findings_are_also_an_object_of_json(tables: Tables, bare: Account, environment: dict[str, str]) -> None:
+    bare.grant(STOCK, "*")
+    settings = {**environment, "DATABASE_URL": bare.url}
+    well = run_service(settings, "check", "--json")
+    tables.execute(f"ALTER TABLE {LIST} ADD COLUMN tier INT")
+    unwell = run_service(settings, "check", "--json")
+    unset = run_service({**environment, "DATABASE_URL": "x"}, "check", "--json")
+
+    assert (well.returncode, unwell.returncode, unset.returncode) == (0, 1, 1)
+    answers = [json.loads(done.stdout) for done in (well, unwell, unset)]
+    assert [answer["ok"] for answer in answers] == [True, False, False]
+    assert {"state": "ok", "what": "office hours, archive", "found": "none: allowed at any time", "remedy": None} in answers[
+        0
+    ]["findings"]
+    (problem,) = [finding for finding in answers[1]["findings"] if finding["state"] == "problem"]
+    assert problem["found"] == "vicidial_list_archive lacks the column tier"
+    assert problem["remedy"].startswith("ALTER TABLE `vicidial_list_archive` ADD COLUMN `tier`")
+    assert [finding["what"] for finding in answers[2]["findings"]] == ["settings"]
+    for answer in answers:
+        assert all(set(finding) == {"state", "what", "found", "remedy"} for finding in answer["findings"])
+        assert {finding["state"] for finding in answer["findings"]} <= {"ok", "note", "problem"}
+
+
+def test_the_documented_object_has_the_fields_of_the_real_one() -> None:
+    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^    (\{\"ok\": .*\})$", page, re.MULTILINE)
+
+    answer = json.loads(example)
+    assert set(answer) == {"ok", "findings"}
+    for finding in answer["findings"]:
+        assert set(finding) == {field.name for field in fields(Finding)}
+        assert finding["state"] in {state.value.lower() for state in State}

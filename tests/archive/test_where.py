@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from support.api import Api
 from support.fixtures import ReadSettings
+from support.process import PATIENCE
 from support.tables import Tables
 
 from service.app import create_context
@@ -254,6 +255,10 @@ class CallsBeside:
 
     def __enter__(self) -> CallsBeside:
         self._thread.start()
+        deadline = time.monotonic() + PATIENCE
+        while len(self.committed) < 5:  # so that some leads do not match when the first batch begins
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -22,12 +22,12 @@ NOWHERE = "http://127.0.0.1:1"
 """A server that no test may reach."""
 
 
-def read(content: bytes | str, spool: Spool, column: str = "lead_id") -> None:
+def read(content: bytes | str, spool: Spool, column: str | None = None) -> None:
     data = content.encode() if isinstance(content, str) else content
     read_ids(io.BufferedReader(io.BytesIO(data)), "leads.csv", column, spool)
 
 
-def ids(content: bytes | str, column: str = "lead_id") -> list[int]:
+def ids(content: bytes | str, column: str | None = None) -> list[int]:
     with Spool() as spool:
         read(content, spool, column)
         return [lead_id for batch in spool.batches(3) for lead_id in batch]
@@ -158,6 +158,16 @@ def test_an_empty_column_name_is_no_column() -> None:
 
 def test_another_column() -> None:
     assert ids("lead_id,id\n1,2\n", "ID") == [2]
+    assert ids("lead_id,id\n1,2\n", "lead_id") == [1]
+
+
+@pytest.mark.parametrize("content", ["1\n2\n", "# comment\n\n17\n", "1-3\n"])
+def test_a_column_of_a_file_without_columns_is_an_error(content: str) -> None:
+    for column in ("customer", "lead_id"):
+        with pytest.raises(
+            UsageError, match=f"leads.csv is a list of ids, .* so there is no column {column}: leave out --column"
+        ):
+            ids(content, column)
 
 
 def test_several_errors_are_told_at_once_but_not_thousands() -> None:

@@ -55,7 +55,7 @@ def client(environment: dict[str, str], tmp_path: Path) -> Iterator[Client]:
         (["archive", "leads", "--journal", "no/such"], {}, "error: cannot write the journal no/such: "),
         (["archive", "leads", "--key", KEY[:5]], {}, "No such option"),
         (["archive", "leads", "--jobs", "0"], {}, "--jobs"),
-        (["archive"], {}, "Missing argument 'FILE'"),
+        (["archive"], {}, "error: which leads? Name a FILE of lead ids, or give conditions such as --list 101; one of both"),
         (["compare", "leads", "--dry-run"], {}, "No such option"),
         (["steal", "leads"], {}, "No such command 'steal'"),
     ],

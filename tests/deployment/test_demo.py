@@ -66,6 +66,8 @@ def test_its_requirements_are_all_that_it_needs(tmp_path: Path) -> None:
     )
 
     assert (demo.returncode, "All 500 leads are archived" in demo.stdout) == (0, True), demo.stdout + demo.stderr
+    help_ = [f"{tmp_path}/bin/python", "-m", "lead_archive", "--help"]
+    assert subprocess.run(help_, cwd=ROOT, env=clean({}), timeout=PATIENCE, check=False).returncode == 0
 
 
 def test_it_archives_all_leads_and_what_it_suggests_works_as_printed(output: str) -> None:
@@ -77,3 +79,29 @@ def test_it_archives_all_leads_and_what_it_suggests_works_as_printed(output: str
     assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (3, 3, [])
     assert [(lead["in_list"], lead["in_archive"]) for lead in run(output, "compare")["leads"]] == [(True, False)] * 3
     assert run(output, "archive")["delete_count"] == 3
+
+
+def bulk_client(output: str, *commands: str) -> str:
+    """Run commands of the bulk client that the demo suggests, as they are printed, and return what they print."""
+    printed = [line.strip() for line in output.splitlines() if line.startswith(("  . ", "  lead-archive "))]
+    chosen = [line for line in printed if line.startswith(". ") or line.split()[1] in commands]
+    script = "\n".join(chosen)
+    done = subprocess.run(["bash", "-euc", script], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_bulk_client_that_it_suggests_works_as_printed(output: str) -> None:
+    back = bulk_client(output, "dearchive")
+    assert "dearchived" in back
+    assert "500" in back
+
+    found = bulk_client(output, "find").split()
+    assert 0 < len(found) < 250
+
+    foreseen, carried_out = [part.splitlines() for part in bulk_client(output, "run").split("rule ") if part]
+    assert foreseen[0].split() == ["match", "would", "go", "would", "stay", "failed"]
+    assert carried_out[0].split() == ["found", "moved", "stayed", "failed"]
+    numbers = [int(line.split()[-4]) for line in carried_out[1:]]
+    assert len(numbers) == 5  # the rules
+    assert all(numbers)

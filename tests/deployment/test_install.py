@@ -112,6 +112,14 @@ def test_packages_that_are_no_longer_asked_for_do_not_stay(checkout: Checkout) -
     assert checkout.install()[2][0] == VENV
 
 
+def test_a_complete_venv_is_enough_for_the_demo(checkout: Checkout) -> None:
+    """What the demo needs newly is in requirements-dev.txt too: .venv must not be emptied while it is used."""
+    checkout.install()
+    (checkout.folder / "requirements-demo.txt").write_text("# another\n")
+
+    assert checkout.install("--demo")[1:] == ("install: everything is there\n", [])
+
+
 @pytest.mark.parametrize(
     ("options", "fails", "said"),
     [

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import sysconfig
 import zipfile
 from pathlib import Path
 
 import pytest
 from support.paths import ROOT
-from support.process import PATIENCE, ServiceProcess, clean
+from support.process import ServiceProcess
 from support.tables import Tables
+from support.wheels import build_wheel, install_wheel, run
 
 from service import __version__
 
@@ -37,11 +36,7 @@ SHIPPED = {
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `pip install .` would install; built with the hatchling of the tests, so that no network is needed."""
-    folder = tmp_path_factory.mktemp("wheel")
-    pip("wheel", "--no-deps", "--no-build-isolation", f"--wheel-dir={folder}", str(ROOT), folder=folder)
-    (built,) = folder.glob("*.whl")
-    return built
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
@@ -49,23 +44,10 @@ def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bin of a venv with the wheel, and with the libraries of the tests. Their own installation, which leads
     to the checkout, is not among them: site takes no .pth files from a folder that a .pth file names."""
     folder = tmp_path_factory.mktemp("venv")
-    run(sys.executable, "-m", "venv", "--without-pip", str(folder))
-    pip(f"--python={folder}/bin/python", "install", "--no-deps", "--no-index", str(wheel), folder=folder)
+    install_wheel(wheel, folder)
     (site,) = folder.glob("lib/python*/site-packages")
     (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return folder / "bin"
-
-
-def pip(*arguments: str, folder: Path) -> None:
-    run(sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments, folder=folder)
-
-
-def run(*command: str, folder: Path | None = None, environment: dict[str, str] | None = None) -> str:
-    done = subprocess.run(
-        command, cwd=folder, env=clean(environment or {}), capture_output=True, text=True, timeout=PATIENCE, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def test_the_wheel_holds_what_the_checkout_has(wheel: Path) -> None:

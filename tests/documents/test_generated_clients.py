@@ -77,7 +77,7 @@ def calls(servers: Servers, first: int) -> list[Call]:
     servers.tables.execute(f"INSERT INTO vicidial_hopper (lead_id, status) VALUES ({first + 1}, 'READY')")
 
     def error(status: int, message: str) -> tuple[int, str, str]:
-        return status, "Error", message
+        return status, "ErrorMessage", message
 
     unavailable = "the database could not process the batch; nothing was changed, repeat the request"
     return [
@@ -155,7 +155,7 @@ def test_every_answer_arrives_typed_in_python(servers: Servers, package: ModuleT
         with client(package, call.url, **call.headers) as connected:
             response = function("archive_leads")(client=connected, body=request(**Api.ALL, lead_ids=call.lead_ids))
         answer, (_, name, _) = response.parsed, call.answer
-        field = {"ArchiveResult": "remaining_lead_ids", "LeadError": "lead_ids", "Error": "message"}[name]
+        field = {"ArchiveResult": "remaining_lead_ids", "LeadError": "lead_ids", "ErrorMessage": "message"}[name]
         assert (response.status_code, type(answer).__name__, getattr(answer, field)) == call.answer
 
     assert_one_was_archived(servers, before, 10)

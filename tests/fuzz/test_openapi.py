@@ -19,7 +19,7 @@ from schemathesis.engine.recorder import ScenarioRecorder
 from starlette.applications import Starlette
 from support.api import KEY, PATHS
 from support.fixtures import ReadSettings
-from support.fuzzed import Leads
+from support.fuzzed import LINKS, Leads
 from support.paths import ROOT
 from support.tables import Tables
 
@@ -34,6 +34,8 @@ class Run:
     def __init__(self, app: Starlette) -> None:
         config = SchemathesisConfig.from_path(ROOT / "schemathesis.toml")
         schema = schemathesis.openapi.from_asgi("/openapi.yaml", app, config=config)
+        for path, links in LINKS.items():
+            schema.raw_schema["paths"][path]["post"]["responses"]["200"].setdefault("links", {}).update(links)
         schema.config.update(headers={"Authorization": f"Key={KEY}"})
         self.phases: set[str] = set()
         self.paths: set[str] = set()

@@ -23,6 +23,7 @@ from service.settings import Settings
 
 PASSWORD = "hunter2-the-password"
 URL = f"mysql+asyncmy://cron:{PASSWORD}@db.example:3307/asterisk"
+SOCKET = "?unix_socket=/run/mysqld/mysqld.sock"
 FORM = "write it as mysql+asyncmy://user:password@host:port/database, special characters percent-encoded"
 
 
@@ -62,6 +63,8 @@ def test_the_defaults(settings_from: ReadSettings, good: dict[str, str], keys_fi
         "LEADS_IN_USE": "keep",
         "REUSED_LEAD_IDS": "keep",
         "PACE": "auto",
+        "DATABASE_TLS": "off",
+        "DATABASE_TLS_CA_FILE": None,
         "DATABASE_POOL_SIZE": 8,
         "REQUEST_TIMEOUT": 30,
         "HOST": "127.0.0.1",
@@ -86,6 +89,7 @@ def test_the_defaults(settings_from: ReadSettings, good: dict[str, str], keys_fi
         ("LEADS_IN_USE", "keep", "keep"),
         ("LEADS_IN_USE", "ignore", "ignore"),
         ("PACE", "gentle", "gentle"),
+        *(("DATABASE_TLS", mode, mode) for mode in ("off", "required", "verify")),
         ("DATABASE_POOL_SIZE", "1", 1),
         ("DATABASE_POOL_SIZE", "1000", 1000),
         ("REQUEST_TIMEOUT", "1", 1),
@@ -125,6 +129,8 @@ def test_office_hours_are_in_their_time_zone(settings_from: ReadSettings, good: 
         "mysql+asyncmy://cron:p%40ss%2Fw%3Ford%23%25@127.0.0.1:3306/asterisk",
         "mysql+asyncmy://cron:p:w@[::1]:3306/asterisk",
         "mysql+asyncmy://b%C3%A9b%C3%A9:x@h/caf%C3%A9",
+        "mysql+asyncmy://cron:x@localhost/asterisk?unix_socket=/run/mysqld/mysqld.sock",
+        "mysql+asyncmy://cron@localhost/asterisk?unix_socket=%2Frun%2Fmysql.sock",
     ],
 )
 def test_a_good_database_url(settings_from: ReadSettings, good: dict[str, str], url: str) -> None:
@@ -154,9 +160,16 @@ def test_a_good_database_url(settings_from: ReadSettings, good: dict[str, str], 
         *(
             (
                 f"mysql+asyncmy://u:{{}}@h/d{rest}",
-                f"has a ? or a # after the database, and this service takes no options there; {FORM}",
+                f"has a ? or a # after the database, and the only option there is {SOCKET}; {FORM}",
             )
-            for rest in ("?charset=latin1", "?ssl=true&min_size=2", "#x", "?x#y")
+            for rest in (
+                *("?charset=latin1", "?ssl=true&min_size=2", "#x", "?x#y", "?ssl=true"),
+                *(f"{SOCKET}&ssl=true", f"{SOCKET}&unix_socket=/x", f"{SOCKET}#x"),
+            )
+        ),
+        *(
+            (f"mysql+asyncmy://u:{{}}@h/d?unix_socket={path}", f"names no socket by its whole path, as {SOCKET} does")
+            for path in ("", "mysqld.sock", "./x")
         ),
         *(
             (
@@ -199,6 +212,9 @@ def test_a_number_that_is_none_or_out_of_range(refusal: Callable[..., str], name
         ("LEADS_IN_USE", "KEEP", "Input should be 'keep' or 'ignore'"),
         ("LEADS_IN_USE", "delete", "Input should be 'keep' or 'ignore'"),
         ("PACE", "slow", "Input should be 'auto', 'gentle' or 'full'"),
+        ("DATABASE_TLS", "on", "Input should be 'off', 'required' or 'verify'"),
+        ("DATABASE_TLS", "preferred", "Input should be 'off', 'required' or 'verify'"),
+        ("DATABASE_TLS_CA_FILE", "/nowhere/ca.pem", "cannot read /nowhere/ca.pem: No such file or directory"),
         ("DOCS", "no", "Input should be 'on' or 'off'"),
         ("ADMIN_LOG", "yes", "Input should be 'off' or 'on'"),
         ("LOG_LEVEL", "trace", "Input should be 'debug', 'info', 'warning' or 'error'"),
@@ -222,7 +238,7 @@ def test_a_bad_value(refusal: Callable[..., str], name: str, value: str, problem
     assert refusal(**{name: value}).startswith(f"{name}: {problem}")
 
 
-@pytest.mark.parametrize("name", ["API_KEYS_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE", "AUDIT_LOG"])
+@pytest.mark.parametrize("name", ["API_KEYS_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE", "DATABASE_TLS_CA_FILE", "AUDIT_LOG"])
 def test_a_fifo_is_refused_at_once(good: dict[str, str], tmp_path: Path, name: str) -> None:
     """The start does not wait for a writer."""
     fifo = tmp_path / "fifo"
@@ -266,6 +282,8 @@ def test_all_that_is_wrong_is_named_together(refusal: Callable[..., str], tmp_pa
         LEADS_IN_USE="x",
         PACE="x",
         REUSED_LEAD_IDS="x",
+        DATABASE_TLS="x",
+        DATABASE_TLS_CA_FILE="/nowhere",
         DATABASE_POOL_SIZE="x",
         REQUEST_TIMEOUT="x",
         HOST="",
@@ -283,6 +301,26 @@ def test_all_that_is_wrong_is_named_together(refusal: Callable[..., str], tmp_pa
         assert f"{name}: " in message
     assert "TLS_KEY_FILE: goes together with TLS_CERT_FILE: set both or neither" in message
     assert "OFFICE_HOURS_TIMEZONE: is not set" in refusal(LEAD_IDS_LIMIT="0", OFFICE_HOURS="Mon 08:00-17:00")
+
+
+def test_authorities_are_those_of_a_checked_certificate(refusal: Callable[..., str], tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(path)
+    for mode in (None, "off", "required"):
+        said = refusal(DATABASE_TLS=mode, DATABASE_TLS_CA_FILE=str(path))
+        assert said == "DATABASE_TLS_CA_FILE: is not used: set DATABASE_TLS=verify too"
+
+    for content in ("", "no certificate", "é", "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n"):
+        path.write_text(content)
+        said = refusal(DATABASE_TLS="verify", DATABASE_TLS_CA_FILE=str(path))
+        assert said.startswith(f"DATABASE_TLS_CA_FILE: {path} does not hold PEM certificates: ")
+
+
+@pytest.mark.parametrize("mode", ["required", "verify"])
+def test_a_socket_needs_no_tls(refusal: Callable[..., str], mode: str) -> None:
+    said = refusal(DATABASE_URL=f"mysql+asyncmy://cron@localhost/asterisk{SOCKET}", DATABASE_TLS=mode)
+
+    assert said == "DATABASE_TLS: is of no use with a unix_socket, which does not leave this machine: leave it out"
 
 
 @pytest.mark.parametrize(

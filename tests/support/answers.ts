@@ -12,16 +12,16 @@ type NameOf<T> = { [Name in keyof Schemas]: Same<T, Schemas[Name]> extends true 
 const types: { [Status in keyof Answers]: NameOf<Answers[Status]["content"]["application/json"]> } = {
   200: "ArchiveResult",
   400: "LeadError",
-  401: "Error",
-  403: "Error",
+  401: "ErrorMessage",
+  403: "ErrorMessage",
   404: "LeadError",
-  405: "Error",
-  408: "Error",
-  413: "Error",
-  415: "Error",
-  431: "Error",
-  500: "Error",
-  503: "Error",
+  405: "ErrorMessage",
+  408: "ErrorMessage",
+  413: "ErrorMessage",
+  415: "ErrorMessage",
+  431: "ErrorMessage",
+  500: "ErrorMessage",
+  503: "ErrorMessage",
 };
 
 interface Call {
@@ -40,11 +40,11 @@ for (const { url, headers, body } of calls) {
     const result: Schemas["ArchiveResult"] = data;
     answer = ["ArchiveResult", result.remaining_lead_ids];
   } else if ("lead_errors" in error) {
-    const leadError: Schemas["LeadError"] = error;
+    const leadError = error as Schemas["LeadError"]; // an index signature keeps "in" from narrowing the type
     answer = ["LeadError", leadError.lead_ids];
   } else {
-    const onlyMessage: Same<typeof error, Schemas["Error"]> = true; // nothing else is left
-    answer = ["Error", onlyMessage && error.message];
+    const message: Schemas["ErrorMessage"]["message"] = error.message;
+    answer = ["ErrorMessage", message];
   }
   console.log(JSON.stringify([status, types[status], ...answer]));
 }

@@ -6,7 +6,7 @@ import contextlib
 import http.server
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,13 @@ paths:
   /vicidial/leads/compare: *leads
 ids: {{maxItems: {LIMIT}}}
 """
+PAGE = 10
+FIND_OPENAPI = OPENAPI.replace(
+    "\nids:",
+    "\n  /vicidial/leads/find:\n    post: {requestBody: {content: {application/json: {schema: {properties: {limit: {maximum: "
+    + f"{PAGE}{'}' * 7}\nids:",
+)
+"""With find, which returns at most PAGE leads at a time."""
 
 
 @dataclass
@@ -91,6 +98,19 @@ def moved(body: dict[str, Any], **fields: Any) -> Reply:
         "remaining_lead_ids": [],
     }
     return Reply({**answer, **fields})
+
+
+def page(*lead_ids: int, after: int | None = None, **fields: Any) -> Reply:
+    """Return a 200 of find. after: where the next page begins; None if this is the last one."""
+    last = {"next_after_lead_id": max(lead_ids, default=0) if after is None else after, "done": after is None}
+    return Reply({"message": "leads were found", "lead_ids": list(lead_ids), **last, **fields})
+
+
+def finder(lead_ids: Sequence[int], body: dict[str, Any]) -> Reply:
+    """Return the page of these leads that a request asks for."""
+    left = [lead_id for lead_id in lead_ids if lead_id > body.get("after_lead_id", -1)]
+    found = left[: body["limit"]]
+    return page(*found, after=found[-1] if len(left) > len(found) else None)
 
 
 def lead(lead_id: int, **fields: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from support.tables import Row, Tables
 
@@ -13,6 +13,30 @@ EQUAL = [2, 4712]
 DIFFERENT = [0, 3, 4294967294, 4294967295]
 """Leads in vicidial_list only, and such that are in the archive too, with the same data or with other data. They are what
 Schemathesis likes to send: the ids in the contract's examples, and the smallest and the largest that there can be."""
+
+FLAGS = {"insert_leads": True, "update_leads": True, "delete_leads": True}
+
+LINKS: dict[str, dict[str, Any]] = {
+    "/vicidial/leads/find": {
+        "next": {
+            "operationId": "find_leads",
+            "requestBody": {"where": "$request.body#/where", "after_lead_id": "$response.body#/next_after_lead_id"},
+        },
+        "archive": {
+            "operationId": "archive_leads",
+            "requestBody": {**FLAGS, "lead_ids": "$response.body#/lead_ids", "where": "$request.body#/where"},
+        },
+    },
+    "/vicidial/leads/archive": {
+        "compare": {"operationId": "compare_leads", "requestBody": {"lead_ids": "$request.body#/lead_ids"}},
+        "dearchive": {
+            "operationId": "dearchive_leads",
+            "requestBody": {"insert_leads": True, "delete_leads": True, "lead_ids": "$request.body#/lead_ids"},
+        },
+    },
+}
+"""Links between operations, for Schemathesis' stateful phase. They are not in the contract: OpenAPI evaluates an expression
+only as the whole body, and openapi-generator refuses documents that have one inside a body. Schemathesis evaluates them."""
 
 PAUSE = 0.03
 """Seconds until the leads are put back: some requests find them as they were left by the one before."""

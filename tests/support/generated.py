@@ -56,8 +56,13 @@ def run(*command: str, folder: Path = ROOT, **environment: str) -> subprocess.Co
 
 def documented(program: str) -> list[str]:
     """Return the arguments of a program in the documented command."""
-    (line,) = re.findall(rf"^    (?:npx )?{program} (.*)$", DOCUMENT, re.MULTILINE)
-    return shlex.split(line)
+    (arguments,) = documented_all(program)
+    return arguments
+
+
+def documented_all(program: str) -> list[list[str]]:
+    """Return the arguments of each documented command of a program."""
+    return [shlex.split(line) for line in re.findall(rf"^    (?:npx )?{program} (.*)$", DOCUMENT, re.MULTILINE)]
 
 
 def generate(folder: Path) -> None:

@@ -49,7 +49,9 @@ def program() -> str:
 
 
 @dataclass(frozen=True)
-class Nginx:
+class Front:
+    """A server in front of the service."""
+
     folder: Path
     port: int
 
@@ -63,7 +65,15 @@ class Nginx:
         while len(lines := (self.folder / "access.log").read_text().splitlines()) < count:
             assert time.monotonic() < deadline, f"{len(lines)} lines in the access log, not {count}"
             time.sleep(0.02)
-        return [json.loads(line) for line in lines]
+        return [parsed(line) for line in lines]
+
+
+def parsed(line: str) -> dict[str, Any]:
+    """A line of nginx, in JSON, or of Apache."""
+    if line.startswith("{"):
+        return dict(json.loads(line))
+    request_id, client, status, _ = line.split(" ", 3)
+    return {"request_id": request_id, "client": client, "status": int(status)}
 
 
 def render(folder: Path, service_port: int, port: int, changes: Mapping[str, str]) -> None:
@@ -96,7 +106,7 @@ def check(folder: Path) -> str:
 
 
 @contextmanager
-def nginx(folder: Path, service_port: int, **changes: str) -> Iterator[Nginx]:
+def nginx(folder: Path, service_port: int, **changes: str) -> Iterator[Front]:
     """nginx in front of a service. changes: of directives, such as proxy_read_timeout="1s"."""
     folder.mkdir()
     shipped = (DEPLOY / "nginx.conf").read_text()
@@ -112,7 +122,7 @@ def nginx(folder: Path, service_port: int, **changes: str) -> Iterator[Nginx]:
             assert process.poll() is None, check(folder)
             assert time.monotonic() < deadline, "nginx does not listen"
             time.sleep(0.05)
-        yield Nginx(folder, port)
+        yield Front(folder, port)
     finally:
         process.terminate()
         process.wait(PATIENCE)

@@ -1,4 +1,4 @@
-"""The shipped nginx in front of the service: the contract holds through it, and for what nginx answers by itself."""
+"""The shipped nginx and Apache in front of the service: the contract holds through each, and for what it answers by itself."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from threading import Thread
 
 import httpx2
 import pytest
 from mariadb import free_port
+from support import apache, nginx
 from support.api import KEY, PATHS, Api
-from support.nginx import DEPLOY, Nginx, check, nginx, render
+from support.nginx import DEPLOY, Front
 from support.process import PATIENCE, ServiceProcess
 from support.tables import Tables
 
@@ -39,9 +41,20 @@ def service(environment: dict[str, str]) -> Iterator[ServiceProcess]:
         yield process
 
 
+Start = Callable[..., AbstractContextManager[Front]]
+"""start(port of the service, seconds that the server waits for it) -> the server, until the end of the block."""
+
+
+@pytest.fixture(params=["nginx", "Apache"])
+def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
+    if request.param == "Apache":
+        return apache.apache
+    return lambda port, timeout=40: nginx.nginx(tmp_path / "nginx", port, proxy_read_timeout=f"{timeout}s")
+
+
 @pytest.fixture
-def front(service: ServiceProcess, tmp_path: Path) -> Iterator[Nginx]:
-    with nginx(tmp_path / "nginx", service.port) as front:
+def front(service: ServiceProcess, start: Start) -> Iterator[Front]:
+    with start(service.port) as front:
         yield front
 
 
@@ -61,7 +74,7 @@ def connect() -> Iterator[Connect]:
         yield lambda url: Api(stack.enter_context(httpx2.Client(base_url=url, verify=False, timeout=PATIENCE)))
 
 
-def raw(front: Nginx, request: bytes, source: str = "127.0.0.1") -> bytes:
+def raw(front: Front, request: bytes, source: str = "127.0.0.1") -> bytes:
     """What is answered to bytes that no client would send, until the connection is closed. source: the client's address."""
     tls = ssl._create_unverified_context()
     with (
@@ -76,13 +89,20 @@ def raw(front: Nginx, request: bytes, source: str = "127.0.0.1") -> bytes:
 
 
 def test_nginx_accepts_the_configuration(tmp_path: Path) -> None:
-    render(tmp_path, 8000, free_port(), {})
+    nginx.render(tmp_path, 8000, free_port(), {})
 
-    said = check(tmp_path)
+    said = nginx.check(tmp_path)
 
     assert "test is successful" in said
     assert "[emerg]" not in said
     assert "[warn]" not in said or "deprecated" in said  # newer ones would rather have "http2 on", which older ones refuse
+
+
+@pytest.mark.parametrize("vicidial", [False, True], ids=["a host of its own", "Vicidial's host"])
+def test_apache_accepts_the_configuration(tmp_path: Path, vicidial: bool) -> None:
+    apache.render(tmp_path, 8000, free_port(), vicidial=vicidial)
+
+    assert apache.check(tmp_path) == "Syntax OK\n"
 
 
 def test_nginx_waits_longer_than_the_service_takes() -> None:
@@ -92,8 +112,15 @@ def test_nginx_waits_longer_than_the_service_takes() -> None:
         assert int(seconds[name]) > REQUEST_TIMEOUT + 1
 
 
+def test_apache_waits_longer_than_the_service_takes() -> None:
+    (answer,) = re.findall(r"^ +ProxyPass .* timeout=(\d+) ", (DEPLOY / "apache/proxy.conf").read_text(), re.MULTILINE)
+    (body,) = re.findall(r"^ +RequestReadTimeout .*body=(\d+)$", (DEPLOY / "apache.conf").read_text(), re.MULTILINE)
+
+    assert min(int(answer), int(body)) > REQUEST_TIMEOUT + 1
+
+
 @pytest.mark.parametrize("protocol", ["1.1", "2"])
-def test_the_documented_call_archives_leads(tables: Tables, front: Nginx, protocol: str) -> None:
+def test_the_documented_call_archives_leads(tables: Tables, front: Front, protocol: str) -> None:
     tables.live(4711, 4712, 4713)
     live, _ = tables.both()
     command = CURL.replace("https://127.0.0.1:8443", front.base_url).replace("YOUR_API_KEY", KEY)
@@ -106,12 +133,12 @@ def test_the_documented_call_archives_leads(tables: Tables, front: Nginx, protoc
     assert tables.both() == ({}, live)
     (line,) = front.logged(1)
     assert (line["request_id"], line["client"], line["status"]) == ("my.own-1", "127.0.0.1", 200)
-    assert KEY not in str(line)
+    assert all(KEY not in log.read_text() for log in front.folder.glob("*.log"))
 
 
 @pytest.mark.parametrize("protocol", ["1.1", "2"])
 def test_each_of_many_requests_at_once_gets_its_own_answer(
-    tables: Tables, front: Nginx, tmp_path: Path, protocol: str
+    tables: Tables, front: Front, tmp_path: Path, protocol: str
 ) -> None:
     """With HTTP/2, all on one connection."""
     count = 40
@@ -143,7 +170,7 @@ def test_each_of_many_requests_at_once_gets_its_own_answer(
     assert tables.ids()[1] == moved
 
 
-def test_a_request_has_one_name_everywhere(service: ServiceProcess, front: Nginx, connect: Connect) -> None:
+def test_a_request_has_one_name_everywhere(service: ServiceProcess, front: Front, connect: Connect) -> None:
     api = connect(front.base_url)
     given = api.get("/livez", headers={"X-Request-ID": "mine"}).headers["X-Request-ID"]
     made = api.get("/livez", headers={"X-Request-ID": "not { proper"}).headers["X-Request-ID"]
@@ -155,7 +182,7 @@ def test_a_request_has_one_name_everywhere(service: ServiceProcess, front: Nginx
     assert names == [line["request_id"] for line in front.logged(2)] == [given, made]
 
 
-def test_the_largest_body_is_the_same(service: ServiceProcess, front: Nginx, connect: Connect) -> None:
+def test_the_largest_body_is_the_same(service: ServiceProcess, front: Front, connect: Connect) -> None:
     assert f"client_max_body_size {LARGEST_BODY // 1024**2}m;" in (DEPLOY / "nginx.conf").read_text()
     fits, too_large = b" " * LARGEST_BODY, b" " * (LARGEST_BODY + 1)
     api, direct = connect(front.base_url), connect(service.base_url)
@@ -165,14 +192,17 @@ def test_the_largest_body_is_the_same(service: ServiceProcess, front: Nginx, con
     assert [(answer.status_code, answer.json()) for answer in answers] == [(413, answers[1].json())] * 2
 
 
-def test_the_service_answers_half_a_body(front: Nginx) -> None:
-    answer = raw(front, HALF)
+def test_half_a_body_is_answered(service: ServiceProcess, start: Start) -> None:
+    """By the service, or by Apache, which collects a small body first."""
+    with start(service.port, 3) as front:
+        answer = raw(front, HALF)
 
     assert answer.startswith(b"HTTP/1.1 408 ")
-    assert b"request body did not arrive within 2 seconds" in answer
+    assert b'{"message":"request body did not arrive within ' in answer
 
 
-def test_a_wrong_key_is_refused_before_the_body(front: Nginx) -> None:
+@pytest.mark.parametrize("start", ["nginx"], indirect=True)
+def test_a_wrong_key_is_refused_before_the_body(front: Front) -> None:
     started = time.monotonic()
     answer = raw(
         front,
@@ -184,8 +214,8 @@ def test_a_wrong_key_is_refused_before_the_body(front: Nginx) -> None:
     assert time.monotonic() - started < PATIENCE / 2
 
 
-def test_a_wrong_key_with_a_large_body_is_a_wrong_key(tables: Tables, front: Nginx, connect: Connect) -> None:
-    """The service answers before it has read the body, which nginx is still sending."""
+def test_a_wrong_key_with_a_large_body_is_a_wrong_key(tables: Tables, front: Front, connect: Connect) -> None:
+    """The service answers before it has read the body, which the server is still sending."""
     api = connect(front.base_url)
     for size in (100_000, LARGEST_BODY):
         for _ in range(15):
@@ -194,9 +224,9 @@ def test_a_wrong_key_with_a_large_body_is_a_wrong_key(tables: Tables, front: Ngi
     assert tables.ids() == ([], [])
 
 
-def test_a_service_that_is_down(tables: Tables, tmp_path: Path, connect: Connect) -> None:
+def test_a_service_that_is_down(tables: Tables, start: Start, connect: Connect) -> None:
     tables.live(1)
-    with nginx(tmp_path / "nginx", free_port()) as front:
+    with start(free_port()) as front:
         response = connect(front.base_url).archive_all([1])
 
     assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
@@ -204,9 +234,9 @@ def test_a_service_that_is_down(tables: Tables, tmp_path: Path, connect: Connect
     assert tables.ids() == ([1], [])
 
 
-def test_a_service_that_hangs(tables: Tables, service: ServiceProcess, tmp_path: Path, connect: Connect) -> None:
+def test_a_service_that_hangs(tables: Tables, service: ServiceProcess, start: Start, connect: Connect) -> None:
     tables.live(1)
-    with nginx(tmp_path / "nginx", service.port, proxy_read_timeout="1s") as front:
+    with start(service.port, 1) as front:
         os.kill(service.pid, signal.SIGSTOP)
         try:
             response = connect(front.base_url).archive_all([1])
@@ -224,7 +254,7 @@ def test_an_address_with_too_many_requests_at_once_is_told_so_and_others_are_ser
     tls = ssl._create_unverified_context()
     with (
         ServiceProcess(environment) as service,
-        nginx(tmp_path / "nginx", service.port, limit_conn="lead_archive_requests 2") as front,
+        nginx.nginx(tmp_path / "nginx", service.port, limit_conn="lead_archive_requests 2") as front,
         ExitStack() as stack,
     ):
         api = connect(front.base_url)
@@ -259,7 +289,8 @@ def test_a_client_that_keeps_to_the_limit_of_http_2_is_not_refused() -> None:
     assert int(streams) < int(requests)
 
 
-def test_too_many_headers_are_refused_by_the_service(tables: Tables, front: Nginx) -> None:
+@pytest.mark.parametrize("start", ["nginx"], indirect=True)
+def test_too_many_headers_are_refused_by_the_service(tables: Tables, front: Front) -> None:
     tables.live(1)
     body = json.dumps({**Api.ALL, "lead_ids": [1]}).encode()
     head = HALF.partition(b"Content-Length")[0] + b"a:\r\n" * (MOST_HEADERS + 1) + b"Content-Length: %d\r\n\r\n" % len(body)
@@ -272,40 +303,90 @@ def test_too_many_headers_are_refused_by_the_service(tables: Tables, front: Ngin
     assert tables.ids() == ([1], [])
 
 
-@pytest.mark.parametrize(
-    ("request_line", "headers", "status"),
-    [
-        ("GET /" + "x" * 10_000, "", 400),
-        ("\x01", "", 400),
-        ("GET /lead-archive-bad-request", "", 404),
-        ("GET /livez", "X-Long: " + "x" * 40_000 + "\r\n", 400),
-        ("GET /livez", "Content-Length: x\r\n", 400),
-        ("TRACE /livez", "", 405),
-        ("POST /livez", "Transfer-Encoding: xchunked\r\n", 400),
-        ("POST /livez", "Transfer-Encoding: gzip, chunked\r\n", 400),
-    ],
-    ids=["a long address", "no HTTP", "a path of its own", "a long header", "no number", "TRACE", "xchunked", "gzip"],
-)
-def test_what_nginx_refuses_is_json(front: Nginx, request_line: str, headers: str, status: int) -> None:
-    answer = raw(front, f"{request_line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n".encode())
-
-    head, body = answer.split(b"\r\n\r\n", 1)
-    assert head.startswith(f"HTTP/1.1 {status} ".encode())
-    for header in (b"Content-Type: application/json", b"X-Request-ID: ", b"Cache-Control: no-store", b"nosniff"):
-        assert header in head
-    assert b"Server: nginx\r\n" in head  # and no version
-    assert json.loads(body)["message"]
+REFUSED = {
+    "a long address": ("GET /" + "x" * 10_000, "", 400),
+    "no HTTP": ("\x01", "", 400),
+    "a path of its own": ("GET /lead-archive-bad-request", "", 404),
+    "a long header": ("GET /livez", "X-Long: " + "x" * 40_000 + "\r\n", 400),
+    "no number": ("GET /livez", "Content-Length: x\r\n", 400),
+    "TRACE": ("TRACE /livez", "", 405),
+    "xchunked": ("POST /livez", "Transfer-Encoding: xchunked\r\n", 400),
+    "gzip": ("POST /livez", "Transfer-Encoding: gzip, chunked\r\n", 400),
+}
 
 
-def test_a_version_of_http_that_nginx_does_not_know_is_refused_in_json(front: Nginx) -> None:
+def test_what_the_server_itself_refuses_is_json(front: Front, subtests: pytest.Subtests) -> None:
+    for name, (request_line, headers, status) in REFUSED.items():
+        with subtests.test(name):
+            answer = raw(front, f"{request_line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n".encode())
+
+            head, body = answer.split(b"\r\n\r\n", 1)
+            assert head.startswith(f"HTTP/1.1 {status} ".encode())
+            for header in (b"content-type: application/json", b"x-request-id: ", b"cache-control: no-store", b"nosniff"):
+                assert header in head.lower()
+            assert re.search(rb"^Server: (nginx|Apache/.*)\r$", head, re.MULTILINE)  # nginx without a version
+            assert json.loads(body)["message"]
+
+
+@pytest.mark.parametrize("start", ["nginx"], indirect=True)
+def test_a_version_of_http_that_nginx_does_not_know_is_refused_in_json(front: Front) -> None:
     answer = raw(front, b"GET /livez HTTP/3.0\r\nHost: x\r\nConnection: close\r\n\r\n")
 
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert json.loads(answer.split(b"\r\n\r\n", 1)[1])["lead_ids"] == []
 
 
-def test_plain_http_is_no_way_in(front: Nginx) -> None:
+def test_plain_http_is_no_way_in(front: Front) -> None:
     response = httpx2.get(front.base_url.replace("https", "http") + "/livez")
 
     assert response.status_code == 400
     assert response.json()["lead_ids"] == []
+
+
+def test_vicidials_own_host_serves_the_service_beside_vicidial(
+    tables: Tables, service: ServiceProcess, connect: Connect
+) -> None:
+    """Everything else stays Vicidial's: its pages, its errors, and its paths that the service has too."""
+    tables.live(1, 2)
+    with apache.apache(service.port, vicidial=True) as front:
+        api = connect(front.base_url)
+        archived, unknown = api.archive_all([1]), api.archive_all([3])
+        too_large, elsewhere = api.post(b" " * (LARGEST_BODY + 1)), httpx2.get(f"{front.base_url}/livez", verify=False)
+        page = httpx2.get(f"{front.base_url}/index.html", verify=False)
+        service.stop()
+        down = api.archive_all([2])
+        logs = [log.read_text() for log in front.folder.glob("*.log")]
+
+    assert (archived.status_code, unknown.status_code, too_large.status_code) == (200, 404, 413)
+    assert (down.status_code, down.headers["Retry-After"]) == (503, "5")
+    assert (elsewhere.status_code, elsewhere.headers["Content-Type"]) == (404, "text/html; charset=iso-8859-1")
+    assert page.text == "Vicidial"
+    assert tables.ids() == ([2], [1])
+    assert all(KEY not in log for log in logs)
+
+
+def test_apache_never_sends_a_batch_twice(connect: Connect) -> None:
+    """The connection ends before the answer: the service may have processed the batch."""
+    received: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    received.append(connection.recv(65536))
+
+        thread = Thread(target=serve)
+        thread.start()
+        try:
+            with apache.apache(server.getsockname()[1]) as front:
+                answers = [connect(front.base_url).archive_all([number]) for number in (1, 2)]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join(PATIENCE)
+
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert len(received) == 2  # the first failure does not keep Apache from asking again

@@ -1,0 +1,236 @@
+"""DATABASE_TLS: what is encrypted, whose certificate is accepted, and that nothing is ever sent in clear text instead."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import trustme
+from mariadb import PrivateMariaDB
+from starlette.testclient import TestClient
+from support.api import Api
+from support.databases import BERLIN, MARIADB_OPTIONS, alembic, create_database, migrate
+from support.fixtures import ReadSettings
+from support.man_in_the_middle import man_in_the_middle
+from support.process import PATIENCE
+from support.tables import Tables
+
+from service.admin.check import Finding, State, connection_finding, find
+from service.app import create_app, create_context
+from service.database.pool import Database
+from service.errors import DatabaseError
+from service.settings import Settings
+
+USER = "over_tls"
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def tls_server(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateMariaDB]:
+    """A server whose certificate is for 127.0.0.1, with an account that must use TLS."""
+    folder = tmp_path_factory.mktemp("tls")
+    issued = authority.issue_cert("127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    issued.private_key_pem.write_to_path(folder / "key.pem")
+    options = (*MARIADB_OPTIONS, f"--ssl-cert={folder}/cert.pem", f"--ssl-key={folder}/key.pem")
+    with PrivateMariaDB(folder / "server", options, timezone=BERLIN) as server:
+        create_database(server, "asterisk")
+        migrate(server.url("asterisk"), "head")
+        with server.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE USER {USER}@127.0.0.1 IDENTIFIED BY 'secret' REQUIRE SSL")
+            cursor.execute(f"GRANT ALL ON asterisk.* TO {USER}@127.0.0.1")
+        yield server
+
+
+@pytest.fixture
+def tls_tables(tls_server: PrivateMariaDB) -> Tables:
+    tables = Tables(tls_server, "asterisk")
+    for table in ("vicidial_list", "vicidial_list_archive"):
+        tables.execute(f"DELETE FROM {table}")
+    return tables
+
+
+@pytest.fixture
+def environment(tls_tables: Tables, keys_file: Path, authority: trustme.CA, tmp_path: Path) -> dict[str, str]:
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    return {
+        "DATABASE_URL": url(tls_tables.mariadb.port),
+        "DATABASE_TLS": "verify",
+        "DATABASE_TLS_CA_FILE": str(tmp_path / "ca.pem"),
+        "API_KEYS_FILE": str(keys_file),
+        "OFFICE_HOURS": "none",
+    }
+
+
+def url(port: int, host: str = "127.0.0.1") -> str:
+    return f"mysql+asyncmy://{USER}:secret@{host}:{port}/asterisk"
+
+
+OFF: dict[str, None] = {"DATABASE_TLS": None, "DATABASE_TLS_CA_FILE": None}
+MODES: dict[str, dict[str, str | None]] = {
+    "required": {"DATABASE_TLS": "required", "DATABASE_TLS_CA_FILE": None},
+    "verify": {},
+}
+"""What to change in the settings."""
+
+
+def changed(environment: dict[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    """The settings with changes; None takes one away."""
+    return {name: value for name, value in {**environment, **changes}.items() if value is not None}
+
+
+def connection(settings: Settings) -> Finding:
+    """What `check` says of the connection."""
+    (found,) = [finding for finding in asyncio.run(find(settings, datetime.now(UTC))) if finding.what == "connection"]
+    return found
+
+
+Refusal = Callable[..., str]
+
+
+@pytest.fixture
+def refusal(environment: dict[str, str], settings_from: ReadSettings) -> Refusal:
+    """refusal(SETTING=value, ...) -> what is said when the service connects, first and later; None takes a setting away."""
+
+    def refuse(**changes: str | None) -> str:
+        database = create_context(settings_from(changed(environment, changes))).database
+        said = {asyncio.run(first_error(database)), asyncio.run(later_error(database))}
+        assert len(said) == 1
+        return said.pop()
+
+    return refuse
+
+
+async def first_error(database: Database) -> str:
+    with pytest.raises(DatabaseError) as caught:
+        await database.server_version(PATIENCE)
+    return str(caught.value)
+
+
+async def later_error(database: Database) -> str:
+    await database.connect()
+    with pytest.raises(DatabaseError) as caught:
+        async with database.transaction(PATIENCE):
+            pass
+    await database.disconnect()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_leads_are_archived_over_tls(
+    tls_tables: Tables, environment: dict[str, str], settings_from: ReadSettings, mode: str
+) -> None:
+    """On a server that lets nobody in without."""
+    tls_tables.live(1, 2)
+    live, _ = tls_tables.both()
+    settings = settings_from(changed(environment, MODES[mode]))
+    tls_tables.execute("SET GLOBAL require_secure_transport = ON")
+    try:
+        with TestClient(create_app(settings)) as client:
+            answer = Api(client).archive_all([1, 2])
+        found = connection(settings)
+    finally:
+        tls_tables.execute("SET GLOBAL require_secure_transport = OFF")
+
+    assert (answer.status_code, answer.json()["delete_count"]) == (200, 2)
+    assert tls_tables.both() == ({}, live)
+    assert re.match(r"encrypted \(TLSv1\.[23], \w+", found.found)
+    assert found.found.endswith("as its certificate proves") == (mode == "verify")
+
+
+def test_without_tls_nobody_gets_in_who_must_use_it(tls_tables: Tables, refusal: Refusal) -> None:
+    """MariaDB does not tell this from a wrong password."""
+    assert "Access denied for user" in refusal(**OFF)
+
+    tls_tables.execute(f"ALTER USER {USER}@127.0.0.1 REQUIRE NONE")
+    tls_tables.execute("SET GLOBAL require_secure_transport = ON")
+    try:
+        assert "Access denied for user" in refusal(**OFF)
+    finally:
+        tls_tables.execute("SET GLOBAL require_secure_transport = OFF")
+        tls_tables.execute(f"ALTER USER {USER}@127.0.0.1 REQUIRE SSL")
+
+
+UNTRUSTED = "the database's certificate is not accepted: unable to get local issuer certificate"
+
+
+def test_a_certificate_of_an_unknown_authority_is_not_accepted(refusal: Refusal, tmp_path: Path) -> None:
+    trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
+
+    assert refusal(DATABASE_TLS_CA_FILE=str(tmp_path / "other.pem")) == UNTRUSTED
+    assert refusal(DATABASE_TLS_CA_FILE=None) == UNTRUSTED  # nor do those that the system trusts know it
+
+
+def test_a_certificate_for_another_host_is_not_accepted(tls_server: PrivateMariaDB, refusal: Refusal) -> None:
+    said = refusal(DATABASE_URL=url(tls_server.port, "localhost"))
+
+    assert said.startswith("the database's certificate is not accepted: Hostname mismatch")
+
+
+def test_a_man_in_the_middle_with_another_certificate_learns_nothing(tls_server: PrivateMariaDB, refusal: Refusal) -> None:
+    certificate = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(certificate)
+    with man_in_the_middle(tls_server.port, certificate) as man:
+        assert refusal(DATABASE_URL=url(man.port)) == UNTRUSTED
+        assert man.received
+        assert USER.encode() not in man.received
+
+        # Encryption alone does not help against him: this is what the check of the certificate is for.
+        refusal(DATABASE_URL=url(man.port), **MODES["required"])
+        assert USER.encode() in man.received
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_nothing_is_sent_in_clear_text_if_the_database_offers_no_tls(
+    tls_server: PrivateMariaDB, refusal: Refusal, mode: str
+) -> None:
+    with man_in_the_middle(tls_server.port) as man:
+        said = refusal(DATABASE_URL=url(man.port), **MODES[mode])
+
+    assert said == "the database does not offer TLS, which DATABASE_TLS asks for"
+    assert man.received
+    assert USER.encode() not in man.received
+
+
+@pytest.mark.parametrize(("host", "state"), [("127.0.0.1", State.OK), ("db.example.com", State.NOTE)])
+def test_a_connection_that_crosses_the_network_unencrypted_is_noted(
+    environment: dict[str, str], settings_from: ReadSettings, host: str, state: State
+) -> None:
+    settings = settings_from(changed(environment, {**OFF, "DATABASE_URL": url(3306, host)}))
+
+    found = connection_finding(None, settings)
+
+    assert ("not encrypted" in found.found, found.state) == (True, state)
+
+
+def test_a_unix_socket_is_used(tls_tables: Tables, environment: dict[str, str], settings_from: ReadSettings) -> None:
+    tls_tables.live(1)
+    live, _ = tls_tables.both()
+    ((folder, name),) = tls_tables.execute("SELECT @@datadir, @@socket")
+    socket = Path(((folder or b"") + (name or b"")).decode())
+    tls_tables.execute("CREATE OR REPLACE USER by_socket@localhost IDENTIFIED BY 'secret'")
+    tls_tables.execute("GRANT ALL ON asterisk.* TO by_socket@localhost")
+    address = f"mysql+asyncmy://by_socket:secret@localhost/asterisk?unix_socket={socket}"
+    settings = settings_from(changed(environment, {**OFF, "DATABASE_URL": address}))
+
+    with TestClient(create_app(settings)) as client:
+        answer = Api(client).archive_all([1])
+
+    assert answer.json()["delete_count"] == 1
+    assert tls_tables.both() == ({}, live)
+    assert connection(settings) == Finding("connection", f"on this machine, through {socket}")
+
+
+def test_the_migrations_take_the_same_settings(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_TLS", "verify")
+    monkeypatch.setenv("DATABASE_TLS_CA_FILE", environment["DATABASE_TLS_CA_FILE"])
+    assert alembic(environment["DATABASE_URL"], "current").returncode == 0
