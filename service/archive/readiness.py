@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from service.archive.admin_log import AdminLog
-from service.archive.refusals import Refusals
+from service.archive.refusals import LOCKED, Refusals, waited
 from service.database.pool import Database
 from service.database.statements import Statements, identifier
 from service.database.transaction import Transaction
@@ -99,7 +99,8 @@ class Readiness:
                     self._state = await self.look(seconds)
                 except DatabaseError as error:
                     logger.warning("database error", error=str(error), code=error.code, outcome_known=True)
-                    self._state = State((obstacle(error),))
+                    is_locked = waited(error) and await self._is_locked(seconds)
+                    self._state = State((Obstacle(LOCKED.message) if is_locked else obstacle(error),))
                 if reason := await self._audit.problem():
                     unwritable = Obstacle(f"the audit log cannot be written: {reason}")
                     self._state = replace(self._state, obstacles=(*self._state.obstacles, unwritable))

@@ -13,6 +13,12 @@ REFUSAL_AGE = 10.0
 """Seconds for which /readyz reports a refusal. A load balancer sends no batches while it is red."""
 
 
+LOCKED = Problem(
+    "another session has locked a table or the server for writing, such as a backup, LOCK TABLES or ALTER TABLE, and no batch "
+    "gets past it: SHOW PROCESSLIST shows it"
+)
+
+
 class Refusals:
     """Remembers the last refusal until a batch is processed, at most REFUSAL_AGE seconds."""
 
@@ -45,10 +51,7 @@ class Refusals:
                 self._renew()
             elif error.outcome_known or not error.from_server:
                 return None
-            return Problem(
-                "the last batch was refused because another session has locked a table or the server for writing, such as a "
-                "backup, LOCK TABLES or ALTER TABLE: SHOW PROCESSLIST shows it"
-            )
+            return LOCKED
         if problem := server_problem(error):
             return problem
         return Problem(f"the database refused the last batch with error {error.code}; the log says why")

@@ -10,8 +10,8 @@ from support.remedies import LIST, account, problems
 from support.tables import Tables
 
 LOCKED = (
-    "the last batch was refused because another session has locked a table or the server for writing, such as a backup,"
-    " LOCK TABLES or ALTER TABLE: SHOW PROCESSLIST shows it"
+    "another session has locked a table or the server for writing, such as a backup, LOCK TABLES or ALTER TABLE, and no batch"
+    " gets past it: SHOW PROCESSLIST shows it"
 )
 
 
@@ -35,7 +35,8 @@ def test_a_lock_that_no_batch_gets_past_is_told(
         assert problems(api) == []
         for statement in lock:
             cursor.execute(statement)
-        assert problems(api) == []  # nobody has waited for it yet
+        if "WRITE" not in lock[0]:  # /readyz reads the tables, and this lock lets nobody read
+            assert problems(api) == []  # nobody has waited for it yet
 
         assert api.archive_all([1]).status_code == 503
 
