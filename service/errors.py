@@ -177,11 +177,17 @@ class DatabaseError(ServiceError):
 
 
 class MendableError(ServiceError):
-    """An administrator must change something first. A session that began before the change may not see it."""
+    """An administrator must change something first. A session that began before the change may not see it.
+
+    outcome_known: whether it is certain that nothing was changed. Only a batch in tables without rollback may have been half
+    done.
+    """
+
+    outcome_known = True
 
 
 class NotReadyError(MendableError):
-    """Leads cannot be moved safely. Nothing was deleted."""
+    """Leads cannot be moved safely."""
 
     def __init__(self, problems: tuple[Problem, ...], skipped_tables: tuple[str, ...] = ()) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
@@ -190,7 +196,7 @@ class NotReadyError(MendableError):
 
 
 class ConditionError(MendableError):
-    """A condition of `where` cannot be checked safely in this database. No lead was deleted."""
+    """A condition of `where` cannot be checked safely in this database."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"the condition {name} cannot be used until an administrator mends this: {reason}")

@@ -13,6 +13,7 @@ from service.errors import (
     ConditionError,
     DatabaseError,
     InvalidBodyError,
+    MendableError,
     NotReadyError,
     RefusalError,
     UnknownLeadsError,
@@ -54,9 +55,9 @@ def refusal_for(error: Exception) -> RefusalError:
         case UnknownLeadsError():
             return RefusalError(404, str(error), lead_errors=len(error.lead_ids), lead_ids=error.lead_ids)
         case NotReadyError():
-            message = f"leads cannot be moved safely until an administrator mends this: {error}; no lead was deleted"
+            message = f"leads cannot be moved safely until an administrator mends this: {error}; {_outcome(error)}"
         case ConditionError():
-            message = f"{error}; no lead was deleted"
+            message = f"{error}; {_outcome(error)}"
         case DatabaseError(outcome_known=True) if problem := server_problem(error):
             message = f"leads cannot be moved until an administrator mends this: {problem.message}; nothing was changed"
         case AuditError():
@@ -68,3 +69,7 @@ def refusal_for(error: Exception) -> RefusalError:
         case _:
             raise error
     return RefusalError(503, message, {"Retry-After": str(RETRY_AFTER)})
+
+
+def _outcome(error: MendableError) -> str:
+    return "no lead was deleted" if error.outcome_known else MAY_BE_APPLIED

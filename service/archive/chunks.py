@@ -89,7 +89,7 @@ class Chunks:
                 if counts and pair.same_rollback:
                     await self._turn.rest()  # no row is locked, and the transaction keeps the definitions as they are
                 self._failures.more_to_come = not is_last or number < len(parts)
-                options = Options(source or {}, in_use_nearby, self._failures)
+                options = Options(source or {}, in_use_nearby, failures=self._failures)
                 counts.update(await self._changes.run(self._transaction, pair, {statement: part}, options=options))
         await self._transaction.commit()
         return counts

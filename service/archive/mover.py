@@ -23,6 +23,7 @@ from service.database.pool import Database
 from service.database.statements import Statement, Statements
 from service.database.transaction import Transaction
 from service.errors import DatabaseError, UnknownLeadsError
+from service.mariadb_errors import LOCK_WAIT_TIMEOUT
 from service.tables.definitions import TablePair
 from service.tables.table_reader import TableReader
 
@@ -50,15 +51,27 @@ class Mover:
         be repeated.
         """
         deadline = asyncio.get_running_loop().time() + seconds
+        was_blocked = False
+
+        def on_error(error: DatabaseError) -> None:
+            nonlocal was_blocked
+            was_blocked = was_blocked or error.code == LOCK_WAIT_TIMEOUT
+            self._tables.invalidate_on(error)
+
         async with self._pace.turn(batch.key, seconds) as turn:
             return await self._database.attempt(
-                lambda transaction: self._move(transaction, batch, before_change, turn),
+                lambda transaction: self._move(transaction, batch, before_change, turn, was_blocked=was_blocked),
                 deadline - asyncio.get_running_loop().time(),
-                self._tables.invalidate_on,
+                on_error,
             )
 
-    async def _move(self, transaction: Transaction, batch: Batch, before_change: BeforeChange, turn: Turn) -> Result:
-        """Insert, update and delete, always in this order. The caller commits."""
+    async def _move(
+        self, transaction: Transaction, batch: Batch, before_change: BeforeChange, turn: Turn, *, was_blocked: bool
+    ) -> Result:
+        """Insert, update and delete, always in this order. The caller commits.
+
+        was_blocked: as Options.
+        """
         asked = LeadIDs(batch.lead_ids)
         # Before anything is locked: a caller neither locks a lead that it may not see, nor waits for it.
         await self._refuse_invisible(transaction, asked, batch)
@@ -81,7 +94,8 @@ class Mover:
             await before_change(list(leaving))
             if seen.on_cluster and leaving:
                 leaving = steps[sql.delete_leads] = await self._claim(transaction, seen.pair, leaving)
-            counts = await self._changes.run(transaction, seen.pair, steps, options=Options(in_use_nearby=seen.in_use_nearby))
+            options = Options(in_use_nearby=seen.in_use_nearby, was_blocked=was_blocked)
+            counts = await self._changes.run(transaction, seen.pair, steps, options=options)
         else:
             await before_change(list(leaving))
             counts, unmatched = await self._change_in_chunks(transaction, seen, leads, batch, turn)

@@ -12,6 +12,7 @@ from service.archive.lead_ids import NONE, LeadIDs
 from service.database.statements import Statement, Statements, identifier
 from service.database.transaction import Transaction
 from service.errors import DatabaseError
+from service.mariadb_errors import LOCK_WAIT_TIMEOUT
 from service.tables.definitions import Table, TablePair
 from service.tables.in_use import none_nearby
 
@@ -25,8 +26,11 @@ class Run:
     statement: Statement
     leads: LeadIDs
     each: bool
-    """Of a DELETE: whether each lead is looked up in the tables that show leads in use, which takes longer. Otherwise no lead
-    is deleted if one is in use that has an id among theirs."""
+    """Of a DELETE: whether it asks of each lead whether it is in use, which takes longer. Otherwise no lead is deleted if one
+    is in use that has an id among theirs."""
+    waits: bool
+    """Of a DELETE: whether it may wait for the lock of a row. Then it looks up each lead by itself, so that it waits for no
+    lead of others, and notices what happens while it waits."""
 
 
 @dataclass
@@ -55,6 +59,8 @@ class Options:
     """The placeholders of another table from which INSERT reads the leads."""
     in_use_nearby: bool = False
     """Whether a lead is in use that has an id among those of the leads to delete."""
+    was_blocked: bool = False
+    """Whether another transaction held a lock that an earlier attempt wanted. It may be putting leads into use."""
     failures: Failures = field(default_factory=Failures)
 
 
@@ -78,13 +84,15 @@ class Changes:
 
         A statement that fails because of a row is repeated for each half of its leads, down to a single lead. That lead stays
         as it is and is added to left_alone. Raises DatabaseError if a statement fails for each of its leads with the same
-        error, and it is not certain that rows are the reason.
+        error, and it is not certain that rows are the reason; and if a row is locked that a DELETE wants, so that the whole
+        transaction must be run again with was_blocked.
         values: of placeholders that the pair does not know.
         """
         values = {**pair.values, **(values or {})}
         counts = dict.fromkeys(steps, 0)
         options = options or Options()
-        todo = [Run(statement, leads, each=options.in_use_nearby) for statement, leads in steps.items() if leads]
+        each, waits = options.in_use_nearby or options.was_blocked, options.was_blocked
+        todo = [Run(statement, leads, each=each, waits=waits) for statement, leads in steps.items() if leads]
         for run in todo:
             options.failures.given[run.statement] += len(run.leads)
         while todo:
@@ -103,13 +111,21 @@ class Changes:
                     done += 1
                 todo = [*todo[done:], *again]
             except DatabaseError as error:
-                if not error.may_be_of_a_row(pair.table_names):
+                is_blocked = error.code == LOCK_WAIT_TIMEOUT and any(
+                    self._is_guarded(pair, run) and not run.waits for run in sent[done : done + 1]
+                )
+                if not (error.may_be_of_a_row(pair.table_names) or (is_blocked and not pair.one_transaction)):
                     raise
                 failed = todo[done]
                 statement, leads = failed.statement, failed.leads
                 finished = await self._finished(transaction, pair, statement, leads)
                 counts[statement] += len(finished)
-                parts = [part for part in leads.difference(finished).halves() if part]
+                rest = leads.difference(finished)
+                if is_blocked:
+                    patient = [replace(failed, leads=rest, each=True, waits=True)] if rest else []
+                    todo = [*patient, *todo[done + 1 :], *again]
+                    continue
+                parts = [part for part in rest.halves() if part]
                 if len(parts) == 1:
                     (lead_id,) = parts.pop()
                     if options.failures.all_failed(statement, error):
@@ -124,13 +140,20 @@ class Changes:
         filled = {**values, "lead_ids": run.leads.sql}
         if run.statement == self._statements.insert_leads:
             filled |= options.insert_from
-        if run.statement == self._statements.delete_leads and not run.each:
+        if not self._is_guarded(pair, run):
+            return run.statement.fill(filled)
+        if not run.each:
             filled["not_in_use"] = none_nearby(pair.leads_in_use, run.leads.first, run.leads.last)
-        return run.statement.fill(filled)
+        way = self._statements.looking_up_each if run.waits else self._statements.without_waiting
+        return way.fill({"statement": run.statement.fill(filled)})
 
     def _is_all_or_nothing(self, pair: TablePair, run: Run) -> bool:
-        """Return whether one lead in use made a DELETE spare all of its leads."""
-        return run.statement == self._statements.delete_leads and not run.each and bool(pair.leads_in_use)
+        """Return whether one lead in use makes a DELETE spare all of its leads."""
+        return self._is_guarded(pair, run) and not run.each
+
+    def _is_guarded(self, pair: TablePair, run: Run) -> bool:
+        """Return whether a statement spares leads in use."""
+        return run.statement == self._statements.delete_leads and bool(pair.leads_in_use)
 
     def _written(self, pair: TablePair, statement: Statement) -> Table:
         """Return the table that a statement changes."""

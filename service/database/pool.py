@@ -162,6 +162,8 @@ class Database:
         try:
             return await work(transaction)
         except (MendableError, DatabaseError) as error:
+            if isinstance(error, MendableError):
+                error.outcome_known = not transaction.changes_may_persist
             if isinstance(error, DatabaseError) and not (error.is_denied or error.code in {UNUSABLE_SESSION, HIDDEN_TABLES}):
                 raise
             transaction.connection.close()

@@ -104,6 +104,7 @@ class Statements:
     look_at_agents: Statement
     look_at_copies: Statement
     look_at_session: Statement
+    looking_up_each: Statement
     prepare: Statement
     restore_leads: Statement
     roll_back_to_savepoint: Statement
@@ -123,6 +124,7 @@ class Statements:
     try_lock: Statement
     update_leads: Statement
     visible_leads: Statement
+    without_waiting: Statement
     leads_in_use: Mapping[str, Statement]
     """The statements of sql/leads_in_use/, by the table and column they are named after: `vicidial_hopper.lead_id`."""
     conditions: Mapping[str, Statement]

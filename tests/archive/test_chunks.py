@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from support.api import Api
 from support.tables import Tables
 from support.waiting import wait_until
 
+from service.api.error_responses import MAY_BE_APPLIED
 from service.archive import chunks
 from service.archive.chunks import Sizes
 from service.tables.chunk_table import NAME
@@ -184,3 +186,40 @@ def test_a_lead_that_gets_into_use_between_two_chunks_stays(tables: Tables, api:
 
     assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (16, 16, [8])
     assert tables.ids() == ([8], [lead_id for lead_id in range(1, 18) if lead_id != 8])
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+@pytest.mark.parametrize(
+    "change",
+    ["RENAME TABLE vicidial_list_archive TO moved_away, narrow TO vicidial_list_archive", "DROP TABLE vicidial_lists"],
+    ids=["a column is gone", "no lists"],
+)
+def test_tables_that_stop_to_fit_between_two_chunks(tables: Tables, api: Api, change: str) -> None:
+    """The first chunk has been deleted. The answer does not say that no lead was."""
+    tables.live(*range(1, 18))
+    tables.execute("INSERT INTO vicidial_lists (list_id, campaign_id) VALUES (998, 'X')")
+    tables.execute("CREATE TABLE narrow LIKE vicidial_list_archive")
+    tables.execute("ALTER TABLE narrow DROP COLUMN owner")
+    before, _ = tables.both()
+    batch = {**api.ALL, "lead_ids": list(range(1, 18)), "where": {"campaign_ids": ["X"]}}
+    with ThreadPoolExecutor(2) as clients:
+        with tables.mariadb.connect(tables.database) as holder, holder.cursor() as cursor:
+            cursor.execute(f"SELECT GET_LOCK('{tables.database}', 10)")
+            tables.execute(
+                "CREATE TRIGGER stop AFTER DELETE ON vicidial_list FOR EACH ROW"
+                f" DO IF(OLD.lead_id = 5, GET_LOCK('{tables.database}', 20) + RELEASE_LOCK('{tables.database}'), 0)"
+            )
+            answer = clients.submit(api.archive, batch)
+            wait_until(lambda: is_stopped(tables))
+            altered = clients.submit(tables.execute, change)
+            time.sleep(0.5)  # until it waits for the batch, which has the lock on the definitions
+        altered.result()
+        response = answer.result()
+
+    assert response.status_code == 503
+    assert response.json()["message"].endswith(f"; {MAY_BE_APPLIED}")
+    assert "mends this" in response.json()["message"]
+    assert list(tables.rows("vicidial_list")) == list(range(6, 18))
+    archived = tables.rows("moved_away" if "moved_away" in change else "vicidial_list_archive")
+    assert archived == {lead_id: before[lead_id] for lead_id in range(1, 6)}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -195,3 +197,48 @@ def test_a_lead_that_is_dialled_after_the_look_keeps_only_itself(tables: Tables,
     assert (answer["insert_count"], answer["delete_count"]) == (4, 4 - len(stays))
     assert answer["remaining_lead_ids"] == stays
     assert tables.ids() == (stays, [1, 2, 3, 9])
+
+
+@pytest.mark.parametrize("archive", ["InnoDB", "MyISAM"])
+def test_a_lead_that_gets_into_use_while_the_delete_waits_for_another_one_stays(
+    tables: Tables, api: Api, archive: str
+) -> None:
+    """Somebody has locked a row that the DELETE needs. Meanwhile, another lead of the batch is put into the hopper."""
+    tables.execute(f"ALTER TABLE vicidial_list_archive ENGINE = {archive}")
+    tables.live(1, 2, 3)
+    tables.archived(1, 2, 3)
+    locked = "vicidial_list_archive" if archive == "InnoDB" else "vicidial_list"
+    other = tables.mariadb.connect(tables.database, autocommit=False)
+    with ThreadPoolExecutor(1) as client, other.cursor() as cursor:
+        cursor.execute(f"SELECT * FROM {locked} WHERE lead_id = 1 FOR UPDATE")
+        batch = client.submit(api.archive, {**api.ALL, "update_leads": False, "lead_ids": [1, 2, 3]})
+        tables.wait_for_a_lock_wait()
+        tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (3)")
+        assert not batch.done()
+        other.commit()
+        answer = batch.result().json()
+    other.close()
+
+    assert (answer["delete_count"], answer["remaining_lead_ids"]) == (2, [3])
+    assert tables.ids() == ([3], [1, 2, 3])
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+@pytest.mark.parametrize("hopper", ["empty", "another lead is in the hopper"])
+def test_a_batch_waits_for_no_hopper_entry_of_another_lead(tables: Tables, new_api: Callable[..., Api], hopper: str) -> None:
+    """The entry is not committed yet, and its lead has an id among those of the batch."""
+    tables.execute("ALTER TABLE vicidial_hopper ENGINE = InnoDB")
+    tables.live(1, 2, 5, 9)
+    if hopper != "empty":
+        tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (4)")
+    api = new_api(REQUEST_TIMEOUT="12")
+    other = tables.mariadb.connect(tables.database, autocommit=False)
+    with other.cursor() as cursor:
+        cursor.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (5)")
+    started = time.monotonic()
+    answer = api.archive_all([1, 2, 9])
+    seconds = time.monotonic() - started
+    other.close()
+
+    assert (answer.status_code, answer.json()["delete_count"], seconds < 3) == (200, 3, True)
+    assert tables.ids() == ([5], [1, 2, 9])

@@ -1,0 +1,4 @@
+-- Run delete_leads if it need not wait for the lock of a row; otherwise it fails at once with error 1205. While a statement
+-- waits, what it has checked becomes outdated: a lead could get into use.
+SET STATEMENT innodb_lock_wait_timeout = 0 FOR
+{statement}
