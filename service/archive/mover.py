@@ -18,7 +18,7 @@ from service.archive.conditions import Conditions
 from service.archive.lead_ids import NONE, LeadIDs
 from service.archive.pace import Pace, Turn
 from service.archive.row_changes import Changes, Options
-from service.archive.scope import visible_leads
+from service.archive.scope import visible_leads, within
 from service.archive.whole_copies import WholeCopies
 from service.database.pool import Database
 from service.database.statements import Statement, Statements, integers
@@ -123,7 +123,7 @@ class Mover:
         asked = LeadIDs(batch.lead_ids)
         # Before anything is locked: a caller neither locks a lead that it may not see, nor waits for it.
         await self._refuse_invisible(transaction, asked, batch)
-        seen = await self._look(transaction, asked, batch.where)
+        seen = await self._look(transaction, asked, batch)
         # Again: before it was locked, a lead may have been moved to a list that the caller may not see.
         await self._refuse_invisible(transaction, asked, batch)
         missing = asked.difference(seen.leads, seen.copies)
@@ -186,7 +186,7 @@ class Mover:
         checks = sql.set_foreign_key_checks.fill(values)
         return f"{header}{checks};\n\nSTART TRANSACTION;\n\n{statements}COMMIT;\n"
 
-    async def _look(self, transaction: Transaction, asked: LeadIDs, where: Mapping[str, Any]) -> Seen:
+    async def _look(self, transaction: Transaction, asked: LeadIDs, batch: Batch) -> Seen:
         """Read both tables. From here on, nobody can alter them until the transaction ends.
 
         If both tables can roll back, the leads in the source are locked. Otherwise they are not. MyISAM has no row locks: the
@@ -200,7 +200,7 @@ class Mover:
             **known.values,
             "table": known.values["source"],
             "lead_ids": asked.sql,
-            "matches": await self._conditions.sql(transaction, known.source, where),
+            "matches": await self._conditions.sql(transaction, known.source, batch.where),
             "least_packet": str(self._tables.least_packet),
         }
         in_use_query = nearby(known.leads_in_use, asked.first, asked.last)
@@ -211,13 +211,13 @@ class Mover:
             sql.look_at_copies.fill(values),
             sql.look_at_session.fill(values),
             *self._tables.definition_queries,
-            *([sql.select_matching_leads.fill(values)] if where else []),
+            *([sql.select_matching_leads.fill(values)] if batch.where else []),
             *([sql.look_at_agents.fill()] if asks_for_agents else []),
             *([in_use_query] if in_use_query else []),
         )
         rest = iter(answers)
         definitions = [next(rest), next(rest)]
-        matching = next(rest) if where else None
+        matching = next(rest) if batch.where else None
         agents = bool(next(rest)[0][0]) if asks_for_agents else True
         in_use = next(rest) if in_use_query else []
         on_cluster, session_fits = session
@@ -227,7 +227,7 @@ class Mover:
         if pair is not known and pair != known:
             # A table was altered since the last batch, so the queries above used an outdated definition.
             await transaction.commit()
-            return await self._look(transaction, asked, where)
+            return await self._look(transaction, asked, batch)
         present = asked.from_rows(leads)
         return Seen(
             leads=present,
@@ -238,7 +238,7 @@ class Mover:
             agents=agents,
             unmatched=NONE if matching is None else present.difference(LeadIDs(int(lead_id) for (lead_id,) in matching)),
             on_cluster=bool(on_cluster),
-            pair=replace(pair, matches=values["matches"]) if where else pair,
+            pair=replace(pair, matches=within(values["matches"], batch.list_ids)),
         )
 
     async def _in_use(
@@ -291,13 +291,13 @@ class Mover:
         for number, part in enumerate(parts, start=1):
             if number > 1:
                 await turn.rest()
-                seen = await self._look(transaction, part, batch.where)
+                seen = await self._look(transaction, part, batch)
                 turn.look(agents=seen.agents, table_locks=True)
                 unmatched.update(seen.unmatched)
             steps = await self._steps(transaction, seen, part.intersection(self._movable(seen, batch)), batch)
 
             async def look_again(part: LeadIDs = part) -> TablePair:
-                return (await self._look(transaction, part, batch.where)).pair
+                return (await self._look(transaction, part, batch)).pair
 
             counts.update(
                 await chunks.change(
