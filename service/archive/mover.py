@@ -116,6 +116,8 @@ class Mover:
                 lambda transaction: self._move(transaction, batch, before_change, turn),
                 deadline - asyncio.get_running_loop().time(),
                 self._tables.invalidate_on,
+                # Somebody may keep a lead locked for long. Batches of other leads need not wait for that.
+                after_lock_wait=turn.pass_on,
             )
 
     async def _move(self, transaction: Transaction, batch: Batch, before_change: BeforeChange, turn: Turn) -> Result:
