@@ -66,9 +66,7 @@ def create_context(settings: Settings, now: Callable[[], datetime] | None = None
     database = Database(url, statements, pool_size=settings.DATABASE_POOL_SIZE, timeout=settings.REQUEST_TIMEOUT, tls=tls)
     readiness_database = Database(url, statements, pool_size=1, timeout=READINESS_TIMEOUT, tls=tls, counted=False)
     audit = Audit(settings.AUDIT_LOG)
-    admin_log_database = Database(
-        settings.DATABASE_URL.get_secret_value(), statements, pool_size=1, timeout=admin_log.TIMEOUT, counted=False
-    )
+    admin_log_database = Database(url, statements, pool_size=1, timeout=admin_log.TIMEOUT, tls=tls, counted=False)
     log = AdminLog(admin_log_database if settings.ADMIN_LOG == "on" else None, statements)
     keep_reused = settings.REUSED_LEAD_IDS == "keep"
     packet = least_packet(settings.LEAD_IDS_LIMIT)

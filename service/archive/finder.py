@@ -10,9 +10,9 @@ from typing import Any
 
 from service.archive.conditions import Conditions
 from service.archive.lead_ids import LeadIDs
-from service.archive.scope import visible_leads
+from service.archive.scope import visible_leads, within
 from service.database.pool import Database
-from service.database.statements import Statements, integers
+from service.database.statements import Statements
 from service.database.transaction import READ_ONLY, Transaction
 from service.tables.definitions import LARGEST_LEAD_ID
 from service.tables.table_reader import TableReader
@@ -87,8 +87,8 @@ class Finder:
     async def _find(self, transaction: Transaction, reader: TableReader, query: Query) -> Page:
         pair = await reader.read(transaction, to_write=False)
         matches = await self._conditions.sql(transaction, pair.source, query.where)
-        if query.list_ids is not None and query.table == "list":
-            matches += f"\n    AND source.list_id IN ({integers(sorted(query.list_ids))})"
+        if query.table == "list":
+            matches = within(matches, query.list_ids)
         values = {**pair.values, "matches": matches}
         page = Page(next_after_lead_id=query.after_lead_id or 0)
         first = 0 if query.after_lead_id is None else query.after_lead_id + 1

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
+from service.archive.batch import Batch
 from service.archive.conditions import Conditions
 from service.archive.lead_ids import NONE, LeadIDs
 from service.archive.pace import Pace
+from service.archive.scope import within
 from service.database.statements import Statements
 from service.database.transaction import Transaction
 from service.tables.definitions import TablePair, names
@@ -47,7 +48,7 @@ class Looker:
         self._pace = pace
         self._conditions = Conditions(statements)
 
-    async def look(self, transaction: Transaction, asked: LeadIDs, where: Mapping[str, Any]) -> Seen:
+    async def look(self, transaction: Transaction, asked: LeadIDs, batch: Batch) -> Seen:
         """Read both tables. From here on, nobody can alter them until the transaction ends.
 
         If both tables can roll back, the leads in the source are locked. Otherwise they are not. MyISAM has no row locks: the
@@ -61,7 +62,7 @@ class Looker:
             **known.values,
             "table": known.values["source"],
             "lead_ids": asked.sql,
-            "matches": await self._conditions.sql(transaction, known.source, where),
+            "matches": await self._conditions.sql(transaction, known.source, batch.where),
             "least_packet": str(self._tables.least_packet),
         }
         in_use_query = nearby(known.leads_in_use, asked.first, asked.last)
@@ -72,13 +73,13 @@ class Looker:
             sql.look_at_copies.fill(values),
             sql.look_at_session.fill(values),
             *self._tables.definition_queries,
-            *([sql.select_matching_leads.fill(values)] if where else []),
+            *([sql.select_matching_leads.fill(values)] if batch.where else []),
             *([sql.look_at_agents.fill()] if asks_for_agents else []),
             *([in_use_query] if in_use_query else []),
         )
         rest = iter(answers)
         definitions = [next(rest), next(rest)]
-        matching = next(rest) if where else None
+        matching = next(rest) if batch.where else None
         agents = bool(next(rest)[0][0]) if asks_for_agents else True
         in_use = next(rest) if in_use_query else []
         on_cluster, session_fits = session
@@ -88,7 +89,7 @@ class Looker:
         if pair is not known and pair != known:
             # A table was altered since the last batch, so the queries above used an outdated definition.
             await transaction.commit()
-            return await self.look(transaction, asked, where)
+            return await self.look(transaction, asked, batch)
         present = asked.from_rows(leads)
         return Seen(
             leads=present,
@@ -99,7 +100,7 @@ class Looker:
             agents=agents,
             unmatched=NONE if matching is None else present.difference(LeadIDs(int(lead_id) for (lead_id,) in matching)),
             on_cluster=bool(on_cluster),
-            pair=replace(pair, matches=values["matches"]) if where else pair,
+            pair=replace(pair, matches=within(values["matches"], batch.list_ids)),
         )
 
     async def _in_use(

@@ -63,6 +63,8 @@ class Mover:
                 lambda transaction: self._move(transaction, batch, before_change, turn, was_blocked=was_blocked),
                 deadline - asyncio.get_running_loop().time(),
                 on_error,
+                # Somebody may keep a lead locked for long. Batches of other leads need not wait for that.
+                after_lock_wait=turn.pass_on,
             )
 
     async def _move(
@@ -75,7 +77,7 @@ class Mover:
         asked = LeadIDs(batch.lead_ids)
         # Before anything is locked: a caller neither locks a lead that it may not see, nor waits for it.
         await self._refuse_invisible(transaction, asked, batch)
-        seen = await self._looker.look(transaction, asked, batch.where)
+        seen = await self._looker.look(transaction, asked, batch)
         # Again: before it was locked, a lead may have been moved to a list that the caller may not see.
         await self._refuse_invisible(transaction, asked, batch)
         missing = asked.difference(seen.leads, seen.copies)
@@ -154,13 +156,13 @@ class Mover:
         for number, part in enumerate(parts, start=1):
             if number > 1:
                 await turn.rest()
-                seen = await self._looker.look(transaction, part, batch.where)
+                seen = await self._looker.look(transaction, part, batch)
                 turn.look(agents=seen.agents, table_locks=True)
                 unmatched.update(seen.unmatched)
             steps = await self._steps(transaction, seen, part.intersection(self._movable(seen, batch)), batch)
 
             async def look_again(part: LeadIDs = part) -> TablePair:
-                return (await self._looker.look(transaction, part, batch.where)).pair
+                return (await self._looker.look(transaction, part, batch)).pair
 
             counts.update(
                 await chunks.change(

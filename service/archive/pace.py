@@ -24,13 +24,45 @@ LONGEST_REST = 1.0
 class Turn:
     """The turn of one batch."""
 
-    def __init__(self, pace: Pace, deadline: float) -> None:
-        """deadline: by the clock of the event loop. No rest is taken in the second half of the time until then."""
+    def __init__(self, pace: Pace, turns: Turns, key: str, seconds: float) -> None:
+        """key: the name of the API key. seconds: the time for everything. No rest is taken in the second half of the time that
+        is left when the turn begins."""
         self._pace = pace
-        self._clock = asyncio.get_running_loop().time
-        self._worked_since = self._clock()
-        self._no_rest_from = (self._clock() + deadline) / 2
+        self._turns = turns
+        self._key = key
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._clock = self._loop.time
+        self._deadline = self._clock() + seconds
+        self._worked_since = self._no_rest_from = self._clock()
+        self._has_begun = False
         self.gentle = pace.gentle
+
+    async def begin(self) -> None:
+        """Wait for the turn. Raises DatabaseError if nobody makes room in time."""
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                await self._turns.take(self._key)
+        except TimeoutError:
+            raise DatabaseError(f"no turn within {self._seconds:.0f} seconds: other batches are in progress") from None
+        self._has_begun = True
+        self._worked_since = self._clock()
+        self._no_rest_from = (self._clock() + self._deadline) / 2
+        self.gentle = self._pace.gentle
+
+    def end(self) -> None:
+        """End the turn, after the rest that is due. Return at once."""
+        if self._has_begun:
+            self._has_begun = False
+            if rest := self.rest_seconds():
+                self._loop.call_later(rest, self._turns.release, self._key)
+            else:
+                self._turns.release(self._key)
+
+    async def pass_on(self) -> None:
+        """Let those that wait go first, and wait for the next turn. Raises DatabaseError as begin()."""
+        self.end()
+        await self.begin()
 
     def look(self, *, agents: bool, table_locks: bool) -> None:
         """Take note of what the batch has seen. agents: whether agents are logged in, or it cannot be known. table_locks:
@@ -76,18 +108,9 @@ class Pace:
 
         key: the name of the API key. seconds: the time for everything. Raises DatabaseError if nobody makes room in time.
         """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
-        try:
-            async with asyncio.timeout_at(deadline):
-                await self._turns.take(key)
-        except TimeoutError:
-            raise DatabaseError(f"no turn within {seconds:.0f} seconds: other batches are in progress") from None
-        turn = Turn(self, deadline)
+        turn = Turn(self, self._turns, key, seconds)
+        await turn.begin()
         try:
             yield turn
         finally:
-            if rest := turn.rest_seconds():
-                loop.call_later(rest, self._turns.release, key)
-            else:
-                self._turns.release(key)
+            turn.end()

@@ -22,3 +22,12 @@ async def visible_leads(
         return lead_ids
     values = {"lead_ids": lead_ids.sql, "list_ids": integers(sorted(list_ids))}
     return lead_ids.from_rows(await transaction.select(statements.visible_leads.fill(values)))
+
+
+def within(matches: str, list_ids: frozenset[int] | None) -> str:
+    """Return conditions on a row of the source, in SQL, and that its list is one of the caller's.
+
+    Where rows are not locked, a lead may be moved to another list after visible_leads() has seen it. So each statement that
+    changes leads looks again. matches: the other conditions. list_ids: as in visible_leads().
+    """
+    return matches if list_ids is None else f"{matches}\n    AND source.list_id IN ({integers(sorted(list_ids))})"

@@ -22,7 +22,7 @@ from service.database.sessions import Sessions, StaleSessionError
 from service.database.statements import Statements
 from service.database.transaction import READ_WRITE, Transaction, database_error
 from service.errors import DatabaseError, MendableError
-from service.mariadb_errors import HIDDEN_TABLES, UNUSABLE_SESSION
+from service.mariadb_errors import HIDDEN_TABLES, LOCK_WAIT_TIMEOUT, UNUSABLE_SESSION
 from service.observability import metrics
 
 CONNECT_TIMEOUT = 5
@@ -125,16 +125,19 @@ class Database:
         seconds: float,
         on_error: Callable[[DatabaseError], None],
         begin: str = READ_WRITE,
+        *,
+        after_lock_wait: Callable[[], Awaitable[None]] | None = None,
     ) -> T:
         """Run `work` in a transaction. Retry the whole transaction on transient errors, such as deadlocks.
 
-        seconds: the time limit for all attempts together. on_error: called with each error of the database. Raises what `work`
-        raises, and DatabaseError.
+        seconds: the time limit for all attempts together. on_error: called with each error of the database. after_lock_wait:
+        awaited before the next attempt if this one has waited for a lock in vain. Raises what `work` raises, what
+        after_lock_wait raises, and DatabaseError.
         """
         deadline = asyncio.get_running_loop().time() + seconds
         in_new_session = False
         attempts = stamina.retry_context(
-            on=lambda error: isinstance(error, DatabaseError) and error.outcome_known and error.is_transient,
+            on=_can_be_retried,
             attempts=ATTEMPTS,
             timeout=seconds,
             wait_initial=0.01,
@@ -150,6 +153,8 @@ class Database:
                 except DatabaseError as error:
                     in_new_session = in_new_session or isinstance(error, StaleSessionError)
                     on_error(error)
+                    if after_lock_wait and error.code == LOCK_WAIT_TIMEOUT and _can_be_retried(error):
+                        await after_lock_wait()
                     raise
         raise AssertionError("the last attempt returns or raises")
 
@@ -225,6 +230,10 @@ class Database:
                 return pooled
             pooled.raw_connection.close()
             await pooled.__aexit__()
+
+
+def _can_be_retried(error: Exception) -> bool:
+    return isinstance(error, DatabaseError) and error.outcome_known and error.is_transient
 
 
 def _unchanged(transaction: Transaction | None) -> bool:

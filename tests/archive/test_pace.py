@@ -134,3 +134,33 @@ def test_who_gets_no_turn_in_time_is_told_that_nothing_was_changed() -> None:
         assert raised.value.outcome_known
 
     asyncio.run(scene())
+
+
+def test_who_passes_a_turn_on_and_gets_no_other_one_in_time_ends_none() -> None:
+    async def scene() -> list[str]:
+        turns = Turns(8)
+        pace = Pace("full", turns)
+        events: list[str] = []
+
+        async def stay() -> None:
+            async with pace.turn("other", 60):
+                events.append("other")
+                await asyncio.sleep(0.2)
+                events.append("other ends")
+
+        async def pass_on() -> None:
+            async with pace.turn("one", 0.1) as turn:
+                await asyncio.sleep(0.01)
+                await turn.pass_on()
+
+        passing, staying = asyncio.create_task(pass_on()), asyncio.create_task(stay())
+        with pytest.raises(DatabaseError, match="no turn within"):
+            await passing
+        third = asyncio.create_task(turns.take("third"))
+        await asyncio.sleep(0.01)
+        events.append(f"third has a turn: {third.done()}")
+        await staying
+        await third
+        return events
+
+    assert asyncio.run(scene()) == ["other", "third has a turn: False", "other ends"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -141,6 +142,36 @@ def test_the_batches_of_a_modest_client_go_between_those_of_a_greedy_one(
     order = [line["key"] for line in outcomes if line["event"] == "outcome"]
     assert order.index("modest") <= 3
     assert tables.both() == ({}, before)
+
+
+def test_a_batch_that_waits_for_a_lead_lets_others_go_first(tables: Tables, clients: tuple[Api, Api]) -> None:
+    """One lock on one lead must not keep all clients from their work as long as it is held."""
+    greedy, modest = clients
+    tables.live(*range(1, 6))
+    before, _ = tables.both()
+    tables.execute("INSERT INTO vicidial_live_agents (lead_id) VALUES (0)")
+    assert greedy.archive_all([5]).status_code == 200
+    holder = tables.mariadb.connect(tables.database, autocommit=False)
+    with ThreadPoolExecutor(4) as threads, holder.cursor() as cursor:
+        cursor.execute("SELECT lead_id FROM vicidial_list WHERE lead_id = 1 FOR UPDATE")
+        stuck = threads.submit(greedy.archive_all, [1])
+        wait_until(lambda: lock_waits(tables) == 1)
+        others = [threads.submit(modest.archive_all, [2]), threads.submit(modest.archive_all, [3])]
+        wait_until(lambda: waiting(greedy) == 2)
+        assert [answer.result().json().get("delete_count") for answer in others] == [1, 1]
+        # The next batch is the stuck one's. Its answer does not depend on those that went before it.
+        holder.rollback()
+        assert stuck.result().status_code in {200, 503}
+    holder.close()
+    assert modest.archive_all([1, 4]).json()["select_count"] >= 1
+    assert tables.both() == ({}, before)
+
+
+def lock_waits(tables: Tables) -> int:
+    """The statements that wait for a row. InnoDB looks again only if nobody has asked for a tenth of a second."""
+    time.sleep(0.2)
+    ((number,),) = tables.execute("SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")
+    return int(number or b"")
 
 
 def waiting(api: Api) -> int:

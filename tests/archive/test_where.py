@@ -177,6 +177,35 @@ def test_an_archived_lead_that_is_edited_while_it_is_brought_back_stays_in_the_a
     assert list(archived) == [1]
 
 
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+@pytest.mark.parametrize("way", ["archive", "dearchive"])
+@pytest.mark.parametrize("same_copy", [False, True], ids=["new", "same copy"])
+def test_a_lead_that_is_moved_to_a_list_of_others_while_the_batch_runs_is_left_alone(
+    tables: Tables, environment: dict[str, str], settings_from: ReadSettings, way: str, same_copy: bool
+) -> None:
+    """The key of the batch sees list 101 only. On MyISAM, rests lie between the first look at a lead and its DELETE."""
+    source, target = ("vicidial_list", "vicidial_list_archive")[:: 1 if way == "archive" else -1]
+    if same_copy or way == "archive":
+        tables.live(1, 2, list_id=101)
+    if same_copy or way == "dearchive":
+        tables.archived(1, 2, list_id=101)
+    before, copies = tables.rows(source), tables.rows(target)
+
+    def move_to_a_list_of_others() -> None:
+        for table in (source, target):
+            tables.execute(f"UPDATE {table} SET list_id = 999, modify_date = modify_date WHERE lead_id = 1")
+
+    batch = Batch([1, 2], insert_leads=True, update_leads=way == "archive", delete_leads=True, list_ids=frozenset({101}))
+
+    result = move(environment, settings_from, batch, move_to_a_list_of_others, way)
+
+    assert (result.delete_count, result.remaining_lead_ids, result.deleted_lead_ids) == (1, [1], [2])
+    assert list(tables.rows(source)) == [1]
+    after = tables.rows(target)
+    assert after[2] == before[2]
+    assert after.keys() == {2, *copies}
+
+
 @ENGINES
 def test_a_list_that_is_activated_while_the_batch_runs_keeps_its_leads(
     tables: Tables, environment: dict[str, str], settings_from: ReadSettings

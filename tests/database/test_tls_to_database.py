@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -145,6 +146,45 @@ def test_leads_are_archived_over_tls(
     assert tls_tables.both() == ({}, live)
     assert re.match(r"encrypted \(TLSv1\.[23], \w+", found.found)
     assert found.found.endswith("as its certificate proves") == (mode == "verify")
+
+
+def test_no_connection_of_the_service_is_made_without_tls(
+    tls_server: PrivateMariaDB,
+    environment: dict[str, str],
+    settings_from: ReadSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There are several pools: for batches, for /readyz and for ADMIN_LOG."""
+    pools: list[Database] = []
+
+    class Noted(Database):
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            pools.append(self)
+
+    monkeypatch.setattr("service.app.Database", Noted)
+    with man_in_the_middle(tls_server.port) as man:
+        create_context(settings_from({**environment, "DATABASE_URL": url(man.port), "ADMIN_LOG": "on"}))
+        said = [asyncio.run(later_error(pool)) for pool in pools]
+
+    assert said == ["the database does not offer TLS, which DATABASE_TLS asks for"] * 3
+    assert USER.encode() not in man.received
+
+
+def test_the_row_of_the_admin_log_is_written_over_tls(
+    tls_tables: Tables, environment: dict[str, str], settings_from: ReadSettings
+) -> None:
+    """By an account that must use TLS."""
+    tls_tables.execute("DELETE FROM vicidial_admin_log")
+    tls_tables.live(1)
+    live, _ = tls_tables.both()
+
+    with TestClient(create_app(settings_from({**environment, "ADMIN_LOG": "on"}))) as client:
+        answer = Api(client).archive_all([1])
+
+    assert answer.json()["delete_count"] == 1
+    assert tls_tables.both() == ({}, live)
+    assert tls_tables.execute("SELECT COUNT(*) FROM vicidial_admin_log") == [(b"1",)]
 
 
 def test_without_tls_nobody_gets_in_who_must_use_it(tls_tables: Tables, refusal: Refusal) -> None:
