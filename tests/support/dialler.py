@@ -1,6 +1,5 @@
 """A dialler: threads that write to vicidial_list as Vicidial does, and record what they committed.
 
-
 Each lead belongs to one thread, which therefore knows what was committed last. Each write gives the lead a new token in
 security_phrase. A write that matches no row means that the lead was archived before.
 """

@@ -11,7 +11,6 @@ from support.tables import Row, Tables
 LIVE = [1, 4711, 4713]
 EQUAL = [2, 4712]
 DIFFERENT = [0, 3, 4294967294, 4294967295]
-
 """Leads in vicidial_list only, and leads that are also in the archive, with the same or with other data. Schemathesis often
 sends these ids: those in the contract's examples, and the smallest and the largest valid ones."""
 
@@ -44,8 +43,7 @@ PAUSE = 0.03
 
 
 class Leads:
-    
-"""Use as a context manager: from entry to exit the leads are put back into the tables repeatedly, so that there are always
+    """Use as a context manager: from entry to exit the leads are put back into the tables repeatedly, so that there are always
     leads to archive and to delete. lost: leads whose data was in vicidial_list and is in neither table any more."""
 
     def __init__(self, tables: Tables) -> None:

@@ -57,7 +57,7 @@ class Node(PrivateMariaDB):
         self.password = password  # the same for all nodes: a node that joins gets the accounts of another
 
     def start_again(self) -> None:
-        """Start after a crash as a distribution's service does: find the last position in the data, and get the rest from others."""
+        """Start after a crash as a distribution's service does: find the last position in its data, and get the rest."""
         self.launch("--wsrep-recover")
         assert self._process is not None
         self._process.wait(PATIENCE)

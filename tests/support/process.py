@@ -22,7 +22,6 @@ PATIENCE = 60
 """Seconds that a test waits for any event, much longer than an idle machine needs, since other work may use its cores."""
 
 SLACK = float(os.environ.get("LEAD_ARCHIVE_SLACK", "15"))
-
 """Seconds that a busy machine may add to a promised time. Without the limit that a test checks, it would take longer than
 this, or never end."""
 

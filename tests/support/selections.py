@@ -11,8 +11,7 @@ LIMIT = 4
 def fill(tables: Tables) -> None:
     """Insert the leads of two lists of the campaign SPRING, one active and one not, and of a list of AUTUMN.
 
-    
-1 to 10 are in list 101, 11 to 20 in 102, 21 to 30 in 103. Leads with even ids were called long ago and have the status NA.
+    1 to 10 are in list 101, 11 to 20 in 102, 21 to 30 in 103. Leads with even ids were called long ago and have the status NA.
     The others have the status NEW and were never called.
     """
     tables.execute(

@@ -71,7 +71,7 @@ class Connection:
         return response.status, body["message"]
 
     def is_closed(self) -> bool:
-        """Return whether the service announced a close and closed. If it announced none, assert that it answers another request."""
+        """Return whether the service announced a close and closed. If not, assert that it answers another request."""
         if self.announced_close:
             try:
                 return bool(self._reader.read1(1) == b"")

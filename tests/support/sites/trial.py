@@ -18,8 +18,6 @@ from support.sites.surroundings import ALL
 MOST_REMEDIES = 20
 
 VALUES_DO_NOT_ALLOW_IT = (1048, 1062, 1138, 1178, 1264, 1265, 1292, 1366, 1406, 1416, 1452, 1713, 4025, 4078)
-
-
 """Errors of an ALTER TABLE that would damage values or rows, or that MariaDB cannot run (a default that is too long, a
 geometry in a partitioned table). An administrator has to remove the cause first."""
 
