@@ -193,7 +193,7 @@ def test_where_leads_left_behind_cannot_be_written_is_told_first(tmp_path: Path,
     assert client.read("mine.csv") == ["lead_id,name", "1,John"]
 
 
-def test_names_that_are_no_text(tmp_path: Path) -> None:
+def test_file_names_that_are_not_text_can_be_used(tmp_path: Path) -> None:
     name = os.fsdecode(b"le\xffds\x1b")
     with fake(unknown) as url:
         client = Client(tmp_path, url)
@@ -208,7 +208,7 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
         assert client.run("archive", f"{name}none").status == 2
 
 
-def test_an_encoding_that_lacks_characters(tmp_path: Path) -> None:
+def test_names_are_printed_in_an_encoding_that_lacks_their_characters(tmp_path: Path) -> None:
     with fake(unknown) as url:
         client = Client(tmp_path, url)
         file = client.write("leäds", 1)
@@ -265,7 +265,7 @@ def test_the_run_goes_on_when_nobody_reads_its_progress(tmp_path: Path) -> None:
     assert (result.returncode, json.loads(result.stdout)["moved"]) == (0, 1)
 
 
-def test_no_space_for_temporary_files(tmp_path: Path) -> None:
+def test_a_run_without_space_for_temporary_files_is_refused(tmp_path: Path) -> None:
     client = Client(tmp_path, NOWHERE)
     client.write("leads", "lead_id", *range(1, 400_000, 2))
     limited = f"ulimit -f 200; exec {COMMAND} archive leads"  # KiB, as a full disk would
@@ -274,7 +274,7 @@ def test_no_space_for_temporary_files(tmp_path: Path) -> None:
     assert result.stderr == "error: cannot write temporary files: File too large; name another folder in TMPDIR\n"
 
 
-def test_no_space_for_the_journal(tmp_path: Path) -> None:
+def test_a_journal_that_cannot_grow_ends_the_run_with_status_2(tmp_path: Path) -> None:
     with fake(unknown) as url:
         client = Client(tmp_path, url)
         client.write("leads", "1-3000")
@@ -303,7 +303,9 @@ def test_no_space_for_the_journal(tmp_path: Path) -> None:
         (["--column", " "], {}, "--column is the name of a column, and cannot be empty"),
     ],
 )
-def test_settings_that_cannot_be_used(tmp_path: Path, arguments: list[str], environment: dict[str, str], message: str) -> None:
+def test_settings_that_cannot_be_used_are_refused(
+    tmp_path: Path, arguments: list[str], environment: dict[str, str], message: str
+) -> None:
     client = Client(tmp_path, "https://127.0.0.1:1")
     result = client.invoke("archive", client.write("leads", 1), *arguments, environment=environment)
     assert result.status == 2

@@ -68,7 +68,7 @@ def refusal(content: bytes | str) -> str:
         ("name,lead_id\n" + "".join(f"x,{lead_id}\n" for lead_id in range(9)), list(range(9))),
     ],
 )
-def test_what_is_understood(content: bytes | str, expected: list[int]) -> None:
+def test_files_of_every_supported_format_are_read(content: bytes | str, expected: list[int]) -> None:
     assert ids(content) == expected
 
 
@@ -156,7 +156,7 @@ def test_an_empty_column_name_is_no_column() -> None:
         ids("name,\nx,1\n", " ")
 
 
-def test_another_column() -> None:
+def test_column_names_the_column_that_is_read() -> None:
     assert ids("lead_id,id\n1,2\n", "ID") == [2]
     assert ids("lead_id,id\n1,2\n", "lead_id") == [1]
 

@@ -60,7 +60,9 @@ def client(environment: dict[str, str], tmp_path: Path) -> Iterator[Client]:
         (["steal", "leads"], {}, "No such command 'steal'"),
     ],
 )
-def test_wrong_usage(tmp_path: Path, arguments: list[str], environment: dict[str, str], message: str) -> None:
+def test_wrong_usage_is_refused_with_status_2(
+    tmp_path: Path, arguments: list[str], environment: dict[str, str], message: str
+) -> None:
     client = Client(tmp_path, NOWHERE)
     client.write("leads", 1)
     client.write("empty")

@@ -48,7 +48,7 @@ def stopped(running: Running, number: signal.Signals) -> Finished:
 
 
 @BOTH
-def test_in_first_contact(tmp_path: Path, silent: socket.socket, number: signal.Signals) -> None:
+def test_a_signal_ends_the_first_request(tmp_path: Path, silent: socket.socket, number: signal.Signals) -> None:
     client = Client(tmp_path, url_of(silent))
     with client.start("archive", client.write("leads", 1), *WAITS) as running:
         connection, _ = silent.accept()
@@ -61,7 +61,7 @@ def test_in_first_contact(tmp_path: Path, silent: socket.socket, number: signal.
 
 
 @BOTH
-def test_before_the_connection_is_there(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_the_wait_for_a_connection(tmp_path: Path, number: signal.Signals) -> None:
     with socket.socket() as full, socket.socket() as first, socket.socket() as second:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -86,7 +86,7 @@ main()
 """
 
 
-def test_while_the_name_of_the_server_is_looked_up(tmp_path: Path) -> None:
+def test_a_signal_ends_the_look_up_of_the_server_name(tmp_path: Path) -> None:
     client = Client(tmp_path, "http://lead-archive.example")
     errors = tmp_path / "stderr"
     with errors.open("wb") as stderr:
@@ -109,7 +109,7 @@ def test_while_the_name_of_the_server_is_looked_up(tmp_path: Path) -> None:
 
 
 @BOTH
-def test_between_two_tries(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_the_wait_between_two_tries(tmp_path: Path, number: signal.Signals) -> None:
     with fake(lambda *_: Reply({"message": "later"}, 503, {"Retry-After": LONG})) as url:
         client = Client(tmp_path, url)
         with client.start("archive", client.write("leads", 1), *WAITS) as running:
@@ -118,7 +118,7 @@ def test_between_two_tries(tmp_path: Path, number: signal.Signals) -> None:
 
 
 @BOTH
-def test_within_office_hours(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_the_wait_for_the_end_of_office_hours(tmp_path: Path, number: signal.Signals) -> None:
     with fake(lambda *_: Reply({"message": "office hours"}, 403, {"Retry-After": LONG})) as url:
         client = Client(tmp_path, url)
         with client.start("archive", client.write("leads", 1), "--wait", *WAITS) as running:
@@ -128,7 +128,7 @@ def test_within_office_hours(tmp_path: Path, number: signal.Signals) -> None:
 
 
 @BOTH
-def test_when_a_comparison_is_in_flight(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_a_comparison_that_is_in_flight(tmp_path: Path, number: signal.Signals) -> None:
     asked, over = threading.Event(), threading.Event()
 
     def answer(*_: Any) -> None:
@@ -168,7 +168,7 @@ def test_what_was_moved_is_noted_though_the_reasons_are_not_learnt(tmp_path: Pat
 
 
 @BOTH
-def test_while_standard_input_is_read(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_the_read_of_standard_input(tmp_path: Path, number: signal.Signals) -> None:
     client = Client(tmp_path, "http://127.0.0.1:1")
     process = subprocess.Popen(
         [COMMAND, "archive", "-"],

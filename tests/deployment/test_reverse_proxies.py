@@ -224,7 +224,7 @@ def test_a_wrong_key_with_a_large_body_is_a_wrong_key(tables: Tables, front: Fro
     assert tables.ids() == ([], [])
 
 
-def test_a_service_that_is_down(tables: Tables, start: Start, connect: Connect) -> None:
+def test_a_service_that_is_down_is_answered_503(tables: Tables, start: Start, connect: Connect) -> None:
     tables.live(1)
     with start(free_port()) as front:
         response = connect(front.base_url).archive_all([1])
@@ -234,7 +234,7 @@ def test_a_service_that_is_down(tables: Tables, start: Start, connect: Connect) 
     assert tables.ids() == ([1], [])
 
 
-def test_a_service_that_hangs(tables: Tables, service: ServiceProcess, start: Start, connect: Connect) -> None:
+def test_a_service_that_hangs_is_answered_503(tables: Tables, service: ServiceProcess, start: Start, connect: Connect) -> None:
     tables.live(1)
     with start(service.port, 1) as front:
         os.kill(service.pid, signal.SIGSTOP)

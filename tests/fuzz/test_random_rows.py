@@ -92,7 +92,9 @@ LEADS = st.tuples(st.none() | ROWS, st.none() | ROWS, st.booleans())
 
 
 @pytest.mark.parametrize("charsets", [("utf8mb4", "utf8mb4"), ("utf8mb3", "utf8mb4")], ids="-".join)
-def test_random_rows(tables: Tables, api: Api, charsets: tuple[str, str]) -> None:
+def test_random_rows_are_archived_and_dearchived_as_the_model_says(
+    tables: Tables, api: Api, charsets: tuple[str, str]
+) -> None:
     for table, charset in zip(("vicidial_list", "vicidial_list_archive"), charsets, strict=True):
         tables.execute(f"ALTER TABLE {table} CONVERT TO CHARACTER SET {charset}")
     tables.execute("SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO'")

@@ -41,7 +41,7 @@ def site_server() -> Iterator[SiteServer]:
         server.close()
 
 
-def test_sites(site_server: SiteServer, tmp_path: Path) -> None:
+def test_a_site_is_served_without_loss_or_refused_with_a_remedy_that_works(site_server: SiteServer, tmp_path: Path) -> None:
     keys_file = write_keys_file(tmp_path)
     novelty = Novelty(SITES)
 

@@ -194,7 +194,7 @@ def test_a_caller_that_goes_away_with_half_a_body_changes_nothing(
     assert lines[0]["event"] == "client disconnected"
 
 
-def test_requests_one_after_the_other_on_one_connection(tables: Tables, environment: dict[str, str]) -> None:
+def test_successive_requests_on_one_connection_are_answered(tables: Tables, environment: dict[str, str]) -> None:
     tables.live(1, 2, 3)
     before, _ = tables.both()
     with ServiceProcess(environment) as service, closing(Connection(service)) as connection:

@@ -54,12 +54,12 @@ def assert_ends(environment: dict[str, str], message: str) -> None:
         ({"TLS_CERT_FILE": __file__, "TLS_KEY_FILE": __file__}, "TLS_KEY_FILE: TLS_CERT_FILE and it are not a PEM"),
     ],
 )
-def test_a_setting_that_is_wrong(environment: dict[str, str], changes: dict[str, str | None], message: str) -> None:
+def test_a_wrong_setting_prevents_the_start(environment: dict[str, str], changes: dict[str, str | None], message: str) -> None:
     merged = {**environment, **changes}
     assert_ends({name: value for name, value in merged.items() if value is not None}, message)
 
 
-def test_a_database_that_cannot_be_used(tables: Tables, environment: dict[str, str]) -> None:
+def test_a_database_that_cannot_be_used_prevents_the_start(tables: Tables, environment: dict[str, str]) -> None:
     cannot = "DATABASE_URL: cannot use the database: "
     url, server = tables.url, tables.mariadb
     for changed, message in {
@@ -88,14 +88,14 @@ def test_a_server_that_is_too_old_or_another(environment: dict[str, str], tmp_pa
         assert said in check.stdout
 
 
-def test_a_missing_table(tables: Tables, environment: dict[str, str]) -> None:
+def test_a_missing_table_prevents_the_start(tables: Tables, environment: dict[str, str]) -> None:
     tables.execute("DROP TABLE vicidial_list_archive")
 
     message = f"cannot use the database: Table '{tables.database}.vicidial_list_archive' doesn't exist\n"
     assert_ends(environment, f"DATABASE_URL: {message}")
 
 
-def test_an_address_that_cannot_be_listened_on(environment: dict[str, str], taken_port: int) -> None:
+def test_an_address_that_cannot_be_listened_on_prevents_the_start(environment: dict[str, str], taken_port: int) -> None:
     taken = {"HOST": "127.0.0.1", "PORT": str(taken_port)}
     assert_ends({**environment, **taken}, f"cannot listen on 127.0.0.1:{taken_port}: Address already in use\n")
     assert_ends({**environment, **taken, "WORKERS": "2"}, f"cannot listen on 127.0.0.1:{taken_port}: Address already")
@@ -135,7 +135,7 @@ def test_where_it_was_started_does_not_matter(environment: dict[str, str], tmp_p
     ("argument", "status", "said"),
     [("--version", 0, f"vicidial-lead-archive-api, version {__version__}\n"), ("serve", 2, ""), ("--port=80", 2, "")],
 )
-def test_the_command_line(argument: str, status: int, said: str) -> None:
+def test_arguments_are_answered_and_do_not_start_the_service(argument: str, status: int, said: str) -> None:
     result = run_service({}, argument)
 
     assert (result.returncode, result.stdout) == (status, said)
