@@ -42,7 +42,7 @@ def read_ids(stream: io.BufferedReader, name: str, column: str | None, spool: Sp
 
     column: None means lead_id if there are columns. A list has none, so that a name is an error.
 
-    Raises UsageError, which names each wrong line (up to MOST_ERRORS of them), and how to mend it.
+    Raises UsageError, which names each wrong line (up to MOST_ERRORS of them), and how to fix it.
     """
     if column is not None and not column.strip():
         raise UsageError("--column is the name of a column, and cannot be empty")

@@ -26,8 +26,8 @@ def main() -> int:
     vulnerable = [package for package in packages if package.get("vulns")]
     for package in vulnerable:
         for found in package["vulns"]:
-            mended = ", ".join(found["fix_versions"]) or "no version yet"
-            print(f"audit: {package['name']} {package['version']}: {found['id']}, mended in {mended}", file=sys.stderr)
+            fixed = ", ".join(found["fix_versions"]) or "no version yet"
+            print(f"audit: {package['name']} {package['version']}: {found['id']}, fixed in {fixed}", file=sys.stderr)
     unknown = [package["name"] for package in packages if "skip_reason" in package]
     if unknown:
         print(f"audit: NOT AUDITED, the index knows nothing of {', '.join(unknown)}", file=sys.stderr)

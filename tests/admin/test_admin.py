@@ -43,7 +43,7 @@ def check(environment: dict[str, str]) -> tuple[int, str]:
 
 
 def remedies(output: str) -> list[str]:
-    return [line.removesuffix(";") for block in output.split("To mend it:\n")[1:] for line in block.strip().splitlines()]
+    return [line.removesuffix(";") for block in output.split("To fix it:\n")[1:] for line in block.strip().splitlines()]
 
 
 def test_an_installation_that_is_as_it_should_be(granted: dict[str, str], tables: Tables) -> None:

@@ -109,11 +109,11 @@ def test_tables_that_do_not_fit_are_no_reason_not_to_start(tables: Tables, envir
         warning = service.log.splitlines()[0]
 
         assert warning == (
-            "warning: lead_id is no unique key of vicidial_list_archive: a lead could be in it twice; mend it with: "
+            "warning: lead_id is no unique key of vicidial_list_archive: a lead could be in it twice; to fix it, run: "
             "SET STATEMENT sql_mode = 'STRICT_ALL_TABLES' FOR ALTER TABLE `vicidial_list_archive` ADD PRIMARY KEY (`lead_id`)"
         )
         assert service.get("/readyz")[0] == 503
-        tables.execute(warning.partition("mend it with: ")[2])
+        tables.execute(warning.partition("to fix it, run: ")[2])
         time.sleep(MAX_AGE)
         assert service.get("/readyz")[0] == 200
 
