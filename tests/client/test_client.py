@@ -1,4 +1,4 @@
-"""The bulk client against the real service: what it archives, what it says, and what it leaves behind."""
+"""The bulk client against the real service: what it archives, what it prints, and which files it writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the bulk client reads answers that are not this API's, and fields of later releases."""
+"""How the bulk client handles answers of other servers, and fields of later releases."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FEW = ["--jobs", 1, "--retry-for", 0]
 
 
 def left(client: Client, name: str = "leads.archive.left.csv") -> dict[str, str]:
-    """The leads left behind, with their reasons."""
+    """Return the leads left behind, with their reasons."""
     return {row["lead_id"]: row["reason"] for row in csv.DictReader(client.read(name))}
 
 

@@ -15,7 +15,7 @@ from support.tables import Tables
 from lead_archive.operations import UNKNOWN
 
 KINDS = {"moved", "kept", "already", "remained", "identical", "archive_only", "list_only", "different", "unknown", "failed"}
-"""The kinds of leads, each of which is counted once."""
+"""The kinds of leads. Each lead is counted as one of them."""
 
 Run = Callable[..., tuple[dict[str, Any], dict[str, str]]]
 

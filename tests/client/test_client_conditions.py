@@ -1,4 +1,4 @@
-"""Conditions on the command line of the bulk client: what each option sends, and which mixtures are refused."""
+"""Conditions on the command line of the bulk client: what each option sends, and which combinations are refused."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ GUARDED: list[list[object]] = [
 
 @pytest.mark.parametrize("last_call", [["--called-days-ago", 90], ["--called-before", "2026-01-01"]], ids=str)
 def test_conditions_that_match_new_leads_are_told(tmp_path: Path, last_call: list[object]) -> None:
-    """Vicidial's list loader writes 2008-01-01 as the last call of a lead that nobody has called."""
+    """Vicidial's list loader writes 2008-01-01 as the last call of a new lead."""
     with fake(lambda *_: page(), FIND_OPENAPI) as url:
         client = Client(tmp_path, url)
         for guard in GUARDED:

@@ -1,5 +1,4 @@
-"""The files that the bulk client writes are its own, by whatever path they are named, and nothing that can be in their way
-leaves the user guessing."""
+"""The bulk client overwrites only its own files, by any path. If it cannot write a file, it gives the reason."""
 
 from __future__ import annotations
 
@@ -26,7 +25,7 @@ def unknown(_: str, body: dict[str, Any]) -> Reply:
 
 
 def one_folder(folder: Path) -> dict[str, Callable[[str], object]]:
-    """Ways to name the file `leads` otherwise, each by what must be made first."""
+    """Other paths to the file `leads`, each with what must be created first."""
 
     def chained(name: str) -> None:
         (folder / "first").symlink_to("leads")
@@ -46,7 +45,7 @@ def one_folder(folder: Path) -> dict[str, Callable[[str], object]]:
 @pytest.mark.parametrize("number", range(6))
 def test_the_input_is_not_overwritten_by_whatever_path(tmp_path: Path, option: str, number: int) -> None:
     client = Client(tmp_path, NOWHERE)
-    content = ["lead_id,reason", "1,unknown"]  # a file of ours: it would be overwritten gladly
+    content = ["lead_id,reason", "1,unknown"]  # a file of the client: it may be overwritten
     client.write("leads", *content)
     path, make = list(one_folder(tmp_path).items())[number]
     make(path)
@@ -148,7 +147,7 @@ def test_what_appears_while_it_is_at_work_is_not_overwritten(tmp_path: Path, mak
         client.write("leads", "lead_id,reason", "1,x")
         result = client.invoke("archive", "leads", "--left", "left", "--json")
 
-    # What was done is told all the same.
+    # The result is still reported.
     counts = {"asked": 1, **({"unknown": 1} if stays else {"moved": 1, "inserted": 1})}
     assert (result.status, result.counts(), result.summary["left_file"]) == (2, counts, None)
     assert "left" in result.summary["error"]
@@ -268,7 +267,7 @@ def test_the_run_goes_on_when_nobody_reads_its_progress(tmp_path: Path) -> None:
 def test_a_run_without_space_for_temporary_files_is_refused(tmp_path: Path) -> None:
     client = Client(tmp_path, NOWHERE)
     client.write("leads", "lead_id", *range(1, 400_000, 2))
-    limited = f"ulimit -f 200; exec {COMMAND} archive leads"  # KiB, as a full disk would
+    limited = f"ulimit -f 200; exec {COMMAND} archive leads"  # KiB; fails like a full disk
     result = client.shell(f"trap '' XFSZ; {limited}")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == "error: cannot write temporary files: File too large; name another folder in TMPDIR\n"

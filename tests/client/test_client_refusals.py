@@ -1,4 +1,4 @@
-"""The messages and the behaviour of the bulk client when it cannot or must not go on."""
+"""The messages and the behaviour of the bulk client when it cannot or must not continue."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_wrong_path_or_another_service_stops_at_once(client: Client) -> None:
 
 @contextmanager
 def imposter(status: int, **headers: str) -> Iterator[str]:
-    """The URL of something that answers everything with a status and a page."""
+    """Yield the URL of a server that answers every request with a status and a page."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -175,7 +175,7 @@ def test_resume_wants_the_same_ids_flags_and_server(client: Client, tables: Tabl
     assert result.status == 2
     assert "the lead ids are not those of the run that the journal" in result.errors
 
-    # Written down otherwise, they are the same.
+    # Another notation of the same ids.
     client.write("leads", "lead_id", 3, 2, 1)
     assert client.invoke("archive", file, "--resume", "--json").counts() == {
         "asked": 3,
@@ -274,7 +274,7 @@ def test_on_a_terminal_there_is_a_bar(client: Client, tables: Tables) -> None:
         try:
             while more := terminal.read(65536):
                 seen += more
-        except OSError:  # the other end was closed
+        except OSError:  # the other end of the pipe was closed
             pass
 
     assert process.returncode == 0

@@ -1,4 +1,4 @@
-"""What --resume continues, and faults of the journal."""
+"""What --resume continues, and damaged or foreign journals."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_what_was_unknown_is_tried_again_and_nothing_else(client: Client, tables
 
 
 def seen(keys: dict[str, set[int]], asked: list[list[int]]) -> Any:
-    """A service for which each key sees other leads."""
+    """A service that shows different leads to each key."""
 
     def answer(_: str, body: dict[str, Any]) -> Reply:
         asked.append(body["lead_ids"])
@@ -130,7 +130,7 @@ INSERT INTO batch VALUES (0, 2, 0, '{"moved": 2}');
 
 
 def journal(folder: Path, *more: str) -> None:
-    """Write the journal of the release 0.1 with two of three leads done."""
+    """Write a journal of release 0.1 in which two of three leads are done."""
     with closing(sqlite3.connect(folder / "leads.archive.journal", isolation_level=None)) as database:
         database.executescript(OLD.replace("1818325607", str(0x6C617263)))
         for statement in more:

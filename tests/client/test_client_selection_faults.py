@@ -1,4 +1,4 @@
-"""Conditions when something goes wrong: leads that change meanwhile, office hours, failures, Ctrl-C."""
+"""Conditions under faults: leads that change meanwhile, office hours, failures, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Move = Callable[[dict[str, Any]], Reply | None]
 
 
 class Leads:
-    """Leads that a fake service has, and the bodies of the requests that archive them."""
+    """The leads of a fake service, and the bodies of the requests that archive them."""
 
     def __init__(self, number: int, move: Move = moved) -> None:
         self.live = set(range(1, number + 1))

@@ -1,4 +1,4 @@
-"""scripts/audit: a vulnerability is never taken for a clean record, and no answer is never taken for one either."""
+"""scripts/audit: neither a vulnerability nor a missing answer of the index passes as a clean result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every setting, with good and bad values, as it is read from the environment."""
+"""Every setting, with valid and invalid values, read from the environment."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def good(keys_file: Path) -> dict[str, str]:
 
 @pytest.fixture
 def refusal(settings_from: ReadSettings, good: dict[str, str]) -> Callable[..., str]:
-    """refusal(SETTING=value, ...) -> what is said of it; None takes a setting away."""
+    """refusal(SETTING=value, ...) -> the error message; None removes a setting."""
 
     def refuse(**changes: str | None) -> str:
         environment = {name: value for name, value in {**good, **changes}.items() if value is not None}

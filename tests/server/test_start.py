@@ -1,4 +1,4 @@
-"""`python -m service`: what keeps it from starting, told in one line, what does not, and how it stops."""
+"""`python -m service`: what prevents the start, with an error of one line, what does not, and how it stops."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def taken_port() -> Iterator[int]:
 
 
 def assert_ends(environment: dict[str, str], message: str) -> None:
-    """Assert that it exits with status 2 and this one line, which holds no password."""
+    """Assert that the service exits with status 2 and this one line, which contains no password."""
     result = run_service(environment)
 
     assert result.stderr.startswith(f"error: {message}")
@@ -77,7 +77,7 @@ def test_a_database_that_cannot_be_used_prevents_the_start(tables: Tables, envir
     [("10.4.34-MariaDB", "10.4.34-MariaDB: this service needs"), ("8.0.36", "8.0.36, no MariaDB: this service needs")],
 )
 def test_a_server_that_is_too_old_or_another(environment: dict[str, str], tmp_path: Path, version: str, said: str) -> None:
-    """A server that only says so: none of these can be had."""
+    """A fake server that reports this version: none of these servers can be installed."""
     with PrivateMariaDB(tmp_path, (*MARIADB_OPTIONS, f"--version={version}")) as server:
         create_database(server, "asterisk")
         message = f"DATABASE_URL: the server is {said} MariaDB 10.5 or later"
@@ -147,7 +147,7 @@ def test_it_stops_with_status_0_and_leaves_nothing_behind(
     environment: dict[str, str], number: signal.Signals, workers: str
 ) -> None:
     with ServiceProcess({**environment, "WORKERS": workers}) as service:
-        # A caller that keeps its connection, and one that has not said what it wants, are no reason to go on.
+        # Idle connections and incomplete requests do not delay the stop.
         with closing(http.client.HTTPConnection(service.host, service.port)) as idle:
             idle.request("GET", "/livez")
             idle.getresponse().read()
