@@ -1,4 +1,4 @@
-"""Known vulnerabilities in what the service runs on, as pip-audit finds them in the index of packages."""
+"""Report known vulnerabilities in the service's dependencies, which pip-audit looks up in the package index."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent.parent
 
 TIMEOUT = 60
-"""Seconds for all of it. A network that swallows packets is no reason to wait."""
+"""Seconds in total, so that a network that drops packets does not block it."""
 
 VULNERABLE = 1
 NOT_AUDITED = 3
@@ -38,7 +38,7 @@ def main() -> int:
 
 
 def audit(requirements: Path) -> list[dict[str, Any]]:
-    """pip-audit's report, a dict for each package. Raises what json.loads() and subprocess.run() raise."""
+    """Return pip-audit's report, a dict for each package. Raise the errors of json.loads() and subprocess.run()."""
     command = ["-m", "pip_audit", "--disable-pip", "--require-hashes", "--format", "json", "--progress-spinner", "off"]
     report = subprocess.run(
         [sys.executable, *command, "--requirement", str(requirements)],

@@ -336,7 +336,7 @@ def test_where_the_reasons_cannot_be_learnt_the_leads_are_still_named(tmp_path: 
 
     assert (result.status, result.counts()) == (1, {"asked": 6, "remained": 4, "reused": 2, "inserted": 6})
     assert (
-        result.errors.count("cannot learn why leads stayed: the answer 200 to /vicidial/leads/compare is not this API's") == 1
+        result.errors.count("cannot find out why leads stayed: the answer 200 to /vicidial/leads/compare is not this API") == 1
     )
     assert left(client)["2"] == "in use, or the data differs, or it changed meanwhile"
     assert LIMIT == 3

@@ -240,7 +240,7 @@ def test_a_summary_that_cannot_be_printed_is_told(tmp_path: Path, options: list[
             os.close(stdout)
             assert result.returncode == 2
             assert result.stderr.startswith("error: cannot write the summary: ")
-            assert result.stderr.endswith("all that was done is in the journal, --resume prints it again\n")
+            assert result.stderr.endswith("all results are in the journal, --resume prints them again\n")
         assert client.invoke("archive", "leads", "--resume", "--json").counts() == {"asked": 1, "moved": 1, "inserted": 1}
 
 

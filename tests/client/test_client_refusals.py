@@ -37,10 +37,10 @@ def client(environment: dict[str, str], tmp_path: Path) -> Iterator[Client]:
         (["archive", "."], {}, "error: cannot read .: Is a directory"),
         (["archive", "empty"], {}, "error: empty: there are no lead ids in it"),
         (["archive", "wrong"], {}, "error: wrong, line 2: 'abc' is not a lead id: write one lead id a line"),
-        (["archive", "leads"], {"LEAD_ARCHIVE_URL": ""}, "error: which server? Set LEAD_ARCHIVE_URL, or give --url"),
+        (["archive", "leads"], {"LEAD_ARCHIVE_URL": ""}, "error: no server is given: set LEAD_ARCHIVE_URL, or give --url"),
         (["archive", "leads", "--url", "127.0.0.1:80"], {}, "error: the URL of the server is https://HOST or"),
         (["archive", "leads", "--url", "http://user:pw@h"], {}, "error: the URL of the server is https://HOST or"),
-        (["archive", "leads"], {"LEAD_ARCHIVE_KEY": ""}, "error: which key? Set LEAD_ARCHIVE_KEY, or give --key-file"),
+        (["archive", "leads"], {"LEAD_ARCHIVE_KEY": ""}, "error: no key is given: set LEAD_ARCHIVE_KEY, or give --key-file"),
         (["archive", "leads", "--key-file", "nokey"], {}, "error: cannot read the key: "),
         (["archive", "leads", "--key-file", "wrong"], {}, "error: the key is not one line of ASCII letters"),
         (
@@ -55,7 +55,7 @@ def client(environment: dict[str, str], tmp_path: Path) -> Iterator[Client]:
         (["archive", "leads", "--journal", "no/such"], {}, "error: cannot write the journal no/such: "),
         (["archive", "leads", "--key", KEY[:5]], {}, "No such option"),
         (["archive", "leads", "--jobs", "0"], {}, "--jobs"),
-        (["archive"], {}, "error: which leads? Name a FILE of lead ids, or give conditions such as --list 101; one of both"),
+        (["archive"], {}, "error: name either a FILE of lead ids or conditions such as --list 101"),
         (["compare", "leads", "--dry-run"], {}, "No such option"),
         (["steal", "leads"], {}, "No such command 'steal'"),
     ],
@@ -207,7 +207,7 @@ def test_a_journal_serves_one_client_at_a_time(client: Client) -> None:
         result = client.invoke("archive", file)
 
     assert result.status == 2
-    assert "another lead-archive is at work with the journal leads.archive.journal" in result.errors
+    assert "another lead-archive uses the journal leads.archive.journal" in result.errors
 
 
 def test_a_limit_that_was_lowered_meanwhile(tables: Tables, environment: dict[str, str], tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_another_key_is_noticed_and_sees_what_was_unknown(tmp_path: Path) -> Non
         keys["now"], asked[:] = {3, 5}, []
         other = client.invoke("archive", file, "--resume", *FEW, environment={"LEAD_ARCHIVE_KEY": OTHER_KEY})
 
-    assert "the key is not the one that the run began with; what was unknown is asked for again" in other.errors
+    assert "the key differs from that of the earlier run; unknown leads are sent again" in other.errors
     assert other.counts() == {"asked": 6, "moved": 5, "unknown": 1, "inserted": 5}
     assert asked == [[3], [5, 6], [5]]
 
@@ -207,4 +207,4 @@ def test_two_runs_cannot_share_a_journal(tmp_path: Path) -> None:
             for options in ([], ["--resume"], ["--start-over"]):
                 result = client.run("archive", file, *options)
                 assert result.status == 2
-                assert "another lead-archive is at work with the journal leads.archive.journal" in result.errors
+                assert "another lead-archive uses the journal leads.archive.journal" in result.errors

@@ -189,7 +189,7 @@ def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
         over.set()
 
     assert (result.status, result.counts()) == (1, {"asked": 6, "not_sent": 6})
-    assert "may have been processed, and the same command again learns it" in result.errors
+    assert "may have been processed: run the same command again" in result.errors
 
 
 def test_a_signal_ends_a_search(tmp_path: Path) -> None:

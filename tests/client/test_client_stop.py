@@ -194,7 +194,7 @@ def test_a_signal_ends_the_read_of_standard_input(tmp_path: Path, number: signal
         assert process.stderr
         errors = process.stderr.read().decode()
         assert (status, process.stdout.read()) == (1, b"")
-    assert errors == "stopped; if a part was done, the same command with --resume goes on, which is safe\n"
+    assert errors == "stopped; if batches were sent, the same command with --resume continues, which is safe\n"
     assert not (tmp_path / "stdin.archive.journal").exists()
 
 
