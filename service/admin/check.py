@@ -85,6 +85,7 @@ async def _database(settings: Settings) -> list[Finding]:
             ]
             found += [Finding("tables", note.message, State.NOTE, note.remedy) for note in state.notes]
             found += _tables(pair, settings)
+            found.append(await _pace(transaction, loaded, pair, settings))
             found += await _privileges(transaction, loaded, pair, server[-1], settings)
             return found
     except DatabaseError as error:
@@ -153,6 +154,15 @@ def _tables(pair: TablePair, settings: Settings) -> Iterator[Finding]:
     yield Finding("leads in use", "stay" if kept else "are archived like any others", State.OK if kept else State.NOTE)
     for table_name in pair.skipped_tables:
         yield Finding("leads in use", f"there is no table {table_name}: what it would tell is not seen", State.NOTE)
+
+
+async def _pace(transaction: Transaction, loaded: Statements, pair: TablePair, settings: Settings) -> Finding:
+    if settings.PACE != "auto":
+        return Finding("pace", f"{settings.PACE}, as PACE says", State.OK if settings.PACE == "gentle" else State.NOTE)
+    if not pair.sees_agents:
+        return Finding("pace", "gentle: vicidial_live_agents cannot be read", State.NOTE)
+    ((agents,),) = await transaction.select(loaded.look_at_agents.fill())
+    return Finding("pace", "gentle now: agents are logged in" if agents else "full now: no agent is logged in")
 
 
 async def _privileges(
