@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 
 EXTRA = ("click", "httpx2", "rich", "yaml")
-"""The modules that an installation without the extra `client`, or without anything, lacks."""
+"""Modules that are missing if the client was not installed with its dependencies."""
 
 
 def main() -> None:
-    """Run the command line; say how to install what it needs if that is missing."""
+    """Run the command line. If a dependency is missing, print how to install it."""
     try:
         from lead_archive.cli import main as command_line  # noqa: PLC0415  # what is missing is told below
     except ModuleNotFoundError as error:

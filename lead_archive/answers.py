@@ -1,6 +1,6 @@
-"""What the service answers, and whether it is this API's answer at all: every type, every id and every sum is checked.
+"""Read the answers of the service. Check each type, id and sum, so that other servers are detected.
 
-Fields that are not known are ignored, as the contract wants it, and those of later releases may be missing.
+Unknown fields are ignored, as the contract demands. Fields of later releases may be missing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LARGEST_ANSWER = 32 * 1024 * 1024
 """Bytes: a hundred times the size of a comparison of 1,000 leads that differ in every column."""
 
 _CONDITION = re.compile(r"the condition \w+ cannot be used until an administrator")
-"""Other refusals for which an administrator is needed can end by themselves, such as that of a server that is read-only."""
+"""Other refusals that name an administrator can end by themselves, such as that of a read-only server."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Answer:
         return self.status == 503 and bool(_CONDITION.match(self.message() or ""))
 
     def retry_after(self) -> float | None:
-        """Return the seconds to wait by Retry-After, or None if the answer has none."""
+        """Return the seconds in Retry-After, or None if the answer has none."""
         text = self.headers.get("retry-after", "")
         return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
@@ -155,7 +155,7 @@ def compared(answer: Answer, lead_ids: list[int]) -> list[Lead]:
 
 
 def unknown(answer: Answer, lead_ids: list[int]) -> set[int]:
-    """Return the ids that a 404 names; none if it is about the path. Raises MalformedError."""
+    """Return the ids that a 404 names; empty if it is about the path. Raises MalformedError."""
     if answer.message() is None or "lead_ids" not in (value := answer.object()):
         return set()
     named = fields.ids(value, "lead_ids", set(lead_ids))

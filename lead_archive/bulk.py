@@ -36,7 +36,7 @@ def run_command(operation: Operation, file: str, *, quiet: bool, as_json: bool, 
         return Status.WRONG_USAGE
     except KeyboardInterrupt:
         progress.stop()
-        say("stopped; if a part was done, the same command with --resume goes on, which is safe")
+        say("stopped; if batches were sent, the same command with --resume continues, which is safe")
         return Status.SOME_REMAIN
 
     lines = [summary.table()]
@@ -45,7 +45,7 @@ def run_command(operation: Operation, file: str, *, quiet: bool, as_json: bool, 
     if as_json:
         paths = {"left_file": str(left) if left else None, "journal": str(journal)}
         lines = [summary.json(repeated=repeated, seconds=round(time.monotonic() - started, 1), **paths)]
-    if not print_result("\n".join(lines), "all that was done is in the journal, --resume prints it again"):
+    if not print_result("\n".join(lines), "all results are in the journal, --resume prints them again"):
         return Status.WRONG_USAGE
     if summary.trouble:
         say(f"error: {summary.trouble}")
@@ -90,7 +90,7 @@ def process(
         identity["command"] = operation.title
         with contextlib.closing(Journal(journal_path, identity, settings.key, resume=resume, start_over=start_over)) as kept:
             if kept.other_key:
-                progress.say("the key is not the one that the run began with; what was unknown is asked for again")
+                progress.say("the key differs from that of the earlier run; unknown leads are sent again")
             files.check()
             run = FileRun(operation, spool, kept, settings, progress, jobs, batch_size)
             trouble: RefusedError | UsageError | None = None

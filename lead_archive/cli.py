@@ -115,7 +115,7 @@ def command(name: str, flags: dict[str, str], text: str) -> None:
 def refuse_mixture(file: str | None, where: dict[str, Any], options: dict[str, Any]) -> None:
     """Raise UsageError unless there is either a file or conditions, with the options that belong to it."""
     if (file is None) == (not where):
-        raise UsageError("which leads? Name a FILE of lead ids, or give conditions such as --list 101; one of both")
+        raise UsageError("name either a FILE of lead ids or conditions such as --list 101")
     foreign = ("at_most", "place") if file is not None else ("column", "resume", "start_over", "journal")
     for name in foreign:
         if options.get(name):
@@ -128,7 +128,7 @@ def find(place: str | None, **options: Any) -> None:
     try:
         where = take_where(options)
         if not where:
-            raise UsageError("which leads? Give conditions such as --list 101")
+            raise UsageError("no conditions are given: name at least one, such as --list 101")
     except UsageError as error:
         say_errors(error)
         sys.exit(Status.WRONG_USAGE)

@@ -1,4 +1,4 @@
-"""Conditions on the command line: the options that choose leads in the place of a file."""
+"""Conditions on the command line: the options that choose leads instead of a file."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ OPTIONS: list[Callable[[Any], Any]] = [
 def take_where(options: dict[str, Any]) -> Where:
     """Take the condition options out of a command's options, and return the conditions; empty if none was given.
 
-    Raises UsageError with all that is wrong.
+    Raises UsageError that lists all errors.
     """
     where: Where = {}
     given: dict[str, str] = {}

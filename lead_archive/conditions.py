@@ -54,7 +54,7 @@ def trap(where: Where) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value as a rules file would have it, on one line."""
+    """Return a value as a rules file writes it, on one line."""
     return visible(json.dumps(value, ensure_ascii=False, default=str), 60)
 
 

@@ -46,7 +46,7 @@ class FileRun:
 
         Raises RefusedError, after what is in flight has been finished, and UsageError if the journal cannot be written.
         """
-        interrupts = Interrupts(self.progress.say, "--resume learns it")
+        interrupts = Interrupts(self.progress.say, "--resume sends them again")
         with stopping(interrupts.interrupt), contextlib.suppress(StoppedError):
             async with Server(self.settings, interrupts.stop, self.progress.say) as server:
                 processor, limit = prepare(self.operation, server, await server.offer(), self.batch_size)

@@ -1,4 +1,4 @@
-"""Output files. Never overwrite the input or a file that this program did not write, whatever path leads to it."""
+"""Output files. Never overwrite the input or a file that this program did not write, by any path."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class OutputFiles:
     def check(self) -> None:
         """Raises UsageError if one file would overwrite another, or if the leads left behind could not be written.
 
-        Files are compared by what they are, and not by their names. What does not exist yet cannot be compared, so check
-        again when the journal is there.
+        Files are compared by their inodes, not by their names. A file that does not exist yet cannot be compared, so check
+        again when the journal exists.
         """
         written: dict[str, Path | int] = {**self._journal, "--left": self.left}
         beside: dict[str, Path | int] = {
@@ -62,9 +62,9 @@ class OutputFiles:
             raise UsageError(f"cannot write {shown(self.left)}: {error.strerror}; name another file with --left") from None
 
     def write_left(self, leads: Iterator[tuple[int, str]]) -> bool:
-        """Write the leads with their reasons to a file that can be fed in again; return whether there are any.
+        """Write the leads with their reasons to a file that can be used as input; return whether there are any.
 
-        The file is there whole or not at all. Without leads, one of an earlier run is taken away. Raises UsageError.
+        The file is written completely or not at all. Without leads, the file of an earlier run is deleted. Raises UsageError.
         """
         first = next(leads, None)
         try:
@@ -108,7 +108,7 @@ class OutputFiles:
         new.replace(target)
 
     def _refuse_foreign(self) -> None:
-        """Raises UsageError if the file of leads left behind is there and is not one of ours, or is what is read."""
+        """Raise UsageError if the file of leads left behind was not written by this program, or if it is the input."""
         _refuse_same({**self._inputs, **self._journal}, {"--left": self.left})
         with contextlib.suppress(FileNotFoundError):
             status = self.left.stat()
@@ -149,7 +149,7 @@ def _refuse_same(ones: dict[str, Path | int], others: dict[str, Path | int]) -> 
 
 
 def _marks(place: Path | int) -> set[Mark]:
-    """What tells a file from others: its number, and, since it may not exist yet, its folder's number and its name."""
+    """The identity of a file: its inode, and, since it may not exist yet, its folder's inode and its name."""
     marks: set[Mark] = set()
     with contextlib.suppress(OSError):
         status = os.stat(place)

@@ -1,4 +1,4 @@
-"""Leads that meet conditions, as a source of batches: page by page, the next one asked for while batches are sent."""
+"""Leads that meet conditions, as a source of batches: page by page. The next page is requested while batches are sent."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class FoundBatches:
         self._page = asyncio.create_task(self._server.find(self._body))
 
     async def close(self) -> None:
-        """Do not wait for the page that was asked for last."""
+        """Cancel the request for the next page."""
         if self._page:
             self._page.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
@@ -85,7 +85,7 @@ class FoundBatches:
             return self._number, batch
 
     def settle(self, lead_ids: list[int], outcome: Outcome | None) -> None:
-        """Take note of what came of a batch."""
+        """Record the result of a batch."""
         self._in_flight -= len(lead_ids)
         if outcome:
             self._gone += sum(outcome.counts[kind] for kind in self._counted) if self._counted else len(lead_ids)

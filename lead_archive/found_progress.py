@@ -15,7 +15,7 @@ class FoundProgress(Progress):
     """Count, and show nothing but messages, for --quiet. The base class of the others."""
 
     def __init__(self, title: str, did: str) -> None:
-        """did: what becomes of the leads, such as "archived"."""
+        """did: a participle for the leads that are done, such as "archived"."""
         super().__init__(title)
         self._did = did
         self._found = self._done = self._left = 0

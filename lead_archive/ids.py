@@ -1,7 +1,7 @@
 """Lead ids from a file, as spreadsheets, databases and people write them: read as a stream, and checked to the last line.
 
-A lead that nobody named must never be sent. So an id is digits and nothing else, a range is understood only in a list of
-plain ids, and a row of CSV whose cells do not match the column names is an error, not a guess.
+A lead that nobody named must never be sent. So an id has only digits, a range is allowed only in a list of plain ids, and a
+row of CSV whose cells do not match the column names is an error, not a guess.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def read_ids(stream: io.BufferedReader, name: str, column: str | None, spool: Sp
 
     column: None means lead_id if there are columns. A list has none, so that a name is an error.
 
-    Raises UsageError, which names each wrong line (up to MOST_ERRORS of them), and how to mend it.
+    Raises UsageError, which names each wrong line (up to MOST_ERRORS of them), and how to fix it.
     """
     if column is not None and not column.strip():
         raise UsageError("--column is the name of a column, and cannot be empty")
@@ -112,7 +112,7 @@ def _shown(text: str) -> str:
 def _text(stream: io.BufferedReader) -> io.TextIOWrapper:
     """The stream as text: UTF-8, or UTF-16 if it says so as spreadsheets' "Unicode text" does.
 
-    Ids are ASCII, so whatever else is in other columns, in whatever charset, is none of our business.
+    Ids are ASCII, so the contents and the charset of other columns do not matter.
     """
     start = stream.peek(3)
     encoding = "utf-16" if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
@@ -189,7 +189,7 @@ def _table(number: int, line: str, lines: Iterator[str], *, delimiters: str, nam
             while len(row) > len(found) and not row[-1].strip():  # the separators of empty columns
                 row.pop()
             if len(row) != len(found):
-                # What stands in the column may be half a number, or the rest of another cell.
+                # The cell may contain a part of a number, or the rest of another cell.
                 yield (
                     line_number,
                     (

@@ -12,22 +12,22 @@ from types import FrameType
 
 @dataclass
 class Interrupts:
-    """say: print a message for the user; again: how the user learns what became of batches without an answer."""
+    """say: print a message for the user; again: what the user does about batches without an answer."""
 
     say: Callable[[str], None]
     again: str
     stop: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the run is to end in order: nothing new is sent."""
+    """Set when the run must end in order: nothing new is sent."""
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     """The tasks that may have something in flight."""
 
     def interrupt(self) -> None:
         if self.stop.is_set():
-            self.say(f"stopping at once; what was sent and not answered may have been processed, and {self.again}")
+            self.say(f"stopping at once; batches without an answer may have been processed: {self.again}")
             for task in self.tasks:
                 task.cancel()
         else:
-            self.end("finishing what is in flight; once more, and it stops at once" if self.tasks else "stopping")
+            self.end("finishing what is in flight; interrupt again to stop at once" if self.tasks else "stopping")
 
     def end(self, words: str) -> None:
         """End the run in order. words: why."""

@@ -37,9 +37,9 @@ ROUNDS = 200_000
 class Journal:
     """An SQLite file that one process at a time can use. A batch is in it whole or not at all, and on disk at once.
 
-    identity: what a run that goes on must have in common with the one that began. key: what it need not have in common.
-    Raises UsageError if the file cannot be used, if there is an unfinished run and nobody said what to do with it, or if
-    resume is asked for and cannot be.
+    identity: what a resumed run must have in common with the first one. key: may differ.
+    Raises UsageError if the file cannot be used, if there is an unfinished run and neither resume nor start_over is given,
+    or if the run cannot be resumed.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Journal:
         self.other_key = False
         """Whether the resumed run began with another key."""
         if resume and not path.exists():
-            raise UsageError(f"there is no journal {path}, so there is nothing to go on with: leave out --resume")
+            raise UsageError(f"there is no journal {path}, so there is no run to continue: leave out --resume")
         try:
             # Absolute, since SQLite has names such as :memory: that are no files.
             self._database = sqlite3.connect(path.absolute(), timeout=0, isolation_level=None)
@@ -74,7 +74,7 @@ class Journal:
             return max(int(self._run()["batch_size"]), 1)
 
     def still_to_do(self, number: int, lead_ids: list[int]) -> list[int]:
-        """Those leads of a batch that must be sent: all, or if it was sent before, those to be tried again."""
+        """Return the leads of a batch to send: all, or if the batch was sent before, those to try again."""
         with self._told():
             if not self._one("SELECT count(*) FROM batch WHERE number = ?", number):
                 return lead_ids
@@ -83,7 +83,7 @@ class Journal:
             return [lead_id for lead_id in lead_ids if lead_id in again]
 
     def record(self, number: int, lead_ids: list[int], counts: Counter[str], left: list[tuple[int, str, str]]) -> None:
-        """Note what came of leads of a batch, in the place of what came of them before.
+        """Record the result for leads of a batch. It replaces an earlier result for them.
 
         Raises UsageError if it cannot be written.
         """
@@ -127,7 +127,7 @@ class Journal:
             yield from self._database.execute("SELECT lead_id, reason FROM left_behind ORDER BY lead_id")
 
     def _open(self) -> None:
-        # Nobody else gets in from here to the end, and every commit is on disk when it returns.
+        # From here to the end, no other process can use the file, and a commit returns when it is on disk.
         self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._database.execute("BEGIN EXCLUSIVE")
         self._database.execute("COMMIT")
@@ -157,8 +157,8 @@ class Journal:
             asked = json.loads(run["identity"])["leads"]
             if self._one("SELECT count(*) FROM batch") and done < asked:
                 raise UsageError(
-                    f"a run of {run['started']} was not finished, {done:,} of {asked:,} leads are done: go on with --resume, "
-                    f"or begin anew with --start-over, which is safe too (the journal is {self.path})"
+                    f"a run of {run['started']} was not finished, {done:,} of {asked:,} leads are done: continue with "
+                    f"--resume, or start again with --start-over; both are safe (the journal is {self.path})"
                 )
         with self._transaction():
             for table in ("run", "batch", "left_behind"):
@@ -217,9 +217,7 @@ class Journal:
         except sqlite3.Error as error:
             match getattr(error, "sqlite_errorname", ""):
                 case "SQLITE_BUSY" | "SQLITE_LOCKED":
-                    message = (
-                        f"another lead-archive is at work with the journal {self.path}: let it finish, or name another file"
-                    )
+                    message = f"another lead-archive uses the journal {self.path}: let it finish, or name another file"
                 case "SQLITE_NOTADB":
                     message = f"{self.path} is not a journal of lead-archive: name another file with --journal"
                 case "SQLITE_CORRUPT" | "SQLITE_ERROR" | "SQLITE_MISMATCH":

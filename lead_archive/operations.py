@@ -1,4 +1,4 @@
-"""What each command sends for a batch, how it reads the answer, and why a lead was left behind."""
+"""What each command sends for a batch, how it reads the answer, and for which reason a lead is left behind."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Operation:
     def why(self, lead: Lead) -> str:
         """Return why a lead that was to be moved stayed, by its comparison now."""
         kind, reason = self.foresee(lead)
-        # Everything that this batch could do was done: what would go well now changed a moment ago.
+        # The batch did everything that it could. A lead that could be moved now has changed since.
         return reason if kind in {"remained", "reused"} else "changed while it was processed: try again"
 
     def state(self, lead: Lead) -> tuple[str, str]:
@@ -187,7 +187,7 @@ class Processor:
         except (FailedError, RefusedError) as error:
             if not self._said_why_not:
                 self._said_why_not = True
-                self._server.say(f"cannot learn why leads stayed: {error}")
+                self._server.say(f"cannot find out why leads stayed: {error}")
             return {}
         return {lead.lead_id: self._operation.why(lead) for lead in leads}
 

@@ -32,7 +32,7 @@ class Progress:
         """Count more leads as done. left: how many of them were left behind."""
 
     def say(self, message: str) -> None:
-        with contextlib.suppress(OSError):  # nobody reads it any more; the run goes on
+        with contextlib.suppress(OSError):  # standard error was closed; the run continues
             click.echo(f"{self.title}: {message}", err=True)
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""The rules file: which leads are archived, or brought back, night after night. All of its errors are told at once."""
+"""The rules file: which leads to archive, or to bring back, every night. All of its errors are reported at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEYS = ("name", "where", "at_most", "operation")
 OPERATIONS = ("archive", "dearchive")
 LONGEST_NAME = 60
 LARGEST_NUMBER = 2**32
-"""Leads; there are no more ids."""
+"""Leads: the number of all possible ids."""
 EXAMPLE = '[[rules]] with name = "…" and, in [rules.where], conditions'
 
 
@@ -69,7 +69,7 @@ def _rules(document: dict[str, Any], errors: list[str]) -> list[Rule]:
 
 
 def _rule(number: int, table: dict[str, Any], errors: list[str]) -> Rule:
-    """Read a rule. What is wrong is added to errors, and then the rule is not used."""
+    """Read a rule. Add its errors to `errors`; the rule is then not used."""
     name = table.get("name")
     named = isinstance(name, str) and bool(name.strip()) and name.isprintable() and len(name) <= LONGEST_NAME
     which = f"rule {number} ({name})" if named else f"rule {number}"

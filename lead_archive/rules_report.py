@@ -1,4 +1,4 @@
-"""What came of the rules of a file, for people and for scripts."""
+"""The results of the rules of a file, for people and for scripts."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from lead_archive.rules import Rule
 from lead_archive.selection_run import Taken
 
 MOST_REASONS = 10
-"""The number of different reasons that are told for a rule."""
+"""The number of different reasons that are shown for a rule."""
 STAYED = ("remained", "reused", "unmatched", "unknown")
-"""The kinds of leads that a rule leaves behind, as it should."""
+"""The kinds of leads that a rule leaves behind intentionally."""
 
 
 @dataclass
 class Result:
-    """What came of a rule."""
+    """The result of a rule."""
 
     rule: Rule
     operation: Operation
@@ -75,7 +75,7 @@ class Result:
 
 
 ENDS = {"at_most": "at_most reached", "stopped": "stopped, not all done"}
-"""What the table says where the word for scripts says too little."""
+"""Texts of the table for which the word for scripts is too short."""
 
 
 @dataclass
@@ -92,7 +92,7 @@ class Report:
 
     @property
     def errors(self) -> list[str]:
-        """Return what went wrong, with the rule that it is about."""
+        """Return the errors, each with its rule."""
         told = [f"{result.rule.name}: {result.taken.trouble}" for result in self.results if result.taken.trouble]
         if self.trouble and not any(result.taken.trouble is self.trouble for result in self.results):
             told.append(str(self.trouble))

@@ -42,7 +42,7 @@ def run_rules(
     key_file: Path | None,
     **server: Any,
 ) -> Status:
-    """Carry out the rules, print a table of what came of them, and return the exit status."""
+    """Carry out the rules, print a table of their results, and return the exit status."""
     started = time.monotonic()
     print_anything()
     try:
@@ -60,7 +60,7 @@ def run_rules(
         say("stopped; nothing was sent")
         return Status.SOME_REMAIN
     text = report.json(seconds=round(time.monotonic() - started, 1)) if as_json else report.table()
-    if not print_result(text, "the same command again goes on where it is left"):
+    if not print_result(text, "run the same command again to continue"):
         return Status.WRONG_USAGE
     for words in report.errors:
         say(f"error: {words}")

@@ -68,7 +68,7 @@ def run_selection(
 
 
 def how_to_go_on(selection: Selection, summary: Summary, taken: Taken) -> str:
-    """Return what to do if leads are left to do; empty if none are."""
+    """Return what the user can do about the remaining leads; empty if none remain."""
     if taken.complete and not summary.undone:
         return ""
     if not (taken.trouble or taken.stopped or summary.undone):

@@ -14,13 +14,13 @@ from lead_archive.operations import Operation
 from lead_archive.sending import Sending, prepare
 from lead_archive.server import FIND, Server
 
-AGAIN = "the same command again learns it"
-"""How the user learns what became of batches without an answer: what was moved no longer meets the conditions."""
+AGAIN = "run the same command again"
+"""What the user does after batches without an answer. Leads that they moved no longer meet the conditions."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What is to be done with the leads that meet the conditions of an operation."""
+    """Process the leads that meet the conditions of an operation."""
 
     operation: Operation
     at_most: int | None = None
@@ -33,7 +33,7 @@ class Selection:
 
 @dataclass
 class Taken:
-    """What came of a selection."""
+    """The result of a selection."""
 
     ledger: Ledger
     found: int = 0
@@ -49,7 +49,7 @@ class Taken:
 async def take(
     selection: Selection, server: Server, offer: Offer | None, progress: FoundProgress, interrupts: Interrupts
 ) -> Taken:
-    """Take all leads of a selection to the server, and return what came of it. Return early if the user stops it.
+    """Send all leads of a selection to the server, and return the result. Return early if the user stops the run.
 
     offer: what the server offers, None if it is not known.
     """

@@ -21,14 +21,14 @@ class Source(Protocol):
         """Return the next batch with its number, or None if there is none left. Raises RefusedError, StoppedError."""
 
     def settle(self, lead_ids: list[int], outcome: Outcome | None) -> None:
-        """Take note of what came of a batch. outcome: None if it was not sent, or if the run ends with it."""
+        """Record the result of a batch. outcome: None if it was not sent, or if the run ends with it."""
 
 
 class Record(Protocol):
     """Where results are kept."""
 
     def still_to_do(self, number: int, lead_ids: list[int]) -> list[int]:
-        """Return those leads of a batch that must be sent."""
+        """Return the leads of a batch that must be sent."""
 
     def record(self, number: int, lead_ids: list[int], counts: Counter[str], left: list[tuple[int, str, str]]) -> None:
         """Keep the result of a batch. Raises UsageError if that is not possible."""
@@ -95,7 +95,7 @@ class Sending:
 
 
 def prepare(operation: Operation, server: Server, offer: Offer, batch_size: int | None) -> tuple[Processor, int]:
-    """Return what processes batches, and how many leads a batch may have. Raises RefusedError.
+    """Return the object that processes batches, and how many leads a batch may have. Raises RefusedError.
 
     offer: what the server offers; batch_size: the most that the user wants, None for the server's limit.
     """

@@ -33,7 +33,7 @@ FIRST_CONTACT = 15.0
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds between two tries; the pauses double, and are varied at random so that many clients do not come at once."""
 LONGEST_RETRY_AFTER = 300.0
-"""Seconds: the longest Retry-After that is obeyed."""
+"""The longest Retry-After to follow, in seconds."""
 LONGEST_NAP = 900.0
 """Seconds after which office hours are asked for again: an operator may have changed them, a laptop may have slept."""
 FAILURES_IN_A_ROW = 3
@@ -113,7 +113,7 @@ class Server:
         try:
             if answer.status == 200:
                 result = read(answer)
-                if path != FIND:  # what can be found need not be possible to archive
+                if path != FIND:  # leads can be found even if they cannot be archived
                     self._processed()
                 return result
             if answer.status == 404 and path not in READS and (named := unknown(answer, body["lead_ids"])):
@@ -144,7 +144,7 @@ class Server:
             except CertificateError as error:
                 raise RefusedError(
                     f"the certificate of {self._settings.url} cannot be verified: {error}. Add its issuer to the system "
-                    "or name its file in SSL_CERT_FILE; --insecure does without"
+                    "or name its file in SSL_CERT_FILE; --insecure skips this check"
                 ) from None
             except TooLargeError as error:
                 raise RefusedError(f"the answer to {path} is not this API's: {error}. Is the address right?") from None
@@ -153,7 +153,7 @@ class Server:
             else:
                 if answer.status == 403 and self._settings.wait and answer.message() and answer.retry_after():
                     self._note_office_hours(answer)
-                    first_failure = None  # the failures of before are hours old by then
+                    first_failure = None  # the earlier failures are hours old
                     continue
                 if answer.status not in TRY_AGAIN or (body and "where" in body and answer.refuses_condition()):
                     self._note_answer()
@@ -182,7 +182,7 @@ class Server:
 
     def _note_office_hours(self, answer: Answer) -> None:
         seconds = answer.retry_after() or 60.0
-        if self._opens < time.monotonic():  # several requests are refused at once: it is said once
+        if self._opens < time.monotonic():  # several requests are refused at once: print it once
             at = time.strftime("%H:%M", time.localtime(time.time() + seconds))
             self.say(f"office hours: waiting until {at}. {answer.said()}")
         self._opens = time.monotonic() + min(seconds, LONGEST_NAP)

@@ -1,4 +1,4 @@
-"""Where the server is, what the key is, and which files are read: what the environment and the command line say."""
+"""The server, the key and the input files, from the environment and the command line."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def settings_from(
 ) -> Settings:
     """Raises UsageError."""
     if not url:
-        raise UsageError("which server? Set LEAD_ARCHIVE_URL, or give --url, such as https://archive.example.com")
+        raise UsageError("no server is given: set LEAD_ARCHIVE_URL, or give --url, such as https://archive.example.com")
     if not is_server(url):
         raise UsageError("the URL of the server is https://HOST or https://HOST:PORT, and nothing else but maybe a path")
     try:
@@ -45,14 +45,14 @@ def settings_from(
         raise UsageError(f"cannot read the key: {error}") from None
     key = key.strip()
     if not key:
-        raise UsageError("which key? Set LEAD_ARCHIVE_KEY, or give --key-file with the name of a file that holds it")
+        raise UsageError("no key is given: set LEAD_ARCHIVE_KEY, or give --key-file with the name of a file that holds it")
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise UsageError("the key is not one line of ASCII letters, digits and signs: is it the right file?")
     return Settings(url.rstrip("/"), key, insecure=insecure, timeout=timeout, retry_for=retry_for, wait=wait)
 
 
 def is_server(url: str) -> bool:
-    """Return whether a URL can be that of a server: with a host, maybe a port and a path, and nothing else."""
+    """Return whether a URL can be that of a server: it has a host, may have a port and a path, and has nothing else."""
     try:
         parts = urlsplit(url)
         host, port = (parts.hostname or "").encode("idna"), parts.port

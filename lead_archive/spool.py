@@ -40,7 +40,7 @@ class Spool:
         self.count = 0
         """How many different ones there are, known after merge()."""
         self.digest = ""
-        """The same for the same set of ids, however it was written down; known after merge()."""
+        """A digest that depends only on the set of ids, not on its notation; known after merge()."""
         with told():
             self._file: BinaryIO = TemporaryFile()  # noqa: SIM115  # it is open as long as the spool
         self._runs: list[tuple[int, int]] = []  # offset and number of ranges
@@ -60,7 +60,7 @@ class Spool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        with contextlib.suppress(OSError):  # what could not be written is of no use any more
+        with contextlib.suppress(OSError):  # data that could not be written is useless
             self._file.close()
 
     def merge(self) -> None:

@@ -72,7 +72,7 @@ def _prepare() -> tuple[Settings, AppContext]:
 async def _look_at_tables(context: AppContext) -> None:
     """End the process if the database does not answer or a table is missing.
 
-    Tables that merely do not fit are no reason not to start: they can be mended while the service runs, and /readyz says
+    Tables that merely do not fit do not prevent the start: they can be fixed while the service runs, and /readyz says
     how.
     """
     try:
@@ -80,8 +80,8 @@ async def _look_at_tables(context: AppContext) -> None:
             _end(f"DATABASE_URL: {problem.message}")
         await context.readiness.database.connect()
         for found in (await context.readiness.look(START_TIMEOUT)).obstacles:
-            mend = f"; mend it with: {found.remedy}" if found.remedy else ""
-            click.echo(f"warning: {found.message}{mend}", err=True)
+            fix = f"; to fix it, run: {found.remedy}" if found.remedy else ""
+            click.echo(f"warning: {found.message}{fix}", err=True)
     except DatabaseError as error:
         if error.code not in READ_ONLY_SERVER:
             _end(f"DATABASE_URL: cannot use the database: {error}")
@@ -97,7 +97,7 @@ async def _script(context: AppContext, lead_ids: list[int]) -> str:
             text = await script(transaction, context.statements, context.archive_reader, lead_ids)
             return f"{context.database.session};\n\n{text}"
     except NotReadyError as error:
-        _end("\n".join(f"{problem.message}; mend it with: {problem.remedy}" for problem in error.problems))
+        _end("\n".join(f"{problem.message}; to fix it, run: {problem.remedy}" for problem in error.problems))
     except DatabaseError as error:
         _end(f"DATABASE_URL: cannot use the database: {error}")
     finally:

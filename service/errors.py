@@ -67,7 +67,7 @@ class StatementError(ServiceError):
 
 
 class StartError(ServiceError):
-    """The service cannot start. The message says why, and how to mend it."""
+    """The service cannot start. The message gives the reason, and how to fix it."""
 
 
 class RefusalError(ServiceError):

@@ -27,7 +27,7 @@ from service.app import create_app
 from service.settings import Settings
 
 VERSION = pytest.StashKey[str]()
-"""The version of the server of this run."""
+"""The version of the MariaDB server of this run."""
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +44,7 @@ def mariadb(pytestconfig: pytest.Config) -> Iterator[PrivateMariaDB]:
 
 
 def keep_version(config: pytest.Config, version: str) -> None:
-    """Keep the server's version for the summary, which another process prints where several run the tests."""
+    """Store the server's version for the summary. With several worker processes, another process prints the summary."""
     config.stash[VERSION] = version
     if hasattr(config, "workeroutput"):
         config.workeroutput["mariadb"] = version
@@ -52,14 +52,14 @@ def keep_version(config: pytest.Config, version: str) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take over the server's version from a worker process that has ended."""
+    """Store the server's version that a finished worker process reports."""
     if version := getattr(node, "workeroutput", {}).get("mariadb"):
         node.config.stash[VERSION] = version
 
 
 @pytest.fixture(scope="session")
 def new_database(mariadb: PrivateMariaDB) -> NewDatabase:
-    """Migrating takes a second: each engine is migrated once, and its tables are copied with CREATE TABLE ... LIKE."""
+    """Create databases quickly: migrate once for each engine, and copy the tables with CREATE TABLE ... LIKE."""
     numbers = itertools.count(1)
     templates: dict[str, list[str]] = {}
 
@@ -82,8 +82,8 @@ def new_database(mariadb: PrivateMariaDB) -> NewDatabase:
 
 @pytest.fixture(scope="session")
 def new_service(mariadb: PrivateMariaDB, new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> NewService:
-    """new_service(SETTING="value", ...) -> a service as a process of its own, with its tables, until the end of the block: for
-    modules whose tests share one."""
+    """new_service(SETTING="value", ...) -> a service process with its tables, until the end of the block, for modules whose
+    tests share a service."""
 
     @contextlib.contextmanager
     def new(**settings: str) -> Iterator[tuple[ServiceProcess, Tables]]:
@@ -99,7 +99,7 @@ def new_service(mariadb: PrivateMariaDB, new_database: NewDatabase, tmp_path_fac
 
 @pytest.fixture(scope="session")
 def generated() -> Iterator[Path]:
-    """A folder with the examples, the clients generated for them, and a way to node_modules."""
+    """A folder with the examples, the clients generated for them, and a link to node_modules."""
     SCRATCH.mkdir(exist_ok=True)
     with TemporaryDirectory(dir=SCRATCH) as folder:
         generate(Path(folder))
@@ -108,7 +108,7 @@ def generated() -> Iterator[Path]:
 
 @pytest.fixture
 def tables(mariadb: PrivateMariaDB, new_database: NewDatabase, request: pytest.FixtureRequest) -> Iterator[Tables]:
-    """A database of the test's own, InnoDB unless the test is parametrized with engines."""
+    """A database for one test, InnoDB unless the test is parametrized with engines."""
     engine = getattr(request, "param", "InnoDB")
     name = new_database(engine)
     tables = Tables(mariadb, name)
@@ -118,7 +118,7 @@ def tables(mariadb: PrivateMariaDB, new_database: NewDatabase, request: pytest.F
 
 @pytest.fixture
 def strict_server(mariadb: PrivateMariaDB) -> Iterator[None]:
-    """A server whose sql_mode, for all who do not set their own, is as strict as it can be."""
+    """A server with the strictest sql_mode as the default of sessions."""
     with mariadb.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SET GLOBAL sql_mode = 'TRADITIONAL,NO_ZERO_DATE,NO_ZERO_IN_DATE'")
         yield
@@ -127,7 +127,7 @@ def strict_server(mariadb: PrivateMariaDB) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def readiness_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make /readyz look again at each request: a cached answer would show the state before the test's change."""
+    """Make /readyz check at each request: a cached answer would show the state before the test's change."""
     monkeypatch.setattr("service.archive.readiness.MAX_AGE", 0.0)
 
 
@@ -144,7 +144,7 @@ def environment(tables: Tables, keys_file: Path) -> dict[str, str]:
 
 @pytest.fixture
 def settings_from(monkeypatch: pytest.MonkeyPatch) -> ReadSettings:
-    """settings_from(environment): what the service reads there, whatever the environment of the tests holds."""
+    """settings_from(environment) -> the settings that the service reads from it, without the environment of the tests."""
 
     def read(environment: dict[str, str]) -> Settings:
         return read_from(monkeypatch, environment)
@@ -186,14 +186,14 @@ def refusals_of_module(
 
 @pytest.fixture
 def refusals(refusals_of_module: Refusals) -> Iterator[Refusals]:
-    """An API whose tables must be the same at the end of the test: for tests of requests that change nothing."""
+    """An API whose tables must be unchanged at the end of the test, for requests that change nothing."""
     refusals_of_module.now = OUTSIDE
     yield refusals_of_module
     refusals_of_module.check()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The server's version, and a table of what test_chaos.py did and saw, round by round."""
+    """Print the server's version, and a table of the rounds of test_chaos.py with their results."""
     version = terminalreporter.config.stash.get(VERSION, None)
     if version:
         terminalreporter.write_line(f"MariaDB says that it is {version}")

@@ -1,4 +1,4 @@
-"""Known vulnerabilities in what the service runs on, as pip-audit finds them in the index of packages."""
+"""Report known vulnerabilities in the service's dependencies, which pip-audit looks up in the package index."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent.parent
 
 TIMEOUT = 60
-"""Seconds for all of it. A network that swallows packets is no reason to wait."""
+"""Seconds in total, so that a network that drops packets does not block it."""
 
 VULNERABLE = 1
 NOT_AUDITED = 3
@@ -26,8 +26,8 @@ def main() -> int:
     vulnerable = [package for package in packages if package.get("vulns")]
     for package in vulnerable:
         for found in package["vulns"]:
-            mended = ", ".join(found["fix_versions"]) or "no version yet"
-            print(f"audit: {package['name']} {package['version']}: {found['id']}, mended in {mended}", file=sys.stderr)
+            fixed = ", ".join(found["fix_versions"]) or "no version yet"
+            print(f"audit: {package['name']} {package['version']}: {found['id']}, fixed in {fixed}", file=sys.stderr)
     unknown = [package["name"] for package in packages if "skip_reason" in package]
     if unknown:
         print(f"audit: NOT AUDITED, the index knows nothing of {', '.join(unknown)}", file=sys.stderr)
@@ -38,7 +38,7 @@ def main() -> int:
 
 
 def audit(requirements: Path) -> list[dict[str, Any]]:
-    """pip-audit's report, a dict for each package. Raises what json.loads() and subprocess.run() raise."""
+    """Return pip-audit's report, a dict for each package. Raise the errors of json.loads() and subprocess.run()."""
     command = ["-m", "pip_audit", "--disable-pip", "--require-hashes", "--format", "json", "--progress-spinner", "off"]
     report = subprocess.run(
         [sys.executable, *command, "--requirement", str(requirements)],

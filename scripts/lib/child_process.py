@@ -15,7 +15,7 @@ from typing import Self
 
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 60.0
-"""Seconds: far more than an idle machine needs, since a busy one may share its cores."""
+"""Seconds, much longer than an idle machine needs, since other work may use its cores."""
 
 
 class ChildProcess:
@@ -25,10 +25,10 @@ class ChildProcess:
     """
 
     name = "the program"
-    """What an error calls it."""
+    """The program's name in error messages."""
 
     poll_interval = 0.05
-    """Seconds between two looks at whether the program is ready."""
+    """Seconds between two checks whether the program is ready."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class ChildProcess:
         stderr: where it logs to, instead of to `log`. log_folder: where the file behind `log` is made. orphan_signal: the name
         of the signal that ends the process when its owner dies.
         """
-        # The kernel ends the process when its owner dies, however it dies.
+        # The kernel ends the process when its owner dies for any reason.
         setpriv = shutil.which("setpriv")
         self._command = [*([setpriv, "--pdeathsig", orphan_signal] if setpriv else []), *command]
         self._environment = environment

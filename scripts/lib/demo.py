@@ -34,7 +34,7 @@ START_TIMEOUT = 30.0
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the message says why."""
+    """The demo cannot continue. The message gives the reason."""
 
 
 def main() -> int:
@@ -154,14 +154,14 @@ def write_key(key: str) -> None:
 
 
 def write_client_options(mariadb: PrivateMariaDB) -> None:
-    """What the mariadb client needs to connect, so that no password is on the screen."""
+    """Write a file with which the mariadb client connects, so that no password is on the screen."""
     (DEMO / "client.cnf").write_text(
         f"[client]\nhost={HOST}\nport={mariadb.port}\nuser={mariadb.user}\npassword={mariadb.password}\n"
     )
 
 
 def write_bulk_client_settings(key: str) -> None:
-    """What lead-archive needs to reach the service, to be read by a shell."""
+    """Write a shell file with the variables with which lead-archive reaches the service."""
     (DEMO / "lead-archive.sh").write_text(
         f"export LEAD_ARCHIVE_URL=https://{HOST}:{PORT} LEAD_ARCHIVE_KEY={key} SSL_CERT_FILE={shlex.quote(str(DEMO))}/ca.pem\n"
         f'lead-archive() {{ {shlex.quote(sys.executable)} -m lead_archive "$@"; }}\n'
@@ -170,7 +170,7 @@ def write_bulk_client_settings(key: str) -> None:
 
 @contextmanager
 def service(database_url: str, authority: trustme.CA) -> Iterator[subprocess.Popen[bytes]]:
-    """The service in a process of its own, from when it is ready. Its environment is no more than this."""
+    """Run the service as a process with only this environment. Enter the block when it is ready."""
     environment = {
         "PATH": os.environ["PATH"],
         "DATABASE_URL": database_url,
@@ -239,7 +239,7 @@ def last_log_lines() -> str:
 
 
 def call(key: str, body: str, path: str = "archive") -> list[str]:
-    """The documented call."""
+    """Return the documented call."""
     return [
         *("curl", "-k", "-X", "POST", f"https://{HOST}:{PORT}/vicidial/leads/{path}"),
         *("-H", f"Authorization: Key={key}"),
@@ -249,7 +249,7 @@ def call(key: str, body: str, path: str = "archive") -> list[str]:
 
 
 def archive(mariadb: PrivateMariaDB, key: str, lead_ids: list[int]) -> bool:
-    """Run the call for all leads and show it. True if every lead is in the archive, and only there."""
+    """Run the call for all leads and print it. Return whether every lead is then in the archive only."""
     flags = {"insert_leads": True, "update_leads": True, "delete_leads": True}
     body = json.dumps({**flags, "lead_ids": lead_ids}, separators=(",", ":"))
     (DEMO / "batch.json").write_text(body)

@@ -1,6 +1,6 @@
-"""A private MariaDB server for the demo and the tests: its own folder, its own port, gone when its owner is.
+"""A private MariaDB server for the demo and the tests, with its own folder and port. It ends when its owner ends.
 
-It never reads /etc/mysql and never talks to a server that happens to run on the machine.
+It never reads /etc/mysql and never connects to another server on the machine.
 
 The environment variable LEAD_ARCHIVE_MARIADB names the folder of another MariaDB than the installed one, such as .mariadb/10.5
 as scripts/install --versions makes it: its programs are in usr/bin and usr/sbin there.
@@ -82,7 +82,7 @@ class PrivateMariaDB:
         scratch.mkdir(parents=True, exist_ok=True)
         as_root = ["--user=root"] if os.geteuid() == 0 else []
         if not (data / "mysql").is_dir():
-            shutil.rmtree(data, ignore_errors=True)  # what an interrupted first start may have left
+            shutil.rmtree(data, ignore_errors=True)  # an interrupted first start may have left it
             fresh = self.folder / "data.new"
             shutil.rmtree(fresh, ignore_errors=True)
             install = [
@@ -126,7 +126,7 @@ class PrivateMariaDB:
             *self.options,
             *options,
         ]
-        # setpriv (util-linux) makes the kernel end the server when this process dies, however it dies. A session of
+        # setpriv (util-linux) makes the kernel end the server when this process dies for any reason. A session of
         # its own keeps Ctrl-C from reaching it: the owner stops it in order.
         setpriv = shutil.which("setpriv")
         self._process = subprocess.Popen(

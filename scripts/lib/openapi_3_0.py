@@ -19,7 +19,7 @@ COMMENT = "# Made from openapi.yaml, which is OpenAPI 3.1, by scripts/openapi-3.
 
 
 class Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as such."""
+    """Write multi-line texts as block scalars."""
 
 
 Dumper.add_representer(
@@ -33,7 +33,7 @@ def convert(source: Path) -> str:
         converted = Path(folder) / "openapi.yaml"
         subprocess.run([NODE, CONVERTER, "--input", source, "--output", converted], check=True)
         document: dict[str, Any] = yaml.safe_load(converted.read_text(encoding="utf-8"))
-    # The converter leaves these two, which OpenAPI 3.0 does not have.
+    # The converter keeps these two, which OpenAPI 3.0 does not have.
     document["info"].pop("summary", None)
     document["info"]["license"].pop("identifier", None)
     # Long lines are not wrapped: the service looks for the limit of lead ids in them.

@@ -1,4 +1,4 @@
-"""Made-up leads that look like leads: what a list loader and some weeks of calling leave in vicidial_list."""
+"""Realistic made-up leads, as in vicidial_list after a list was loaded and dialled for some weeks."""
 
 from __future__ import annotations
 

@@ -89,8 +89,8 @@ async def _database(settings: Settings) -> list[Finding]:
             found += await _privileges(transaction, loaded, pair, server[-1], settings)
             return found
     except DatabaseError as error:
-        if mended := server_problem(error):
-            return [*found, Finding("archive, dearchive", mended.message, State.PROBLEM, mended.remedy)]
+        if fixable := server_problem(error):
+            return [*found, Finding("archive, dearchive", fixable.message, State.PROBLEM, fixable.remedy)]
         return [Finding("database", str(error), State.PROBLEM)]
     finally:
         await database.disconnect()

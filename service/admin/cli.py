@@ -55,7 +55,7 @@ def _print(found: list[Finding]) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else UNBOUNDED)
     console.print(table)
     if remedies := dict.fromkeys(finding.remedy for finding in found if finding.remedy):
-        click.echo("To mend it:")
+        click.echo("To fix it:")
         for remedy in remedies:
             click.echo(remedy if remedy.startswith("chmod ") else f"{remedy};")
 

@@ -97,7 +97,7 @@ class Chunks:
     async def end(self) -> None:
         """Drop the temporary table."""
         if self._table:
-            await self._transaction.execute(self._statements.drop_staged.fill(self._table.values))
+            await self._transaction.drop_temporary_table(self._statements.drop_staged.fill(self._table.values))
             self._table = None
 
     async def _stage(self, pair: TablePair, leads: LeadIDs) -> Mapping[str, str] | None:

@@ -9,11 +9,11 @@ from service.database.statements import Statements, literal
 from service.errors import DatabaseError
 from service.mariadb_errors import UNUSABLE_SESSION
 
-STALE = "this session began before something was mended, or has temporary tables that this service did not make"
+STALE = "this session began before something was fixed, or has temporary tables that this service did not create"
 
 
 class StaleSessionError(DatabaseError):
-    """The session began before something was mended, or a trigger made a temporary table in it. Another one may do."""
+    """The session began before something was fixed, or a trigger created a temporary table in it. Another session may work."""
 
     def __init__(self) -> None:
         super().__init__(STALE, retry=True)

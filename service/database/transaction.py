@@ -160,6 +160,15 @@ class Transaction:
         finally:
             self.session.has_temporary_table()
 
+    async def drop_temporary_table(self, statement: str) -> None:
+        """Run a DROP TEMPORARY TABLE of this service's own table, which no other table can hide. The session is not checked:
+        what a trigger did after the last statement of a batch does not matter to it."""
+        try:
+            async with self.connection.cursor(QuietCursor) as cursor:
+                await cursor.execute(statement)
+        except DRIVER_ERRORS as error:
+            raise self._error(error) from error
+
     @asynccontextmanager
     async def _send(self, statements: Sequence[str]) -> AsyncIterator[Results]:
         """Return the results of the statements, at the first one."""

@@ -75,7 +75,7 @@ GOOD_KEY = b"Key=" + KEY.encode()
     ],
     ids=lambda values: repr(values)[:60],
 )
-def test_a_key_that_is_not_valid(refusals: Refusals, values: tuple[bytes, ...]) -> None:
+def test_an_invalid_key_is_refused(refusals: Refusals, values: tuple[bytes, ...]) -> None:
     response = refusals.api.request("POST", ARCHIVE, content=GOOD, headers=key_headers(*values))
 
     assert (response.status_code, response.json()) == (401, {"message": "unable to validate api user"})
@@ -115,7 +115,7 @@ def entry(name: str = '"one"', sha256: str = f'"{HASH}"') -> str:
     return f"[[keys]]\nname = {name}\nsha256 = {sha256}\n"
 
 
-def test_a_good_file(tmp_path: Path) -> None:
+def test_a_valid_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "keys.toml"
     path.write_text("# ours\n" + entry('"Zoë, 1st"') + entry("'two'", f"'{OTHER_HASH.upper()}'"))
 
@@ -180,7 +180,9 @@ def test_a_good_file(tmp_path: Path) -> None:
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_a_bad_file(settings_from: ReadSettings, good: dict[str, str], content: str | bytes, problem: str) -> None:
+def test_an_invalid_file_is_refused(
+    settings_from: ReadSettings, good: dict[str, str], content: str | bytes, problem: str
+) -> None:
     path = Path(good["API_KEYS_FILE"])
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
 

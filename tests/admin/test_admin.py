@@ -43,7 +43,7 @@ def check(environment: dict[str, str]) -> tuple[int, str]:
 
 
 def remedies(output: str) -> list[str]:
-    return [line.removesuffix(";") for block in output.split("To mend it:\n")[1:] for line in block.strip().splitlines()]
+    return [line.removesuffix(";") for block in output.split("To fix it:\n")[1:] for line in block.strip().splitlines()]
 
 
 def test_an_installation_that_is_as_it_should_be(granted: dict[str, str], tables: Tables) -> None:
@@ -109,7 +109,7 @@ def test_columns_that_are_made_otherwise_are_named_and_fixed(granted: dict[str, 
     assert "leads that do not fit stay" not in check(granted)[1]
 
 
-def test_tables_that_are_gone(granted: dict[str, str], tables: Tables) -> None:
+def test_check_reports_missing_tables(granted: dict[str, str], tables: Tables) -> None:
     tables.execute("DROP TABLE vicidial_hopper")
     status, output = check(granted)
     assert status == 0

@@ -122,7 +122,7 @@ def test_nothing_is_cut_off_in_a_narrow_terminal(environment: dict[str, str], ta
         pass
     os.close(ours)
     assert process.wait(PATIENCE) == 1
-    table = output.decode().split("To mend it:")[0]
+    table = output.decode().split("To fix it:")[0]
     plain = re.sub(r"\x1b\[[0-9;]*m", "", table)
     assert name in "".join(line.strip() for line in plain.splitlines())
     assert "…  " not in plain

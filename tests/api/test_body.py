@@ -93,7 +93,7 @@ def test_a_flag_that_is_no_boolean_or_is_absent(refusals: Refusals, flag: str, v
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_lead_ids_that_are_wrong(refusals: Refusals, lead_ids: str, message: str, reasons: list[Any]) -> None:
+def test_wrong_lead_ids_are_refused(refusals: Refusals, lead_ids: str, message: str, reasons: list[Any]) -> None:
     assert_refused(refusals.api.post(body(lead_ids)), message, reasons)
 
 

@@ -83,7 +83,7 @@ def test_the_page_allows_scripts_and_requests_of_its_own_only(api: Api) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_what_the_page_loads(api: Api, name: str) -> None:
+def test_each_file_that_the_page_loads_is_served(api: Api, name: str) -> None:
     response = api.get(f"/docs/{name}")
 
     assert response.status_code == 200

@@ -58,7 +58,7 @@ def test_what_the_database_says_when_it_refuses_is_for_the_log_only(tables: Tabl
 
 
 @pytest.mark.parametrize("table", [LIST, ARCHIVE])
-def test_a_missing_table(tables: Tables, api: Api, table: str) -> None:
+def test_a_missing_table_makes_readyz_red(tables: Tables, api: Api, table: str) -> None:
     assert problems(api) == []
     tables.execute(f"RENAME TABLE {table} TO elsewhere")
 

@@ -111,7 +111,7 @@ def test_a_method_that_the_path_does_not_know(refusals: Refusals, path: str, all
         "/livez/",
         "/readyz/",
         "/openapi.yaml/",
-        "/openapi.json",
+        "/openapi.yml",
         "/%ff",
     ],
 )

@@ -50,7 +50,7 @@ def test_a_batch_of_all_states_together(tables: Tables, api: Api, unknown: bool,
     assert tables.both() == (live, archived)
 
 
-def test_a_batch_of_the_limit(tables: Tables, api: Api) -> None:
+def test_a_batch_with_as_many_leads_as_the_limit_is_archived(tables: Tables, api: Api) -> None:
     lead_ids = list(range(1, 501))
     tables.live(*lead_ids)
     before, _ = tables.both()

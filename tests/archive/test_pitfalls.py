@@ -105,7 +105,7 @@ def test_enum_values_that_a_collation_calls_equal_differ(tables: Tables, api: Ap
 # 3
 
 
-def test_two_collations_of_one_charset(tables: Tables, api: Api) -> None:
+def test_leads_are_archived_between_two_collations_of_one_charset(tables: Tables, api: Api) -> None:
     tables.execute(f"ALTER TABLE {LIST} CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci")
     tables.execute(f"ALTER TABLE {ARCHIVE} CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci")
     tables.live(1, last_name="Müller", comments="ß ")
@@ -118,7 +118,7 @@ def test_two_collations_of_one_charset(tables: Tables, api: Api) -> None:
 @pytest.mark.parametrize(
     ("live", "archive"), [("latin1", "utf8mb4"), ("utf8mb4", "latin1"), ("utf8mb3", "utf8mb4"), ("cp1250", "utf8mb3")]
 )
-def test_two_charsets(tables: Tables, api: Api, live: str, archive: str) -> None:
+def test_leads_are_archived_between_tables_in_two_charsets(tables: Tables, api: Api, live: str, archive: str) -> None:
     tables.execute(f"ALTER TABLE {LIST} CONVERT TO CHARACTER SET {live}")
     tables.execute(f"ALTER TABLE {ARCHIVE} CONVERT TO CHARACTER SET {archive}")
     tables.live(1, last_name="José ?", called_since_last_reset="Y", comments=None, owner="")
@@ -133,7 +133,7 @@ def test_two_charsets(tables: Tables, api: Api, live: str, archive: str) -> None
     assert archived == [("José ?".encode(), b"Y", None, b"")]
 
 
-def test_a_charset_of_two_bytes_a_character(tables: Tables, api: Api) -> None:
+def test_leads_are_archived_from_a_charset_with_two_bytes_a_character(tables: Tables, api: Api) -> None:
     tables.execute(f"ALTER TABLE {LIST} MODIFY last_name VARCHAR(30) CHARACTER SET ucs2")
     tables.live(1, last_name="José")
     assert api.archive_all([1]).json()["delete_count"] == 1
@@ -197,7 +197,7 @@ def test_an_empty_enum_is_archived(tables: Tables, api: Api) -> None:
 @pytest.mark.usefixtures("strict_server")
 @pytest.mark.parametrize("date", ["0000-00-00", "2020-02-00", "2020-00-00", "0000-02-01", "1000-01-01", "9999-12-31"])
 @pytest.mark.parametrize("column", ["entry_date", "last_local_call_time", "date_of_birth"])
-def test_zero_and_partial_dates(tables: Tables, api: Api, column: str, date: str) -> None:
+def test_zero_and_partial_dates_are_archived(tables: Tables, api: Api, column: str, date: str) -> None:
     tables.live(1, **{column: date})
     (row,) = tables.execute(f"SELECT {column} FROM {LIST}")
     assert (row[0] or b"").startswith(date.encode())
@@ -205,7 +205,7 @@ def test_zero_and_partial_dates(tables: Tables, api: Api, column: str, date: str
 
 
 @pytest.mark.usefixtures("strict_server")
-def test_a_zero_timestamp(tables: Tables, api: Api) -> None:
+def test_a_zero_timestamp_is_archived(tables: Tables, api: Api) -> None:
     tables.live(1, modify_date="0000-00-00 00:00:00")
     assert_archived(tables, api, 1)
 

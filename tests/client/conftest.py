@@ -23,7 +23,7 @@ def selections(new_service: NewService) -> Iterator[Selections]:
 
 @pytest.fixture
 def leads(selections: Selections) -> Tables:
-    """Empty tables, for a test to fill."""
+    """Return empty tables."""
     _, tables = selections
     for table in ("vicidial_list", "vicidial_list_archive", "vicidial_hopper", "vicidial_lists"):
         tables.execute(f"TRUNCATE {table}")

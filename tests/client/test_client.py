@@ -1,4 +1,4 @@
-"""The bulk client against the real service: what it archives, what it says, and what it leaves behind."""
+"""The bulk client against the real service: what it archives, what it prints, and which files it writes."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_leads_in_use_remain_and_their_file_can_be_fed_in_again(start: StartClie
     assert tables.both() == ({}, before)
 
 
-def test_the_flags(start: StartClient, tables: Tables) -> None:
+def test_no_update_and_no_delete_are_sent_as_flags(start: StartClient, tables: Tables) -> None:
     tables.live(1, 2)
     tables.archived(2, status="NEW")
     live, archived = tables.both()
@@ -142,7 +142,7 @@ def test_the_key_may_be_in_a_file(start: StartClient, tables: Tables) -> None:
     assert tables.ids() == ([], [1])
 
 
-def test_smaller_batches_one_at_a_time(start: StartClient, tables: Tables) -> None:
+def test_batch_size_and_jobs_make_smaller_batches_that_are_sent_one_at_a_time(start: StartClient, tables: Tables) -> None:
     tables.live(*range(1, 8))
     client = start()
     file = client.write("leads", "1-7")

@@ -1,4 +1,4 @@
-"""How the bulk client reads answers that are not this API's, and fields of later releases."""
+"""How the bulk client handles answers of other servers, and fields of later releases."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FEW = ["--jobs", 1, "--retry-for", 0]
 
 
 def left(client: Client, name: str = "leads.archive.left.csv") -> dict[str, str]:
-    """The leads left behind, with their reasons."""
+    """Return the leads left behind, with their reasons."""
     return {row["lead_id"]: row["reason"] for row in csv.DictReader(client.read(name))}
 
 
@@ -336,7 +336,7 @@ def test_where_the_reasons_cannot_be_learnt_the_leads_are_still_named(tmp_path: 
 
     assert (result.status, result.counts()) == (1, {"asked": 6, "remained": 4, "reused": 2, "inserted": 6})
     assert (
-        result.errors.count("cannot learn why leads stayed: the answer 200 to /vicidial/leads/compare is not this API's") == 1
+        result.errors.count("cannot find out why leads stayed: the answer 200 to /vicidial/leads/compare is not this API") == 1
     )
     assert left(client)["2"] == "in use, or the data differs, or it changed meanwhile"
     assert LIMIT == 3

@@ -15,7 +15,7 @@ from support.tables import Tables
 from lead_archive.operations import UNKNOWN
 
 KINDS = {"moved", "kept", "already", "remained", "identical", "archive_only", "list_only", "different", "unknown", "failed"}
-"""The kinds of leads, each of which is counted once."""
+"""The kinds of leads. Each lead is counted as one of them."""
 
 Run = Callable[..., tuple[dict[str, Any], dict[str, str]]]
 
@@ -44,7 +44,7 @@ def fill(tables: Tables) -> None:
     tables.execute("INSERT INTO vicidial_hopper (lead_id, status) VALUES (6, 'READY')")
 
 
-def test_compare(run: Run, tables: Tables) -> None:
+def test_compare_counts_each_kind_of_lead(run: Run, tables: Tables) -> None:
     fill(tables)
     before = tables.both()
 
@@ -115,7 +115,7 @@ def test_a_dry_run_foresees_what_comes_of_it(run: Run, tables: Tables) -> None:
         assert tables.ids() == after, arguments
 
 
-def test_there_and_back(run: Run, tables: Tables) -> None:
+def test_leads_that_are_archived_and_dearchived_are_unchanged(run: Run, tables: Tables) -> None:
     tables.live(1, 2, 3, 4, 5, 6)
     live, _ = tables.both()
 

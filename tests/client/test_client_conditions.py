@@ -1,4 +1,4 @@
-"""Conditions on the command line of the bulk client: what each option sends, and which mixtures are refused."""
+"""Conditions on the command line of the bulk client: what each option sends, and which combinations are refused."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def test_all_conditions_of_the_contract_have_an_option() -> None:
 
 
 REFUSED: list[tuple[list[object], str]] = [
-    ([], "which leads? Name a FILE of lead ids, or give conditions such as --list 101; one of both"),
-    (["leads", "--list", 1], "which leads? Name a FILE of lead ids, or give conditions such as --list 101; one of both"),
+    ([], "name either a FILE of lead ids or conditions such as --list 101"),
+    (["leads", "--list", 1], "name either a FILE of lead ids or conditions such as --list 101"),
     (["leads", "--at-most", 1], "--at-most belongs to conditions, and FILE is given"),
     (["--list", 1, "--column", "x"], "--column belongs to a FILE, and conditions are given"),
     (["--list", 1, "--resume"], "--resume belongs to a FILE, and conditions are given"),
     (["--list", 1, "--start-over"], "--start-over belongs to a FILE, and conditions are given"),
     (["--list", 1, "--journal", "x"], "--journal belongs to a FILE, and conditions are given"),
-    (["--at-most", 5], "which leads? Name a FILE of lead ids, or give conditions"),
+    (["--at-most", 5], "name either a FILE of lead ids or conditions"),
     (["--list", 1, "--at-most", 0], "--at-most"),
     (["--list", "x"], "--list"),
     (["--list", -1], "--list: -1 is not the number of a list"),
@@ -101,7 +101,7 @@ def test_wrong_conditions_are_wrong_usage(tmp_path: Path, arguments: list[object
 def test_find_needs_conditions(tmp_path: Path) -> None:
     client = Client(tmp_path, NOWHERE)
 
-    assert client.invoke("find").errors == "error: which leads? Give conditions such as --list 101\n"
+    assert client.invoke("find").errors == "error: no conditions are given: name at least one, such as --list 101\n"
     assert client.invoke("find", "leads").status == 2
     assert client.invoke("find", "--in", "hopper", "--list", 1).status == 2
 
@@ -142,7 +142,7 @@ GUARDED: list[list[object]] = [
 
 @pytest.mark.parametrize("last_call", [["--called-days-ago", 90], ["--called-before", "2026-01-01"]], ids=str)
 def test_conditions_that_match_new_leads_are_told(tmp_path: Path, last_call: list[object]) -> None:
-    """Vicidial's list loader writes 2008-01-01 as the last call of a lead that nobody has called."""
+    """Vicidial's list loader writes 2008-01-01 as the last call of a new lead."""
     with fake(lambda *_: page(), FIND_OPENAPI) as url:
         client = Client(tmp_path, url)
         for guard in GUARDED:

@@ -53,7 +53,7 @@ def test_20_000_leads_with_the_service_killed_and_restarted_half_way(
     assert result.status == 0
     counts = result.counts()
     assert counts["asked"] == LEADS
-    # Leads whose batch was done but not answered were found in the archive when the batch was repeated.
+    # Leads whose batch was processed, but whose answer was lost, were in the archive when the batch was repeated.
     assert counts["moved"] + counts.get("already", 0) == LEADS
     assert "the server answers again" in result.errors
     assert tables.both() == ({}, before)
@@ -88,7 +88,7 @@ def test_a_client_that_is_killed_goes_on_with_resume(tables: Tables, service: Se
     assert result.status == 1
     assert "of them done before" in result.errors
     assert (counts["asked"], counts["moved"] + counts.get("already", 0), counts["unknown"]) == (3_001, 3_000, 1)
-    # At most the two batches in flight were done without the journal's knowledge.
+    # At most the two batches in flight were processed and are not in the journal.
     assert counts.get("already", 0) <= 200
     assert tables.both() == ({}, before)
 

@@ -1,5 +1,4 @@
-"""The files that the bulk client writes are its own, by whatever path they are named, and nothing that can be in their way
-leaves the user guessing."""
+"""The bulk client overwrites only its own files, by any path. If it cannot write a file, it gives the reason."""
 
 from __future__ import annotations
 
@@ -26,7 +25,7 @@ def unknown(_: str, body: dict[str, Any]) -> Reply:
 
 
 def one_folder(folder: Path) -> dict[str, Callable[[str], object]]:
-    """Ways to name the file `leads` otherwise, each by what must be made first."""
+    """Other paths to the file `leads`, each with what must be created first."""
 
     def chained(name: str) -> None:
         (folder / "first").symlink_to("leads")
@@ -46,7 +45,7 @@ def one_folder(folder: Path) -> dict[str, Callable[[str], object]]:
 @pytest.mark.parametrize("number", range(6))
 def test_the_input_is_not_overwritten_by_whatever_path(tmp_path: Path, option: str, number: int) -> None:
     client = Client(tmp_path, NOWHERE)
-    content = ["lead_id,reason", "1,unknown"]  # a file of ours: it would be overwritten gladly
+    content = ["lead_id,reason", "1,unknown"]  # a file of the client: it may be overwritten
     client.write("leads", *content)
     path, make = list(one_folder(tmp_path).items())[number]
     make(path)
@@ -148,7 +147,7 @@ def test_what_appears_while_it_is_at_work_is_not_overwritten(tmp_path: Path, mak
         client.write("leads", "lead_id,reason", "1,x")
         result = client.invoke("archive", "leads", "--left", "left", "--json")
 
-    # What was done is told all the same.
+    # The result is still reported.
     counts = {"asked": 1, **({"unknown": 1} if stays else {"moved": 1, "inserted": 1})}
     assert (result.status, result.counts(), result.summary["left_file"]) == (2, counts, None)
     assert "left" in result.summary["error"]
@@ -193,7 +192,7 @@ def test_where_leads_left_behind_cannot_be_written_is_told_first(tmp_path: Path,
     assert client.read("mine.csv") == ["lead_id,name", "1,John"]
 
 
-def test_names_that_are_no_text(tmp_path: Path) -> None:
+def test_file_names_that_are_not_text_can_be_used(tmp_path: Path) -> None:
     name = os.fsdecode(b"le\xffds\x1b")
     with fake(unknown) as url:
         client = Client(tmp_path, url)
@@ -208,7 +207,7 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
         assert client.run("archive", f"{name}none").status == 2
 
 
-def test_an_encoding_that_lacks_characters(tmp_path: Path) -> None:
+def test_names_are_printed_in_an_encoding_that_lacks_their_characters(tmp_path: Path) -> None:
     with fake(unknown) as url:
         client = Client(tmp_path, url)
         file = client.write("leäds", 1)
@@ -241,7 +240,7 @@ def test_a_summary_that_cannot_be_printed_is_told(tmp_path: Path, options: list[
             os.close(stdout)
             assert result.returncode == 2
             assert result.stderr.startswith("error: cannot write the summary: ")
-            assert result.stderr.endswith("all that was done is in the journal, --resume prints it again\n")
+            assert result.stderr.endswith("all results are in the journal, --resume prints them again\n")
         assert client.invoke("archive", "leads", "--resume", "--json").counts() == {"asked": 1, "moved": 1, "inserted": 1}
 
 
@@ -265,16 +264,16 @@ def test_the_run_goes_on_when_nobody_reads_its_progress(tmp_path: Path) -> None:
     assert (result.returncode, json.loads(result.stdout)["moved"]) == (0, 1)
 
 
-def test_no_space_for_temporary_files(tmp_path: Path) -> None:
+def test_a_run_without_space_for_temporary_files_is_refused(tmp_path: Path) -> None:
     client = Client(tmp_path, NOWHERE)
     client.write("leads", "lead_id", *range(1, 400_000, 2))
-    limited = f"ulimit -f 200; exec {COMMAND} archive leads"  # KiB, as a full disk would
+    limited = f"ulimit -f 200; exec {COMMAND} archive leads"  # KiB; fails like a full disk
     result = client.shell(f"trap '' XFSZ; {limited}")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == "error: cannot write temporary files: File too large; name another folder in TMPDIR\n"
 
 
-def test_no_space_for_the_journal(tmp_path: Path) -> None:
+def test_a_journal_that_cannot_grow_ends_the_run_with_status_2(tmp_path: Path) -> None:
     with fake(unknown) as url:
         client = Client(tmp_path, url)
         client.write("leads", "1-3000")
@@ -303,7 +302,9 @@ def test_no_space_for_the_journal(tmp_path: Path) -> None:
         (["--column", " "], {}, "--column is the name of a column, and cannot be empty"),
     ],
 )
-def test_settings_that_cannot_be_used(tmp_path: Path, arguments: list[str], environment: dict[str, str], message: str) -> None:
+def test_settings_that_cannot_be_used_are_refused(
+    tmp_path: Path, arguments: list[str], environment: dict[str, str], message: str
+) -> None:
     client = Client(tmp_path, "https://127.0.0.1:1")
     result = client.invoke("archive", client.write("leads", 1), *arguments, environment=environment)
     assert result.status == 2

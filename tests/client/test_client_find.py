@@ -1,4 +1,4 @@
-"""The command find of the bulk client against the real service, and against one that answers oddly."""
+"""The command find of the bulk client, against the real service and against fake ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the bulk client reads: files as spreadsheets, databases and people write them, checked before the first request."""
+"""Input of the bulk client: files from spreadsheets, databases and people are checked before the first request."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def refusal(content: bytes | str) -> str:
         ("name,lead_id\n" + "".join(f"x,{lead_id}\n" for lead_id in range(9)), list(range(9))),
     ],
 )
-def test_what_is_understood(content: bytes | str, expected: list[int]) -> None:
+def test_files_of_every_supported_format_are_read(content: bytes | str, expected: list[int]) -> None:
     assert ids(content) == expected
 
 
@@ -130,10 +130,10 @@ def test_a_line_of_a_list_is_an_id_or_a_range_or_it_is_refused(line: str) -> Non
 @pytest.mark.parametrize(
     ("content", "cells"),
     [
-        ("lead_id\n1,234\n", 2),  # thousands, and not lead 1
+        ("lead_id\n1,234\n", 2),  # a thousands separator, not lead 1
         ("lead_id,name\n1,234,Ana\n", 3),
-        ("name,lead_id\nLee, Ana,17\n", 3),  # the cell without quotes moves all others
-        ("name,lead_id,comments\nAna,17,called\nthem,4711\n", 2),  # a line break without quotes begins another row
+        ("name,lead_id\nLee, Ana,17\n", 3),  # without quotes, the comma shifts all other cells
+        ("name,lead_id,comments\nAna,17,called\nthem,4711\n", 2),  # without quotes, a line break begins another row
         ("lead_id,comments\n17,called\n4711\n", 1),
     ],
 )
@@ -156,7 +156,7 @@ def test_an_empty_column_name_is_no_column() -> None:
         ids("name,\nx,1\n", " ")
 
 
-def test_another_column() -> None:
+def test_column_names_the_column_that_is_read() -> None:
     assert ids("lead_id,id\n1,2\n", "ID") == [2]
     assert ids("lead_id,id\n1,2\n", "lead_id") == [1]
 
@@ -208,7 +208,7 @@ finally:
     (line,) = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]
     print(line.split()[1])
 """
-"""The command, and how much memory it took, in KiB. What wait4() would say of a process includes what started it."""
+"""A program that runs the command and prints its peak memory in KiB. wait4() would include the parent's memory."""
 
 
 def peak_memory(client: Client, file: str) -> int:

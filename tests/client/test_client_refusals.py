@@ -1,4 +1,4 @@
-"""The messages and the behaviour of the bulk client when it cannot or must not go on."""
+"""The messages and the behaviour of the bulk client when it cannot or must not continue."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def client(environment: dict[str, str], tmp_path: Path) -> Iterator[Client]:
         (["archive", "."], {}, "error: cannot read .: Is a directory"),
         (["archive", "empty"], {}, "error: empty: there are no lead ids in it"),
         (["archive", "wrong"], {}, "error: wrong, line 2: 'abc' is not a lead id: write one lead id a line"),
-        (["archive", "leads"], {"LEAD_ARCHIVE_URL": ""}, "error: which server? Set LEAD_ARCHIVE_URL, or give --url"),
+        (["archive", "leads"], {"LEAD_ARCHIVE_URL": ""}, "error: no server is given: set LEAD_ARCHIVE_URL, or give --url"),
         (["archive", "leads", "--url", "127.0.0.1:80"], {}, "error: the URL of the server is https://HOST or"),
         (["archive", "leads", "--url", "http://user:pw@h"], {}, "error: the URL of the server is https://HOST or"),
-        (["archive", "leads"], {"LEAD_ARCHIVE_KEY": ""}, "error: which key? Set LEAD_ARCHIVE_KEY, or give --key-file"),
+        (["archive", "leads"], {"LEAD_ARCHIVE_KEY": ""}, "error: no key is given: set LEAD_ARCHIVE_KEY, or give --key-file"),
         (["archive", "leads", "--key-file", "nokey"], {}, "error: cannot read the key: "),
         (["archive", "leads", "--key-file", "wrong"], {}, "error: the key is not one line of ASCII letters"),
         (
@@ -55,12 +55,14 @@ def client(environment: dict[str, str], tmp_path: Path) -> Iterator[Client]:
         (["archive", "leads", "--journal", "no/such"], {}, "error: cannot write the journal no/such: "),
         (["archive", "leads", "--key", KEY[:5]], {}, "No such option"),
         (["archive", "leads", "--jobs", "0"], {}, "--jobs"),
-        (["archive"], {}, "error: which leads? Name a FILE of lead ids, or give conditions such as --list 101; one of both"),
+        (["archive"], {}, "error: name either a FILE of lead ids or conditions such as --list 101"),
         (["compare", "leads", "--dry-run"], {}, "No such option"),
         (["steal", "leads"], {}, "No such command 'steal'"),
     ],
 )
-def test_wrong_usage(tmp_path: Path, arguments: list[str], environment: dict[str, str], message: str) -> None:
+def test_wrong_usage_is_refused_with_status_2(
+    tmp_path: Path, arguments: list[str], environment: dict[str, str], message: str
+) -> None:
     client = Client(tmp_path, NOWHERE)
     client.write("leads", 1)
     client.write("empty")
@@ -105,7 +107,7 @@ def test_a_wrong_path_or_another_service_stops_at_once(client: Client) -> None:
 
 @contextmanager
 def imposter(status: int, **headers: str) -> Iterator[str]:
-    """The URL of something that answers everything with a status and a page."""
+    """Yield the URL of a server that answers every request with a status and a page."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -173,7 +175,7 @@ def test_resume_wants_the_same_ids_flags_and_server(client: Client, tables: Tabl
     assert result.status == 2
     assert "the lead ids are not those of the run that the journal" in result.errors
 
-    # Written down otherwise, they are the same.
+    # Another notation of the same ids.
     client.write("leads", "lead_id", 3, 2, 1)
     assert client.invoke("archive", file, "--resume", "--json").counts() == {
         "asked": 3,
@@ -205,7 +207,7 @@ def test_a_journal_serves_one_client_at_a_time(client: Client) -> None:
         result = client.invoke("archive", file)
 
     assert result.status == 2
-    assert "another lead-archive is at work with the journal leads.archive.journal" in result.errors
+    assert "another lead-archive uses the journal leads.archive.journal" in result.errors
 
 
 def test_a_limit_that_was_lowered_meanwhile(tables: Tables, environment: dict[str, str], tmp_path: Path) -> None:
@@ -272,7 +274,7 @@ def test_on_a_terminal_there_is_a_bar(client: Client, tables: Tables) -> None:
         try:
             while more := terminal.read(65536):
                 seen += more
-        except OSError:  # the other end was closed
+        except OSError:  # the other end of the pipe was closed
             pass
 
     assert process.returncode == 0

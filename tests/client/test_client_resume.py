@@ -1,4 +1,4 @@
-"""What --resume continues, and faults of the journal."""
+"""What --resume continues, and damaged or foreign journals."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_what_was_unknown_is_tried_again_and_nothing_else(client: Client, tables
 
 
 def seen(keys: dict[str, set[int]], asked: list[list[int]]) -> Any:
-    """A service for which each key sees other leads."""
+    """A service that shows different leads to each key."""
 
     def answer(_: str, body: dict[str, Any]) -> Reply:
         asked.append(body["lead_ids"])
@@ -73,7 +73,7 @@ def test_another_key_is_noticed_and_sees_what_was_unknown(tmp_path: Path) -> Non
         keys["now"], asked[:] = {3, 5}, []
         other = client.invoke("archive", file, "--resume", *FEW, environment={"LEAD_ARCHIVE_KEY": OTHER_KEY})
 
-    assert "the key is not the one that the run began with; what was unknown is asked for again" in other.errors
+    assert "the key differs from that of the earlier run; unknown leads are sent again" in other.errors
     assert other.counts() == {"asked": 6, "moved": 5, "unknown": 1, "inserted": 5}
     assert asked == [[3], [5, 6], [5]]
 
@@ -130,7 +130,7 @@ INSERT INTO batch VALUES (0, 2, 0, '{"moved": 2}');
 
 
 def journal(folder: Path, *more: str) -> None:
-    """Write the journal of the release 0.1 with two of three leads done."""
+    """Write a journal of release 0.1 in which two of three leads are done."""
     with closing(sqlite3.connect(folder / "leads.archive.journal", isolation_level=None)) as database:
         database.executescript(OLD.replace("1818325607", str(0x6C617263)))
         for statement in more:
@@ -207,4 +207,4 @@ def test_two_runs_cannot_share_a_journal(tmp_path: Path) -> None:
             for options in ([], ["--resume"], ["--start-over"]):
                 result = client.run("archive", file, *options)
                 assert result.status == 2
-                assert "another lead-archive is at work with the journal leads.archive.journal" in result.errors
+                assert "another lead-archive uses the journal leads.archive.journal" in result.errors

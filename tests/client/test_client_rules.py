@@ -1,4 +1,4 @@
-"""lead-archive run: the rules of a file, against the real service."""
+"""lead-archive run with the rules of a file, against the real service."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RULES = [
 
 
 def rules_of(result: Any) -> list[dict[str, Any]]:
-    """Return what came of each rule, without counts that are 0."""
+    """Return the result of each rule, without counts that are 0."""
     document = json.loads(result.output)
     assert document["status"] == result.status
     assert document["command"] == "run"

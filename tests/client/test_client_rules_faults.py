@@ -1,4 +1,4 @@
-"""lead-archive run when it cannot or must not go on: office hours, --until, failures, signals."""
+"""lead-archive run when it cannot or must not continue: office hours, --until, failures, signals."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def service(move: Callable[[dict[str, Any]], Reply | None]) -> Answer:
 
 
 def ends(output: str) -> dict[str, str]:
-    """Return how each rule ended, by the JSON document."""
+    """Return the end of each rule from the JSON document."""
     document = json.loads(output)
     return {**{rule["name"]: rule["end"] for rule in document["rules"]}, **dict.fromkeys(document["not_begun"], "not begun")}
 
@@ -129,7 +129,7 @@ def test_wait_waits_for_the_end_of_office_hours(tmp_path: Path) -> None:
 
 
 def the_time_comes_when(event: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let --until come when something has happened."""
+    """Let the time of --until come after an event of the test."""
 
     async def wait(_: datetime, then: Callable[[], None]) -> None:
         assert await asyncio.to_thread(event.wait, PATIENCE)

@@ -1,4 +1,4 @@
-"""The rules file of the bulk client: what is understood, and that each error is told with its rule and key."""
+"""The rules file of the bulk client: what it may contain, and that each error is reported with its rule and key."""
 
 from __future__ import annotations
 

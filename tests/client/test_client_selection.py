@@ -1,4 +1,4 @@
-"""archive, dearchive and compare with conditions in the place of a file, against the real service."""
+"""archive, dearchive and compare with conditions instead of a file, against the real service."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_archive_moves_the_leads_that_meet_the_conditions(client: Client, leads:
         {lead_id: row for lead_id, row in before.items() if lead_id not in CALLED},
         {lead_id: before[lead_id] for lead_id in CALLED},
     )
-    assert list(client.folder.iterdir()) == []  # no journal, and nothing left behind
+    assert list(client.folder.iterdir()) == []  # no journal, and no file of leads left behind
 
 
 def test_dearchive_finds_them_in_the_archive(client: Client, leads: Tables) -> None:
@@ -161,7 +161,7 @@ def test_a_condition_that_the_database_cannot_check_ends_it_at_once(client: Clie
     try:
         for command in (["find"], ["archive"], ["archive", "--dry-run"], ["dearchive"], ["compare"]):
             for condition in (["--campaign", "SPRING"], ["--inactive-lists"]):
-                # It would try for 300 seconds otherwise.
+                # Otherwise it would retry for 300 seconds.
                 result = client.invoke(*command, *condition)
                 assert result.status == 3, result.errors
                 assert "the server refuses these conditions: 503 " in result.errors

@@ -1,4 +1,4 @@
-"""Conditions when something goes wrong: leads that change meanwhile, office hours, failures, Ctrl-C."""
+"""Conditions under faults: leads that change meanwhile, office hours, failures, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Move = Callable[[dict[str, Any]], Reply | None]
 
 
 class Leads:
-    """Leads that a fake service has, and the bodies of the requests that archive them."""
+    """The leads of a fake service, and the bodies of the requests that archive them."""
 
     def __init__(self, number: int, move: Move = moved) -> None:
         self.live = set(range(1, number + 1))
@@ -189,7 +189,7 @@ def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
         over.set()
 
     assert (result.status, result.counts()) == (1, {"asked": 6, "not_sent": 6})
-    assert "may have been processed, and the same command again learns it" in result.errors
+    assert "may have been processed: run the same command again" in result.errors
 
 
 def test_a_signal_ends_a_search(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: every wait of the bulk client ends at once, and a batch in flight is finished first."""
+"""Ctrl-C and SIGTERM end every wait of the bulk client at once. A batch in flight is finished first."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from support.waiting import wait_until
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 LONG = "3600"
-"""Seconds for --timeout and --retry-for: if the client waited for either, the test would fail."""
+"""Seconds for --timeout and --retry-for. If the client waited for one of them, the test would fail."""
 WAITS = ["--timeout", LONG, "--retry-for", LONG, "--jobs", "1", "--json"]
 
 
 @pytest.fixture
 def silent() -> Iterator[socket.socket]:
-    """A port that takes connections and never answers."""
+    """A port that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server
 
@@ -48,7 +48,7 @@ def stopped(running: Running, number: signal.Signals) -> Finished:
 
 
 @BOTH
-def test_in_first_contact(tmp_path: Path, silent: socket.socket, number: signal.Signals) -> None:
+def test_a_signal_ends_the_first_request(tmp_path: Path, silent: socket.socket, number: signal.Signals) -> None:
     client = Client(tmp_path, url_of(silent))
     with client.start("archive", client.write("leads", 1), *WAITS) as running:
         connection, _ = silent.accept()
@@ -61,11 +61,11 @@ def test_in_first_contact(tmp_path: Path, silent: socket.socket, number: signal.
 
 
 @BOTH
-def test_before_the_connection_is_there(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_the_wait_for_a_connection(tmp_path: Path, number: signal.Signals) -> None:
     with socket.socket() as full, socket.socket() as first, socket.socket() as second:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
-        for waiting in (first, second):  # the queue is full: the kernel does not answer another one
+        for waiting in (first, second):  # the queue is full: the kernel does not answer a third connection
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
         client = Client(tmp_path, url_of(full))
@@ -86,7 +86,7 @@ main()
 """
 
 
-def test_while_the_name_of_the_server_is_looked_up(tmp_path: Path) -> None:
+def test_a_signal_ends_the_look_up_of_the_server_name(tmp_path: Path) -> None:
     client = Client(tmp_path, "http://lead-archive.example")
     errors = tmp_path / "stderr"
     with errors.open("wb") as stderr:
@@ -109,7 +109,7 @@ def test_while_the_name_of_the_server_is_looked_up(tmp_path: Path) -> None:
 
 
 @BOTH
-def test_between_two_tries(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_the_wait_between_two_tries(tmp_path: Path, number: signal.Signals) -> None:
     with fake(lambda *_: Reply({"message": "later"}, 503, {"Retry-After": LONG})) as url:
         client = Client(tmp_path, url)
         with client.start("archive", client.write("leads", 1), *WAITS) as running:
@@ -118,7 +118,7 @@ def test_between_two_tries(tmp_path: Path, number: signal.Signals) -> None:
 
 
 @BOTH
-def test_within_office_hours(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_the_wait_for_the_end_of_office_hours(tmp_path: Path, number: signal.Signals) -> None:
     with fake(lambda *_: Reply({"message": "office hours"}, 403, {"Retry-After": LONG})) as url:
         client = Client(tmp_path, url)
         with client.start("archive", client.write("leads", 1), "--wait", *WAITS) as running:
@@ -128,7 +128,7 @@ def test_within_office_hours(tmp_path: Path, number: signal.Signals) -> None:
 
 
 @BOTH
-def test_when_a_comparison_is_in_flight(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_a_comparison_that_is_in_flight(tmp_path: Path, number: signal.Signals) -> None:
     asked, over = threading.Event(), threading.Event()
 
     def answer(*_: Any) -> None:
@@ -168,7 +168,7 @@ def test_what_was_moved_is_noted_though_the_reasons_are_not_learnt(tmp_path: Pat
 
 
 @BOTH
-def test_while_standard_input_is_read(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_the_read_of_standard_input(tmp_path: Path, number: signal.Signals) -> None:
     client = Client(tmp_path, "http://127.0.0.1:1")
     process = subprocess.Popen(
         [COMMAND, "archive", "-"],
@@ -182,7 +182,7 @@ def test_while_standard_input_is_read(tmp_path: Path, number: signal.Signals) ->
     process.stdin.write(b"1\n2\n")
     process.stdin.flush()
     wait_until(lambda: b"pipe" in os.readlink(f"/proc/{process.pid}/fd/0").encode() and reads(process.pid))
-    # A signal that comes in the moment before the read is only seen after it: whoever presses Ctrl-C presses it again.
+    # A signal just before the read is seen only after it. A user would press Ctrl-C again.
     status = None
     for _ in range(int(PATIENCE)):
         process.send_signal(number)
@@ -194,7 +194,7 @@ def test_while_standard_input_is_read(tmp_path: Path, number: signal.Signals) ->
         assert process.stderr
         errors = process.stderr.read().decode()
         assert (status, process.stdout.read()) == (1, b"")
-    assert errors == "stopped; if a part was done, the same command with --resume goes on, which is safe\n"
+    assert errors == "stopped; if batches were sent, the same command with --resume continues, which is safe\n"
     assert not (tmp_path / "stdin.archive.journal").exists()
 
 
@@ -237,7 +237,7 @@ class LockedBatch:
     client: Client
     running: Running
     leads: dict[int, Row]
-    """The rows as they were at first."""
+    """The rows before the run."""
     unlock: Callable[[], None]
 
 
@@ -280,7 +280,7 @@ def test_a_second_ctrl_c_stops_at_once(tables: Tables, locked: LockedBatch) -> N
     locked.running.wait_until_it_says("finishing what is in flight")
     locked.running.send(signal.SIGINT)
     result = locked.running.end()
-    assert tables.archived_count() == 100  # the lock is still held: the client did not wait for it
+    assert tables.archived_count() == 100  # the lock still exists: the client did not wait for it
     locked.unlock()
 
     assert result.status == 1

@@ -40,13 +40,13 @@ def make_sequence(tables: Tables) -> None:
 
 
 def refused(tables: Tables, api: Api, named: str) -> list[str | None]:
-    """Both ways are refused, and the answers name a table. Return the remedies."""
+    """Assert that archive and dearchive are refused, and that the answers name a table. Return the remedies."""
     before = tables.both()
     found = problems(api)
     assert any(named in problem["message"] for problem in found), found
     for call in (api.archive_all, api.dearchive_all):
         response = call([1, 2])
-        if response.status_code == 200:  # nobody looks whether leads of the archive are in use
+        if response.status_code == 200:  # dearchive does not check whether leads are in use
             assert call == api.dearchive_all
             continue
         assert response.status_code == 503, response.json()
@@ -142,7 +142,7 @@ def test_a_default_that_takes_a_number_of_a_sequence_that_is_denied(
 
 
 def test_a_sequence_that_is_denied_while_the_service_runs(tables: Tables, new_api: Callable[..., Api]) -> None:
-    """No definition shows it. It is no single lead that is refused."""
+    """No table definition shows the missing privilege, and it concerns all leads."""
     make_sequence(tables)
     tables.execute(f"ALTER TABLE {LIST} ADD COLUMN own BIGINT")
     tables.execute(f"ALTER TABLE {ARCHIVE} ADD COLUMN own BIGINT DEFAULT (NEXT VALUE FOR numbers)")

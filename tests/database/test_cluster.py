@@ -1,4 +1,4 @@
-"""Two services on two nodes of a Galera cluster: no lead is lost, whatever happens to a node and whoever writes to another."""
+"""Two services on two nodes of a Galera cluster: failing nodes and writes on other nodes lose no lead."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from support.tables import Tables
 from support.waiting import wait_until
 
 REQUEST_TIMEOUT = 4
-"""Seconds: less than a cluster takes to go on without a node that does not answer."""
+"""Seconds, less than a cluster needs to exclude a node that does not answer."""
 
 CLIENT_TIMEOUT = REQUEST_TIMEOUT + 5 + SLACK
-"""Seconds after which a client gives a request up."""
+"""Seconds after which a client gives up a request."""
 
 RETURN_TIMEOUT = 10
-"""Seconds within which a service serves again once its node is back."""
+"""Seconds within which a service must serve again when its node is back."""
 
 LEADS = [range(first, first + 500) for first in (1, 10_001, 20_001)]
-"""The leads of the dialler at each node. The leads that it adds follow these."""
+"""The first leads of the dialler at each node. It adds leads with the ids after these."""
 
 DATABASE = "asterisk"
 
@@ -53,7 +53,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def services(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ServiceProcess]]:
-    """One on the first node, one on the second."""
+    """Two services: one on the first node, one on the second."""
     settings = {
         "API_KEYS_FILE": str(write_keys_file(tmp_path_factory.mktemp("keys"))),
         "OFFICE_HOURS": "none",
@@ -73,7 +73,7 @@ def apis(services: list[ServiceProcess]) -> Iterator[list[Api]]:
 
 @pytest.fixture
 def tables(cluster: Cluster) -> Iterator[list[Tables]]:
-    """The tables as each node has them, empty at first."""
+    """The tables on each node, empty at first."""
     with cluster.nodes[0].connect(DATABASE) as connection, connection.cursor() as cursor:
         for table in ("vicidial_list", "vicidial_list_archive"):
             cursor.execute(f"DELETE FROM {table}")
@@ -136,7 +136,7 @@ def a_node_is_cut_off(cluster: Cluster, apis: list[Api]) -> None:
 
 
 def one_node_is_missed(cluster: Cluster, missing: Api, other: Api) -> None:
-    """Wait until the cluster goes on without the node; the service on it is not ready, and answers that it is not."""
+    """Wait until the cluster has excluded the node. Assert that the service on it reports that it is not ready."""
     wait_until(lambda: cluster.nodes[2].status("wsrep_cluster_size") == "2", PATIENCE)
     wait_until(lambda: other.get("/readyz").status_code == 200, RETURN_TIMEOUT + SLACK)
     assert missing.get("/readyz").status_code == 503
@@ -144,7 +144,7 @@ def one_node_is_missed(cluster: Cluster, missing: Api, other: Api) -> None:
     assert other.get("/readyz").status_code == 200
 
 
-# A connection of the dialler's to a node that is frozen or killed is cut off in the middle of an answer.
+# The dialler's connections to a node that is frozen or killed break in the middle of an answer.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("happens", [tables_are_altered, a_node_is_killed, a_node_is_frozen, a_node_is_cut_off])
 def test_no_lead_is_lost_whatever_happens_to_a_node(
@@ -182,7 +182,7 @@ def test_no_lead_is_lost_whatever_happens_to_a_node(
         assert running.answers.keys() <= {"200", "404", "503"}
         assert running.answers["200"] > 0
         assert running.slowest < REQUEST_TIMEOUT + 1 + SLACK
-    # What a batch did whose answer was 503 is counted nowhere.
+    # The leads that a batch with a 503 moved are not counted.
     deleted = sum(running.deleted for running in clients)
     assert 0 < deleted <= at_most
     if not any(running.answers["503"] for running in clients):
@@ -195,8 +195,8 @@ def test_no_lead_is_lost_whatever_happens_to_a_node(
 
 @pytest.fixture
 def archive_while(cluster: Cluster, apis: list[Api]) -> Iterator[Callable[[int, str | Callable[[], Any]], dict[str, Any]]]:
-    """archive_while(lead_id, what) -> the answer of the first service, on whose node a batch was just about to COMMIT when
-    another node committed the statement, or whatever the function does there."""
+    """archive_while(lead_id, what) -> the answer of the first service. Just before its COMMIT, another node commits the
+    statement, or the changes of the function."""
     node, other, _ = cluster.nodes
     node.execute(f"CREATE TRIGGER {DATABASE}.gate BEFORE DELETE ON {DATABASE}.vicidial_list FOR EACH ROW {gate('delete')}")
 
@@ -270,7 +270,7 @@ def test_a_lead_is_brought_back_on_another_node(
     tables: list[Tables],
     archive_while: Callable[[int, str | Callable[[], Any]], dict[str, Any]],
 ) -> None:
-    """Both tables hold the lead. Each service wants to delete it from one of them, since the other holds it."""
+    """Both tables have the lead. Each service deletes it from one of them, since the other one has it."""
     tables[0].live(1)
     tables[0].archived(1)
     brought_back: list[dict[str, Any]] = []
@@ -309,12 +309,12 @@ def test_a_table_that_is_not_copied_to_the_other_nodes_takes_no_leads(apis: list
         tables[0].execute("ALTER TABLE vicidial_list_archive ENGINE = InnoDB")
 
 
-# --- What is written to keep other nodes away, and taken back ----------------------------------------------------------
+# --- What is written so that other nodes conflict, and reset ----------------------------------------------------------
 
 
 @pytest.fixture
 def on_update(cluster: Cluster) -> Iterator[None]:
-    """A column of the site's own in both tables, which the server stamps with each update unless it is assigned."""
+    """A column of the site in both tables, with ON UPDATE CURRENT_TIMESTAMP."""
     both = [f"{DATABASE}.{table}" for table in ("vicidial_list", "vicidial_list_archive")]
     for table in both:
         cluster.nodes[0].execute(f"ALTER TABLE {table} ADD COLUMN synced TIMESTAMP NULL ON UPDATE CURRENT_TIMESTAMP")
@@ -326,7 +326,7 @@ def on_update(cluster: Cluster) -> Iterator[None]:
 @pytest.mark.usefixtures("on_update")
 @pytest.mark.parametrize("way", ["archive", "dearchive"])
 def test_a_lead_that_is_in_both_tables_already_is_left_as_it_is(apis: list[Api], tables: list[Tables], way: str) -> None:
-    """The columns that the server stamps keep their values too."""
+    """Columns with ON UPDATE CURRENT_TIMESTAMP keep their values too."""
     for insert in (tables[0].live, tables[0].archived):
         insert(1, synced="2020-02-02 02:02:02")
         insert(2, synced=None)

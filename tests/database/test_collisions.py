@@ -86,8 +86,8 @@ def locked(tables: Tables, *statements: str) -> Iterator[pymysql.connections.Con
 
 
 def test_a_deadlock_is_tried_again(tables: Tables, api: Api) -> None:
-    """Another transaction holds the archived row that the batch wants, wants the live row that the batch holds, and has
-    changed more rows, so that InnoDB ends the batch's transaction and not the other."""
+    """Another transaction has locked the archived row that the batch needs, and waits for the live row that the batch has
+    locked. It has changed more rows, so InnoDB rolls back the batch."""
     tables.live(*range(1, 100))
     tables.archived(1, status="NEW")
     many = "UPDATE vicidial_list SET status = 'CALLBK' WHERE lead_id > 1"
@@ -127,7 +127,7 @@ def test_a_lock_that_is_held_too_long(tables: Tables, new_api: Callable[..., Api
 
 
 def test_ids_that_are_not_in_the_list_keep_nobody_out(tables: Tables, api: Api) -> None:
-    """A batch that waits has asked for lead 5, which is archived already. The dialler may use the numbers around it."""
+    """A waiting batch names lead 5, which is archived already. The dialler can still insert leads with the ids around it."""
     tables.archived(5)
     tables.live(1, 9)
     with (
@@ -146,7 +146,7 @@ def test_ids_that_are_not_in_the_list_keep_nobody_out(tables: Tables, api: Api) 
 
 @pytest.mark.parametrize("lock", ["vicidial_list WHERE lead_id = 40", "vicidial_list_archive WHERE lead_id = 60"])
 def test_a_batch_waits_for_no_lead_that_is_not_in_it(tables: Tables, new_api: Callable[..., Api], lock: str) -> None:
-    """In tables so small that MariaDB, left to itself, would rather go through all rows than look up those of the batch."""
+    """In small tables, MariaDB would by default scan all rows instead of looking up those of the batch."""
     tables.live(*range(1, 41))
     tables.archived(*range(21, 61), status="NEW")
     api = new_api(REQUEST_TIMEOUT="3")
@@ -172,7 +172,7 @@ def test_nor_does_a_batch_of_thousands(tables: Tables, new_api: Callable[..., Ap
 
 @pytest.mark.parametrize("moved_to", ["vicidial_list", "vicidial_list_archive"])
 def test_a_lead_that_is_moved_between_the_two_looks_is_not_unknown(tables: Tables, api: Api, moved_to: str) -> None:
-    """The batch has looked for the lead in one table. Before it looks in the other, somebody moves the lead the other way."""
+    """Between the batch's look-ups in the two tables, another client moves the lead from the second table to the first."""
     other_table = {"vicidial_list": "vicidial_list_archive", "vicidial_list_archive": "vicidial_list"}[moved_to]
     call = api.archive_all if moved_to == "vicidial_list" else api.dearchive_all
     tables.insert(other_table, 1)
@@ -194,7 +194,7 @@ def test_a_lead_that_is_moved_between_the_two_looks_is_not_unknown(tables: Table
 
 
 def test_more_requests_than_the_pool_can_serve(tables: Tables, new_api: Callable[..., Api]) -> None:
-    """All are answered in time while a lock holds them up, and no slot of the pool is lost: after it, as many work again."""
+    """While a lock blocks them, all are answered in time. Afterwards all connections of the pool can be used again."""
     tables.live(1)
     api = new_api(REQUEST_TIMEOUT="2", DATABASE_POOL_SIZE="2")
     with ThreadPoolExecutor(20) as clients:
@@ -213,7 +213,7 @@ def test_more_requests_than_the_pool_can_serve(tables: Tables, new_api: Callable
 
 
 def test_connections_that_are_killed_in_the_middle(tables: Tables, new_api: Callable[..., Api]) -> None:
-    """Killed while it waits for a lock, a batch begins anew on another connection; killed when idle, nobody notices."""
+    """A batch whose connection is killed while it waits for a lock is retried. A killed idle connection is replaced."""
     api = new_api(DATABASE_POOL_SIZE="2")
     for lead_id in range(1, 6):
         tables.live(lead_id)

@@ -1,4 +1,4 @@
-"""No connection to be had: whatever the reason is, the answer is a 503 that says that nothing was changed."""
+"""Connections that cannot be made: for every reason, the answer is a 503 that says that nothing was changed."""
 
 from __future__ import annotations
 

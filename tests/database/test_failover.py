@@ -1,5 +1,6 @@
-"""The name in DATABASE_URL comes to lead to another server, whose tables, rules and rows are not those of the first: what the
-service knew of the first does not count, and whatever it answers is true of the second.
+"""The name in DATABASE_URL changes to another server with other tables, rules and rows.
+
+The service must forget what it knew about the first server. Its answers must be true of the second.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ NAME = "database.test"
 
 @dataclass
 class FailOver:
-    """Called, it lets NAME lead to the other server from then on, and cuts the connections to the first."""
+    """A function that lets NAME resolve to the other server, and cuts the connections to the first."""
 
     port: int
-    """The same on both addresses."""
+    """The same port on both addresses."""
     run: Callable[[], None]
 
     def __call__(self) -> None:
@@ -89,8 +90,8 @@ def api(new_api: Callable[..., Api], tables: Tables, fail_over: FailOver) -> Api
 
 
 def answer_after(api: Api, fail_over: FailOver, tables: Tables) -> tuple[int, dict[str, Any]]:
-    """Archive a lead on the first server, then one on the second, again after a 503: connections were cut, and a table that
-    was known may be gone."""
+    """Archive a lead on the first server, then one on the second. Repeat the request after a 503: connections were cut, and
+    a table of the first server may be missing."""
     tables.live(100)
     assert api.archive_all([100]).json()["delete_count"] == 1
     fail_over()
@@ -172,7 +173,7 @@ def test_rows_that_refer_to_a_lead_there_are_not_touched(tables: Tables, other: 
 
 
 def test_what_shows_there_that_a_lead_is_in_use_counts(tables: Tables, other: Tables, api: Api, fail_over: FailOver) -> None:
-    """Though the first server has no such table; and one that only the first has is not missed."""
+    """The first server lacks such a table. A table that only the first server has is not required."""
     tables.execute("DROP TABLE vicidial_hopper")
     other.execute("DROP TABLE vicidial_live_agents")
     other.live(1)

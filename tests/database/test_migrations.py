@@ -1,4 +1,4 @@
-"""The migrations make Vicidial's tables exactly, and cannot touch tables that they did not make."""
+"""The migrations create exact copies of Vicidial's tables, and do not change tables that they did not create."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mariadb import PrivateMariaDB
 from pymysql.cursors import Cursor
 from support.databases import alembic, create_database, migrate
 
-# name, type, NULL allowed, default, extra: as SHOW COLUMNS tells them.
+# Name, type, NULL allowed, default, extra, as in SHOW COLUMNS.
 LIST_COLUMNS = """
 lead_id                 | int(9) unsigned      | NO  |                     | auto_increment
 entry_date              | datetime             | YES | NULL                |
@@ -209,7 +209,7 @@ class Database:
         return {str(name) for (name,) in self.execute("SHOW TABLES")}
 
     def content(self) -> dict[str, tuple[object, ...]]:
-        """Every table's definition and checksum: what must stay as it is."""
+        """Return the definition and checksum of every table."""
         return {
             name: (self.execute(f"SHOW CREATE TABLE `{name}`"), self.execute(f"CHECKSUM TABLE `{name}`"))
             for name in self.tables()
@@ -264,7 +264,7 @@ def test_a_downgrade_removes_the_tables_with_their_rows(database: Database) -> N
 def test_an_upgrade_that_failed_half_way_can_be_repeated(database: Database) -> None:
     migrate(database.url, "head")
     whole = database.content()
-    # As it is when the server went away in the middle: some tables, and no version.
+    # The state after a lost connection: some tables, and no version.
     database.execute("DROP TABLE vicidial_callbacks, vicidial_auto_calls")
     database.execute("ALTER TABLE vicidial_list_archive MODIFY lead_id INT(9) UNSIGNED NOT NULL AUTO_INCREMENT")
     database.execute("DELETE FROM alembic_version")

@@ -1,4 +1,4 @@
-"""What must be true of the server and the two tables before a lead is moved: what is not is refused, with the remedy."""
+"""Preconditions on the server and the two tables: if one is not met, moving leads is refused, with the remedy."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_an_engine_that_forgets_its_rows_takes_no_leads(tables: Tables, api: Api
 
 
 def test_enums_with_other_members_of_which_one_is_empty_are_told_apart(tables: Tables, api: Api) -> None:
-    """Number 0 of an ENUM shows as an empty text, like the empty member: nobody can tell the two apart by their texts."""
+    """The number 0 of an ENUM is shown as an empty text, like its empty member: their texts do not tell them apart."""
     tables.execute(f"ALTER TABLE {LIST} ADD COLUMN own ENUM('','0','1')")
     tables.execute(f"ALTER TABLE {ARCHIVE} ADD COLUMN own ENUM('1','0')")
     tables.live(1)
@@ -56,7 +56,7 @@ def test_a_table_with_history_whose_engine_cannot_be_changed_has_no_remedy_that_
 
 @pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
 def test_a_table_that_shows_the_leads_of_the_list_is_no_copy_of_them(tables: Tables, api: Api) -> None:
-    """A MERGE table over vicidial_list holds every lead of it, as if it were archived."""
+    """A MERGE table over vicidial_list shows every lead of vicidial_list, as if it were archived."""
     tables.execute(f"RENAME TABLE {ARCHIVE} TO old_archive")
     tables.execute(f"CREATE TABLE {ARCHIVE} LIKE old_archive")
     tables.execute(f"ALTER TABLE {LIST} MODIFY lead_id INT(9) UNSIGNED NOT NULL")
@@ -136,7 +136,7 @@ def test_a_server_that_is_read_only_is_not_ready(
 def test_a_server_that_takes_no_long_statement_is_not_ready(
     tables: Tables, new_api: Callable[..., Api], server: Callable[[str, str], None]
 ) -> None:
-    """A service that is running meets it as well as one that starts."""
+    """Both a running service and one that starts detect it."""
     tables.live(1, 2)
     running = new_api()
     assert problems(running) == []
@@ -169,7 +169,7 @@ def test_variables_that_the_account_cannot_set_and_that_no_batch_gets_past(
     before, _ = tables.both()
     variable = "max_binlog_stmt_cache_size"
     tables.execute(f"SET GLOBAL {variable} = 4096")
-    assert problems(new_api(DATABASE_URL=tables.url)) == []  # it is for tables without rollback
+    assert problems(new_api(DATABASE_URL=tables.url)) == []  # for tables without rollback
     tables.execute(f"ALTER TABLE {ARCHIVE} ENGINE = Aria")
     api = new_api(DATABASE_URL=tables.url)
     assert refused_until_fixed(tables, api, f"{variable} is 4096 bytes: a batch needs up to 67108864", [1]) == [
@@ -292,7 +292,7 @@ def test_columns_that_cannot_be_compared_for_sure_are_refused(tables: Tables, ap
     ],
 )
 def test_no_remedy_changes_archived_values(tables: Tables, api: Api, live: str, archived: str) -> None:
-    """MariaDB would convert them without a word: an administrator has to decide what they are to be."""
+    """MariaDB would convert them silently: an administrator has to decide on the new values."""
     tables.execute(f"ALTER TABLE {LIST} ADD COLUMN own {live}")
     tables.execute(f"ALTER TABLE {ARCHIVE} ADD COLUMN own {archived}")
     tables.live(1)
@@ -301,8 +301,8 @@ def test_no_remedy_changes_archived_values(tables: Tables, api: Api, live: str, 
 
 
 def test_who_asks_whether_it_is_ready_disturbs_nobody(tables: Tables, new_api: Callable[..., Api]) -> None:
-    """Each looks at all of it anew, and others are in the middle of it."""
-    tables.execute("DROP TABLE vicidial_hopper")  # whether it is there now, each batch looks
+    """Each request checks everything again, while others check too."""
+    tables.execute("DROP TABLE vicidial_hopper")  # each batch checks whether it exists
     api = new_api(DATABASE_POOL_SIZE="10")
     leads = list(range(1, 81))
     tables.live(*leads)

@@ -1,4 +1,4 @@
-"""What the account may do: whatever it lacks, or cannot see, is found before a lead is moved, and named with the remedy."""
+"""Privileges of the account: those that it lacks are detected before a lead is moved, and reported with the remedy."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ALL = "SELECT, INSERT, UPDATE, DELETE"
 
 @pytest.fixture
 def bare(tables: Tables) -> Iterator[Account]:
-    """An account that may do nothing."""
+    """An account without privileges."""
     with account(tables) as bare:
         yield bare
 
 
 @pytest.fixture
 def granted(bare: Account, tables: Tables) -> Account:
-    """An account that may do what the service needs, table by table."""
+    """An account with the privileges that the service needs, on single tables."""
     for table in BOTH:
         bare.grant(ALL, table)
     bare.grant("REFERENCES, CREATE TEMPORARY TABLES", "*")
@@ -51,7 +51,7 @@ def test_each_privilege_on_the_two_tables_is_needed(
 
 
 def refused_or_dearchive_refused(tables: Tables, api: Api) -> list[str]:
-    """Move leads both ways. The way that /readyz names is refused and changes nothing; when all is fixed, both succeed."""
+    """Archive and dearchive. What /readyz reports is refused and changes nothing, and succeeds after the remedies."""
     operations = {operation for problem in problems(api) for operation in problem["operations"]}
     assert operations
     before = tables.both()
@@ -164,7 +164,7 @@ def test_a_table_that_tells_of_leads_in_use_must_be_readable(tables: Tables, gra
 
 
 def test_an_account_that_sees_the_two_tables_alone_must_see_the_others(tables: Tables, bare: Account, new_api: NewApi) -> None:
-    """It cannot tell a table that is not there from one that it may not see. Tables that are not there need no privilege."""
+    """The account cannot tell a missing table from one that it may not see. Missing tables need no privilege."""
     for table in BOTH:
         bare.grant(ALL, table)
     tables.execute("DROP TABLE IF EXISTS vicidial_live_chats")
@@ -216,7 +216,7 @@ def test_what_is_taken_away_while_the_service_runs(tables: Tables, granted: Acco
 
 @pytest.mark.parametrize("seed", range(10))
 def test_whatever_is_lacking_the_remedies_grant_it(tables: Tables, bare: Account, new_api: NewApi, seed: int) -> None:
-    """Any set of privileges on tables and on columns."""
+    """Draw any set of privileges on tables and on columns."""
     rng = random.Random(seed)
     tables.live(1, 2, 3)
     tables.archived(2, status="NEW")

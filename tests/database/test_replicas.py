@@ -1,4 +1,4 @@
-"""Asynchronous replicas: in the end they have the same leads as the primary, whatever their other tables hold.
+"""Asynchronous replicas end up with the same leads as the primary, even if their other tables differ.
 
 The tables for leads in use are often MEMORY tables, which a restart empties, or are not replicated at all. Where the primary
 logs a statement and not the rows that it changed, the replica runs it on its own tables.
@@ -37,7 +37,7 @@ def replication() -> Iterator[Replication]:
 
 @pytest.fixture(params=ENGINES, ids="-".join)
 def tables(replication: Replication, request: pytest.FixtureRequest) -> Iterator[Tables]:
-    """The primary's."""
+    """The primary's value."""
     live, archive = request.param
     execute(replication.primary, f"DROP DATABASE IF EXISTS {DATABASE}")
     create_database(replication.primary, DATABASE)
@@ -50,14 +50,14 @@ def tables(replication: Replication, request: pytest.FixtureRequest) -> Iterator
 
 @pytest.fixture
 def binlog_format(tables: Tables, request: pytest.FixtureRequest) -> Iterator[str]:
-    """What the connections that are made from now on log by."""
+    """Set the binlog_format of new connections."""
     tables.execute(f"SET GLOBAL binlog_format = '{request.param}'")
     yield request.param
     tables.execute("SET GLOBAL binlog_format = 'MIXED'")
 
 
 def both_on_the_replica(replication: Replication) -> object:
-    """The rows of both tables there, once it has applied all that the primary has logged."""
+    """Wait until the replica has applied everything, and return the rows of its two tables."""
     replication.wait()
     tables = Tables(replication.replica, DATABASE)
     rows = tables.both()
@@ -66,7 +66,7 @@ def both_on_the_replica(replication: Replication) -> object:
 
 
 def use_leads(replication: Replication, tables: Tables) -> None:
-    """Have leads 2 and 3 in use on the primary, and none on the replica."""
+    """Put leads 2 and 3 in use on the primary, and none on the replica."""
     tables.execute("INSERT INTO vicidial_hopper (lead_id, status) VALUES (2, 'READY')")
     tables.execute("INSERT INTO vicidial_live_agents (lead_id, status) VALUES (3, 'INCALL')")
     replication.wait()
@@ -115,7 +115,7 @@ def test_a_replica_keeps_the_leads_that_are_in_use_on_the_primary(replication: R
 @pytest.mark.parametrize("binlog_format", ["MIXED"], indirect=True)
 @pytest.mark.usefixtures("binlog_format")
 def test_a_replica_keeps_them_where_no_column_counts_by_itself(replication: Replication, tables: Tables, api: Api) -> None:
-    """MIXED logs some statements by row only since they write to a table with an AUTO_INCREMENT."""
+    """MIXED logs some statements by row only because they write to a table with an AUTO_INCREMENT."""
     tables.execute("ALTER TABLE vicidial_list MODIFY lead_id INT(9) UNSIGNED NOT NULL")
     tables.live(*LEADS)
     tables.archived(4, status="NEW")
@@ -145,7 +145,7 @@ def test_a_primary_that_logs_statements_is_refused_until_it_is_fixed(
     assert remedies == ["SET GLOBAL binlog_format = 'MIXED'"]
 
     tables.execute(remedies[0])
-    # A connection keeps the format that it was made with.
+    # A connection keeps the format with which it was opened.
     deadline = time.monotonic() + PATIENCE
     while api.get("/readyz").status_code != 200:
         assert time.monotonic() < deadline, api.get("/readyz").json()

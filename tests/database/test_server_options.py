@@ -1,4 +1,4 @@
-"""Servers that are set up in ways of their own: the service sets what it relies on for itself."""
+"""Servers with unusual options: the service sets the session variables that it relies on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever the server's variables are, leads are archived and brought back as ever, or /readyz says why not.
+"""With any values of the server's variables, leads are archived and brought back as usual, or /readyz gives the reason.
 
 Each variable is given each of its other values, hundreds of variables at once, in some dozens of rounds. With
 LEAD_ARCHIVE_VARIABLES=each it is one value at a time, which takes half an hour.
@@ -51,7 +51,7 @@ PRIVILEGES = "SELECT, INSERT, UPDATE, DELETE, LOCK TABLES, CREATE TEMPORARY TABL
 
 
 class Sweep:
-    """A MariaDB with all sites, another one if a variable breaks it."""
+    """A MariaDB server with all sites. It is replaced if a variable breaks it."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._folder = folder
@@ -62,7 +62,7 @@ class Sweep:
 
     def start(self) -> None:
         self.stop()
-        # What logs there are can be set up; so can a limit of connections, if there is one.
+        # Logs can be set only if they are enabled. A limit of connections can be set only if one exists.
         options = [option for option in MARIADB_OPTIONS if option != "--skip-log-bin"]
         options += ["--log-bin=binlog", "--server-id=1", "--max-user-connections=1000"]
         self._mariadb = mariadb = PrivateMariaDB(self._folder / str(next(self._numbers)), tuple(options))
@@ -92,7 +92,7 @@ class Sweep:
             return list(cursor.fetchall())
 
     def check(self, changes: Changes) -> None:
-        """Check all sites, each through a service that connects anew. Raises what Site.check() raises."""
+        """Check all sites, each with new connections of a service. Raise the errors of Site.check()."""
         self.globals.apply(changes)
         assert self._mariadb is not None
         for site in self.sites:
@@ -108,7 +108,7 @@ class Sweep:
                 site.check(Api(client))
 
     def failure(self, changes: Changes, may_refuse: bool = False) -> str | None:
-        """Why the check failed; None if it did not, or if the service refused and that is allowed."""
+        """Return why the check failed. None: it succeeded, or the service refused, which is allowed."""
         try:
             self.check(changes)
         except Exception as error:
@@ -126,7 +126,7 @@ class Sweep:
         return True
 
     def guilty(self, changes: Changes) -> list[str]:
-        """The changes that make a check fail, each with what came of it."""
+        """Return the changes that make a check fail, each with its failure."""
         failure = self.failure(changes)
         if failure is None:
             return []
@@ -166,7 +166,7 @@ def sweep() -> Iterator[Sweep]:
 
 
 def rounds(sweep: Sweep) -> list[Changes]:
-    """In each, all variables have another value than at first; in all of them together, each has each of its values."""
+    """Return rounds. In each, every variable differs from its initial value. Together, they cover all values."""
     variables = [
         variable
         for name, variable in sweep.globals.variables.items()

@@ -1,4 +1,4 @@
-"""Sessions that init_connect has set up, or a trigger: one that hides a table or uses another database moves no lead."""
+"""Sessions that init_connect or a trigger has changed: one that hides a table or uses another database moves no lead."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ ACCOUNT = "'service'@'127.0.0.1'"
 
 CLIENTS = 16
 REPEATS = 24
-"""Requests after the restart. A restarted server numbers its sessions from the beginning: some of them get the number of a
-session that was there before."""
+"""How many requests to send after the restart. A restarted server numbers its sessions from 1 again, so some of them get the
+number of an earlier session."""
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_temporary_table_of_a_trigger_hides_no_table_from_later_batches(tables
 def test_a_temporary_table_that_is_made_in_the_middle_of_a_batch_hides_no_table_from_it(
     tables: Tables, api: Api, body: str, request: pytest.FixtureRequest
 ) -> None:
-    """Each DELETE would look for leads in use in the trigger's table."""
+    """Otherwise each DELETE would look for leads in use in the trigger's table."""
     tables.live(1, 2)
     tables.archived(2, status="NEW")
     tables.execute(f"CREATE TRIGGER hides BEFORE INSERT ON vicidial_list_archive FOR EACH ROW BEGIN {body}; END")
@@ -127,7 +127,7 @@ def test_a_temporary_table_that_is_made_in_the_middle_of_a_batch_hides_no_table_
 
 
 def test_a_temporary_table_that_hides_the_archive_hides_no_lead(tables: Tables, new_api: Callable[..., Api]) -> None:
-    """The session of the next batch would find its copies in a table that is gone with the session."""
+    """Otherwise the next batch would find its copies in a table that is dropped at the end of the session."""
     api = new_api(DATABASE_POOL_SIZE="1")
     hides = "CREATE TEMPORARY TABLE IF NOT EXISTS vicidial_list_archive LIKE vicidial_list"
     tables.execute(f"CREATE TRIGGER hides AFTER DELETE ON vicidial_list FOR EACH ROW BEGIN {hides}; END")
@@ -140,7 +140,7 @@ def test_a_temporary_table_that_hides_the_archive_hides_no_lead(tables: Tables, 
 
 
 def test_a_temporary_table_of_a_stored_function_hides_no_table(tables: Tables, new_api: Callable[..., Api]) -> None:
-    """A view in the place of a table that shows leads in use can run a function."""
+    """A view instead of a table that shows leads in use can run a function."""
     api = new_api(DATABASE_POOL_SIZE="1")
     hides = "CREATE TEMPORARY TABLE IF NOT EXISTS vicidial_hopper (lead_id INT)"
     tables.execute(f"CREATE FUNCTION hides() RETURNS INT BEGIN {hides}; RETURN 4711; END")

@@ -1,4 +1,4 @@
-"""The SQL files: what the loader refuses, and that what `python -m service sql` prints does what the service does."""
+"""The SQL files: what the loader refuses, and that the output of `python -m service sql` does the same as the service."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from service.errors import StatementError
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the project's own sql/, which the loader takes."""
+    """A copy of the project's sql/, which the loader accepts."""
     copy = tmp_path / "sql"
     copytree(resource_path("sql"), copy)
     Statements.load(copy)
@@ -130,7 +130,7 @@ def test_integers_are_written_as_a_list() -> None:
 
 
 class Sly(int):
-    """An int that writes itself as something else."""
+    """An int whose text is not its number."""
 
     def __str__(self) -> str:
         return "1) OR (1=1"
@@ -150,7 +150,7 @@ def test_an_empty_list_of_integers_is_refused() -> None:
 
 @pytest.fixture
 def run_script(tables: Tables) -> Callable[[str], str]:
-    """run_script(sql) -> what the mariadb client says to it."""
+    """run_script(sql) -> the output of the mariadb client."""
 
     def run(script: str) -> str:
         server = tables.mariadb
@@ -182,12 +182,12 @@ def test_the_printed_statements_archive_the_leads_that_are_named_and_no_others(
 
     printed = run_service(environment, "sql", "4711", "4714", "4713")
     assert (printed.returncode, printed.stderr) == (0, "")
-    assert tables.both() == (live, archived)  # to print is not to run
+    assert tables.both() == (live, archived)  # printing runs nothing
     rows = run_script(printed.stdout)
 
     gone = {lead_id: live.pop(lead_id) for lead_id in (4711, 4713)}
     assert tables.both() == (live, {**gone, 4712: archived[4712]})
-    # The leads that were there, the one that the archive had, and that its copy is no other lead's; 4714 is in use.
+    # The leads that exist, the one that was archived before, and whether its copy belongs to the same lead. 4714 is in use.
     assert rows.split() == ["4711", "4713", "4711", "NULL"]
     assert "-- 4714 is in use (vicidial_hopper.lead_id): left alone." in printed.stdout
 

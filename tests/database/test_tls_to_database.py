@@ -1,4 +1,4 @@
-"""DATABASE_TLS: what is encrypted, whose certificate is accepted, and that nothing is ever sent in clear text instead."""
+"""DATABASE_TLS: what is encrypted, which certificates are accepted, and that the service never falls back to clear text."""
 
 from __future__ import annotations
 
@@ -81,16 +81,16 @@ MODES: dict[str, dict[str, str | None]] = {
     "required": {"DATABASE_TLS": "required", "DATABASE_TLS_CA_FILE": None},
     "verify": {},
 }
-"""What to change in the settings."""
+"""Changes of the settings."""
 
 
 def changed(environment: dict[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
-    """The settings with changes; None takes one away."""
+    """Return the settings with changes; None removes a setting."""
     return {name: value for name, value in {**environment, **changes}.items() if value is not None}
 
 
 def connection(settings: Settings) -> Finding:
-    """What `check` says of the connection."""
+    """Return what `check` prints about the connection."""
     (found,) = [finding for finding in asyncio.run(find(settings, datetime.now(UTC))) if finding.what == "connection"]
     return found
 
@@ -100,7 +100,7 @@ Refusal = Callable[..., str]
 
 @pytest.fixture
 def refusal(environment: dict[str, str], settings_from: ReadSettings) -> Refusal:
-    """refusal(SETTING=value, ...) -> what is said when the service connects, first and later; None takes a setting away."""
+    """refusal(SETTING=value, ...) -> the error when the service connects, at start and later; None removes a setting."""
 
     def refuse(**changes: str | None) -> str:
         database = create_context(settings_from(changed(environment, changes))).database
@@ -130,7 +130,7 @@ async def later_error(database: Database) -> str:
 def test_leads_are_archived_over_tls(
     tls_tables: Tables, environment: dict[str, str], settings_from: ReadSettings, mode: str
 ) -> None:
-    """On a server that lets nobody in without."""
+    """On a server that requires TLS."""
     tls_tables.live(1, 2)
     live, _ = tls_tables.both()
     settings = settings_from(changed(environment, MODES[mode]))
@@ -188,7 +188,7 @@ def test_the_row_of_the_admin_log_is_written_over_tls(
 
 
 def test_without_tls_nobody_gets_in_who_must_use_it(tls_tables: Tables, refusal: Refusal) -> None:
-    """MariaDB does not tell this from a wrong password."""
+    """MariaDB reports this like a wrong password."""
     assert "Access denied for user" in refusal(**OFF)
 
     tls_tables.execute(f"ALTER USER {USER}@127.0.0.1 REQUIRE NONE")
@@ -207,7 +207,7 @@ def test_a_certificate_of_an_unknown_authority_is_not_accepted(refusal: Refusal,
     trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
 
     assert refusal(DATABASE_TLS_CA_FILE=str(tmp_path / "other.pem")) == UNTRUSTED
-    assert refusal(DATABASE_TLS_CA_FILE=None) == UNTRUSTED  # nor do those that the system trusts know it
+    assert refusal(DATABASE_TLS_CA_FILE=None) == UNTRUSTED  # nor is it signed by an authority that the system trusts
 
 
 def test_a_certificate_for_another_host_is_not_accepted(tls_server: PrivateMariaDB, refusal: Refusal) -> None:
@@ -224,7 +224,7 @@ def test_a_man_in_the_middle_with_another_certificate_learns_nothing(tls_server:
         assert man.received
         assert USER.encode() not in man.received
 
-        # Encryption alone does not help against him: this is what the check of the certificate is for.
+        # Encryption alone does not stop the attacker; the check of the certificate does.
         refusal(DATABASE_URL=url(man.port), **MODES["required"])
         assert USER.encode() in man.received
 

@@ -1,4 +1,4 @@
-"""lead-archive runs in a virtual environment that has its own dependencies only, and none of the service's."""
+"""lead-archive runs in a virtual environment with only its own dependencies, without those of the service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo: what it needs, what it shows, and that what it suggests at its end works as it is printed."""
+"""The demo: what it needs, what it prints, and that the commands that it suggests work as printed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.process import PATIENCE, clean
 
 @pytest.fixture(scope="module")
 def output() -> Iterator[str]:
-    """What the demo has printed by the time it serves."""
+    """The output of the demo until it serves requests."""
     log = ROOT / ".test/demo.log"
     log.parent.mkdir(exist_ok=True)
     with log.open("w") as file:
@@ -39,7 +39,7 @@ def output() -> Iterator[str]:
 
 
 def run(output: str, path: str) -> Any:
-    """Run the command that the demo suggests for a path, as it is printed."""
+    """Run the command that the demo prints for a path."""
     (command,) = re.findall(rf"^  (curl .*/vicidial/leads/{path} .*)$", output, re.MULTILINE)
     done = subprocess.run(["bash", "-euc", command], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True)
     return json.loads(done.stdout)
@@ -82,7 +82,7 @@ def test_it_archives_all_leads_and_what_it_suggests_works_as_printed(output: str
 
 
 def bulk_client(output: str, *commands: str) -> str:
-    """Run commands of the bulk client that the demo suggests, as they are printed, and return what they print."""
+    """Run the commands of the bulk client that the demo prints, and return their output."""
     printed = [line.strip() for line in output.splitlines() if line.startswith(("  . ", "  lead-archive "))]
     chosen = [line for line in printed if line.startswith(". ") or line.split()[1] in commands]
     script = "\n".join(chosen)

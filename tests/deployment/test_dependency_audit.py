@@ -1,4 +1,4 @@
-"""scripts/audit: a vulnerability is never taken for a clean record, and no answer is never taken for one either."""
+"""scripts/audit: neither a vulnerability nor a missing answer of the index passes as a clean result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNKNOWN = {"name": "uvloop", "skip_reason": "Dependency not found on PyPI and co
     ("report", "status", "words"),
     [
         ([CLEAN], 0, "1 of 1 packages audited, 0 vulnerable"),
-        ([CLEAN, VULNERABLE], 1, "h11 0.1: CVE-2025-43859, mended in 0.16.0"),
+        ([CLEAN, VULNERABLE], 1, "h11 0.1: CVE-2025-43859, fixed in 0.16.0"),
         ([CLEAN, UNKNOWN], 3, "NOT AUDITED, the index knows nothing of uvloop"),
         ([VULNERABLE, UNKNOWN], 1, "1 of 2 packages audited, 1 vulnerable"),
     ],

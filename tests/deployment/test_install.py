@@ -1,6 +1,6 @@
-"""scripts/install: what it makes, what it leaves alone, and that it says which step failed.
+"""scripts/install: what it creates, what it does not touch, and that it names the step that failed.
 
-It runs in a scratch checkout. Stand-ins for Python, npm and apt-get write down how they were called, or fail.
+It runs in a scratch checkout. Stand-ins for Python, npm and apt-get record their arguments, or fail.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from support.process import PATIENCE
 FILES = ("scripts/install", "requirements-demo.txt", "requirements-dev.txt", "package-lock.json", "pyproject.toml")
 
 TOOLS = ("bash", "cat", "chmod", "cksum", "cp", "dirname", "env", "mkdir", "readlink", "rm")
-"""What the script and the stand-ins themselves need."""
+"""Programs that the script and the stand-ins need."""
 
 STAND_IN = """\
 #!/usr/bin/env bash
@@ -36,7 +36,7 @@ esac
 
 
 class Checkout:
-    """A scratch checkout, and stand-ins for all that scripts/install calls."""
+    """A scratch checkout, and stand-ins for all programs that scripts/install calls."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "checkout"
@@ -55,9 +55,9 @@ class Checkout:
             (self.programs / name).chmod(0o755)
 
     def install(self, *options: str, fails: str = "nothing") -> tuple[int, str, list[str]]:
-        """Run scripts/install: its status, what it said, and what it called, looks at Python's version left out.
+        """Run scripts/install. Return its status, its output, and its calls except those that read Python's version.
 
-        fails: how the call begins that is to fail.
+        fails: the first words of the call that fails.
         """
         self._calls.write_text("")
         environment = {"PATH": str(self.programs), "CALLS": str(self._calls), "FAILS": fails}
@@ -108,12 +108,12 @@ def test_packages_that_are_no_longer_asked_for_do_not_stay(checkout: Checkout) -
     checkout.install()
     (checkout.folder / "requirements-dev.txt").write_text("# another\n")
 
-    assert checkout.install("--demo")[2] == []  # its own packages are as they were
+    assert checkout.install("--demo")[2] == []  # its packages are unchanged
     assert checkout.install()[2][0] == VENV
 
 
 def test_a_complete_venv_is_enough_for_the_demo(checkout: Checkout) -> None:
-    """What the demo needs newly is in requirements-dev.txt too: .venv must not be emptied while it is used."""
+    """requirements-dev.txt contains new requirements of the demo too: .venv must not be emptied while it is used."""
     checkout.install()
     (checkout.folder / "requirements-demo.txt").write_text("# another\n")
 
@@ -149,7 +149,7 @@ def test_a_step_that_fails_is_named_with_its_reason_and_done_again(
 def test_debian_packages_that_cannot_be_installed_are_named(checkout: Checkout, command: str) -> None:
     (checkout.programs / "curl").unlink()
     as_root = "sudo " if os.geteuid() else ""
-    # sudo is a stand-in as well: it is what fails where the tests do not run as root.
+    # sudo is a stand-in too: it is the call that fails if the tests do not run as root.
     fails = "sudo" if as_root else f"apt-get -q -q {'update' if command == 'update' else '-y install'}"
 
     status, output, _ = checkout.install("--demo", fails=fails)
@@ -179,5 +179,5 @@ def pins(name: str) -> set[str]:
 
 
 def test_each_set_of_packages_holds_the_one_before_in_the_same_versions() -> None:
-    """So that a .venv of the demo can be completed, and the tests run on the versions that the service runs on."""
+    """Then a .venv of the demo can be completed, and the tests run on the versions that the service uses."""
     assert pins("requirements.txt") < pins("requirements-demo.txt") < pins("requirements-dev.txt")

@@ -27,10 +27,10 @@ CASES = Path(__file__).parent / "prometheus-rules.yml"
 DASHBOARD = json.loads((ROOT / "deploy/grafana-dashboard.json").read_text(encoding="utf-8"))
 
 VARIABLES = {"$__rate_interval": "1m", "$job": "lead-archive"}
-"""What Grafana puts in their places."""
+"""Values that Grafana substitutes."""
 
 NEVER_HERE = {"sum by (code) (rate(database_retries_total"}
-"""How queries begin that find nothing as long as nothing was retried."""
+"""The first words of queries that return nothing until a batch was retried."""
 
 
 def program(name: str) -> str:
@@ -98,7 +98,7 @@ def prometheus(folder: Path, service_port: int) -> Iterator[httpx2.Client]:
 
 
 def ask(client: httpx2.Client, query: str) -> list[dict[str, Any]]:
-    """What Prometheus finds; nothing before it has started."""
+    """Return the result of a query; empty before Prometheus has started."""
     try:
         response = client.get("/query", params={"query": query})
     except httpx2.TransportError:
@@ -121,7 +121,7 @@ def test_each_query_of_the_dashboard_finds_figures(tables: Tables, environment: 
         deadline = time.monotonic() + PATIENCE
         while missing := {query for query in wanted - found if not query.startswith(tuple(NEVER_HERE))}:
             assert time.monotonic() < deadline, missing
-            # Some figures are those of what happened between two scrapes.
+            # Some figures count only events between two scrapes.
             assert Api(caller).archive_all([1]).status_code == 200
             found |= {query for query in wanted if any(series["value"][1] != "NaN" for series in ask(client, query))}
             time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""The shipped nginx and Apache in front of the service: the contract holds through each, and for what it answers by itself."""
+"""The shipped nginx and Apache configurations: the contract holds for forwarded answers and for the proxy's own ones."""
 
 from __future__ import annotations
 
@@ -62,20 +62,20 @@ HALF = (
     f"POST /vicidial/leads/archive HTTP/1.1\r\nHost: x\r\nAuthorization: Key={KEY}\r\nConnection: close\r\n"
     'Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"insert'
 ).encode()
-"""A request without the end of its body."""
+"""Return a request with an incomplete body."""
 
 Connect = Callable[[str], Api]
 
 
 @pytest.fixture
 def connect() -> Iterator[Connect]:
-    """connect(base_url) -> the API that is served there. Every answer is held against the contract."""
+    """connect(base_url) -> the API that is served there. Every answer is validated against the contract."""
     with ExitStack() as stack:
         yield lambda url: Api(stack.enter_context(httpx2.Client(base_url=url, verify=False, timeout=PATIENCE)))
 
 
 def raw(front: Front, request: bytes, source: str = "127.0.0.1") -> bytes:
-    """What is answered to bytes that no client would send, until the connection is closed. source: the client's address."""
+    """Send bytes that no client would send. Return what is received until the close. source: the client's address."""
     tls = ssl._create_unverified_context()
     with (
         socket.create_connection(("127.0.0.1", front.port), PATIENCE, source_address=(source, 0)) as plain,
@@ -95,7 +95,7 @@ def test_nginx_accepts_the_configuration(tmp_path: Path) -> None:
 
     assert "test is successful" in said
     assert "[emerg]" not in said
-    assert "[warn]" not in said or "deprecated" in said  # newer ones would rather have "http2 on", which older ones refuse
+    assert "[warn]" not in said or "deprecated" in said  # newer versions prefer "http2 on", which older ones refuse
 
 
 @pytest.mark.parametrize("vicidial", [False, True], ids=["a host of its own", "Vicidial's host"])
@@ -145,7 +145,7 @@ def test_each_of_many_requests_at_once_gets_its_own_answer(
     tables.live(*range(count))
     command = ["curl", "--parallel", "--parallel-max", str(count)]
     for number in range(count):
-        # Of its two ids the second is unknown, and the answer names it; each third request has a wrong key.
+        # The second of its two ids is unknown, and the answer names it. Each third request has a wrong key.
         body = json.dumps({**Api.ALL, "lead_ids": [number, 1_000 + number] if number % 2 else [number]})
         key = "wrong" if number % 3 == 0 else KEY
         headers = [f"Authorization: Key={key}", "Content-Type: application/json", f"X-Request-ID: {number}"]
@@ -177,7 +177,7 @@ def test_a_request_has_one_name_everywhere(service: ServiceProcess, front: Front
 
     assert given == "mine"
     assert re.fullmatch("[0-9a-f]{32}", made)
-    service.wait_for_line("request", 3)  # the first is of the start; each may be written just after its answer
+    service.wait_for_line("request", 3)  # the first line is about the start; a line may be written just after its answer
     names = [line["request_id"] for line in service.log_lines if line.get("path") == "/livez"][-2:]
     assert names == [line["request_id"] for line in front.logged(2)] == [given, made]
 
@@ -193,7 +193,7 @@ def test_the_largest_body_is_the_same(service: ServiceProcess, front: Front, con
 
 
 def test_half_a_body_is_answered(service: ServiceProcess, start: Start) -> None:
-    """By the service, or by Apache, which collects a small body first."""
+    """The service answers, or Apache, which first collects a small body."""
     with start(service.port, 3) as front:
         answer = raw(front, HALF)
 
@@ -224,7 +224,7 @@ def test_a_wrong_key_with_a_large_body_is_a_wrong_key(tables: Tables, front: Fro
     assert tables.ids() == ([], [])
 
 
-def test_a_service_that_is_down(tables: Tables, start: Start, connect: Connect) -> None:
+def test_a_service_that_is_down_is_answered_503(tables: Tables, start: Start, connect: Connect) -> None:
     tables.live(1)
     with start(free_port()) as front:
         response = connect(front.base_url).archive_all([1])
@@ -234,7 +234,7 @@ def test_a_service_that_is_down(tables: Tables, start: Start, connect: Connect) 
     assert tables.ids() == ([1], [])
 
 
-def test_a_service_that_hangs(tables: Tables, service: ServiceProcess, start: Start, connect: Connect) -> None:
+def test_a_service_that_hangs_is_answered_503(tables: Tables, service: ServiceProcess, start: Start, connect: Connect) -> None:
     tables.live(1)
     with start(service.port, 1) as front:
         os.kill(service.pid, signal.SIGSTOP)
@@ -346,7 +346,7 @@ def test_plain_http_is_no_way_in(front: Front) -> None:
 def test_vicidials_own_host_serves_the_service_beside_vicidial(
     tables: Tables, service: ServiceProcess, connect: Connect
 ) -> None:
-    """Everything else stays Vicidial's: its pages, its errors, and its paths that the service has too."""
+    """Vicidial keeps everything else: its pages, its errors, and its paths that the service has too."""
     tables.live(1, 2)
     with apache.apache(service.port, vicidial=True) as front:
         api = connect(front.base_url)
@@ -389,4 +389,4 @@ def test_apache_never_sends_a_batch_twice(connect: Connect) -> None:
             thread.join(PATIENCE)
 
     assert [answer.status_code for answer in answers] == [503, 503]
-    assert len(received) == 2  # the first failure does not keep Apache from asking again
+    assert len(received) == 2  # after the first failure, Apache forwards requests again

@@ -1,4 +1,4 @@
-"""The systemd service and timer of the rules, as far as they can be judged without starting them."""
+"""The systemd service and timer of the rules, checked without starting them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from support.process import PATIENCE
 SERVICE = ROOT / "deploy/lead-archive-rules.service"
 TIMER = ROOT / "deploy/lead-archive-rules.timer"
 LARGEST_EXPOSURE = 1.5
-"""Of 10, by systemd's own reckoning. It is 1.1 with systemd 252; others weigh a little differently."""
+"""The most exposure out of 10 in `systemd-analyze security`. systemd 252 gives 1.1; other versions differ a little."""
 
 
 def unit(path: Path) -> RawConfigParser:
-    """Return a unit by section; of directives that are given twice, the last."""
+    """Return a unit by section. Of directives that occur twice, the last one counts."""
     parser = RawConfigParser(strict=False, delimiters=("=",), comment_prefixes=("#",))
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # names are as they are written
     parser.read(path)
@@ -36,7 +36,7 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_systemd_understands_every_line(tmp_path: Path) -> None:
     program = unit(SERVICE)["Service"]["ExecStart"].split()[0]
-    for path in (SERVICE, TIMER):  # the program of the service is not installed here
+    for path in (SERVICE, TIMER):  # the service's program is not installed on this machine
         (tmp_path / path.name).write_text(path.read_text().replace(program, sys.executable))
 
     result = analyze("verify", str(tmp_path / SERVICE.name), str(tmp_path / TIMER.name))
@@ -52,7 +52,7 @@ def test_it_is_exposed_to_little() -> None:
 
 
 def test_it_has_the_limits_of_the_services_unit() -> None:
-    """What the service may not do, the client may not do either; both need the network, and it writes no file."""
+    """The client has the same restrictions as the service. Both need the network, and the client writes no file."""
     mine, other = unit(SERVICE)["Service"], unit(ROOT / "deploy/lead-archive.service")["Service"]
     limits = [name for name in other if name.startswith(("Protect", "Private", "Restrict", "SystemCall", "IPAddress", "Lock"))]
 

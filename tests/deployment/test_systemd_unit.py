@@ -1,4 +1,4 @@
-"""The systemd unit, as far as it can be judged without starting it."""
+"""The systemd unit, checked without starting it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from service.settings import Settings
 UNIT = ROOT / "deploy/lead-archive.service"
 
 LARGEST_EXPOSURE = 1.5
-"""Of 10, by systemd's own reckoning. It is 1.1 with systemd 252; others weigh a little differently."""
+"""The most exposure out of 10 in `systemd-analyze security`. systemd 252 gives 1.1; other versions differ a little."""
 
 
 class Unit(RawConfigParser):
-    """The unit, by section; of directives that are given twice, the last."""
+    """Return the unit by section. Of directives that occur twice, the last one counts."""
 
     def __init__(self) -> None:
         super().__init__(strict=False, delimiters=("=",), comment_prefixes=("#",))
@@ -42,7 +42,7 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_systemd_understands_every_line(tmp_path: Path) -> None:
     program = Unit()["Service"]["ExecStart"].split()[0]
     rendered = tmp_path / UNIT.name
-    rendered.write_text(UNIT.read_text().replace(program, sys.executable))  # the one that is shipped is not installed here
+    rendered.write_text(UNIT.read_text().replace(program, sys.executable))  # the shipped one is not installed here
 
     result = analyze("verify", str(rendered))
 

@@ -1,4 +1,4 @@
-"""The wheel holds all that the service needs, and it runs from there, in any folder, with no checkout in sight."""
+"""The wheel contains everything that the service needs. The service runs from it in any folder, without a checkout."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMMANDS = {
     ("python", "-m", "service", "--version"): f"vicidial-lead-archive-api, version {__version__}\n",
     ("lead-archive", "--version"): f"lead-archive, version {__version__}\n",
 }
-"""What is run from the wheel, besides the service itself, and what it says."""
+"""Commands to run from the wheel, besides the service, and their output."""
 
 SHIPPED = {
     **{path: "service" / path.relative_to(ROOT) for path in (ROOT / "sql").rglob("*.sql")},
@@ -31,7 +31,7 @@ SHIPPED = {
         if path.is_file() and path.suffix != ".pyc"
     },
 }
-"""Files of the checkout, and where they are in the wheel."""
+"""Files of the checkout, and their paths in the wheel."""
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
-"""Crashes, cuts and freezes under load: after each, no lead is lost, and the service serves again by itself.
+"""Crashes, lost connections and frozen processes under load: after each, no lead is lost, and the service recovers by itself.
 
-LEAD_ARCHIVE_CHAOS_ROUNDS sets how many rounds there are; scripts/chaos runs fifty and prints what came of them.
+LEAD_ARCHIVE_CHAOS_ROUNDS sets the number of rounds. scripts/chaos runs fifty and prints their results.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SEED = int(os.environ.get("LEAD_ARCHIVE_CHAOS_SEED", str(random.randrange(10**6)
 
 REQUEST_TIMEOUT = 3
 RETURN_TIMEOUT = 10
-"""Seconds within which the service serves again once all that it needs is back."""
+"""Seconds within which the service must serve again when everything that it needs is back."""
 POOL_SIZE = 4
 LEADS = range(1, 1501)
 DATABASE = "chaos"
@@ -51,7 +51,7 @@ class World:
 
 
 def archive(rng: random.Random) -> Batch:
-    """Return a batch to archive. Batches overlap, so that they wait for each other, and repeat what others did."""
+    """Return a batch to archive. Batches overlap, so that they wait for each other and repeat each other's work."""
     first = rng.randrange(LEADS.start, LEADS.stop - 40)
     return "archive_all", rng.sample(range(first, first + 40), 20)
 
@@ -166,7 +166,7 @@ def test_no_lead_is_lost_whatever_breaks(
 ) -> None:
     rng = random.Random(f"{SEED} {number}")
     disaster = DISASTERS[number % len(DISASTERS)]
-    # What a crash of the server itself does to tables without a log is not for this service to promise.
+    # The service promises nothing about a server crash with tables that have no transaction log.
     engines = PAIRS[0] if disaster is kill_the_database else PAIRS[number // len(DISASTERS) % len(PAIRS)]
     tables = set_up(server, engines)
     tables.archived(*LEADS[::3], status="NEW")
@@ -192,7 +192,7 @@ def test_no_lead_is_lost_whatever_breaks(
     # 404: a lead that the dialler itself deleted.
     assert clients.answers.keys() <= {"200", "404", "503", "none"}
     assert clients.slowest < REQUEST_TIMEOUT + 1 + SLACK
-    # What a batch did is counted nowhere if its answer was lost or was 503.
+    # The leads that a batch moved are not counted if its answer was lost or was 503.
     assert clients.deleted <= at_most
     if clients.answers.keys() <= {"200", "404"}:
         assert clients.deleted >= at_least
@@ -200,7 +200,7 @@ def test_no_lead_is_lost_whatever_breaks(
 
 
 def record(record_property: Callable[[str, object], None], clients: Clients, **properties: object) -> None:
-    """Record what a round did and saw for the table at the end of the run."""
+    """Record the actions and results of a round for the table at the end of the run."""
     seen = {"answers": dict(sorted(clients.answers.items())), "slowest": round(clients.slowest, 1)}
     for name, value in {**seen, **properties}.items():
         record_property(name, value)
@@ -260,7 +260,7 @@ def test_the_audit_tells_where_every_lead_went_whatever_is_killed(
     for lead_id in LEADS:
         assert (lead_id in live) != (lead_id in archived)
         assert ("archive" if lead_id in archived else "dearchive") in possible(answers[lead_id]), answers[lead_id]
-    # Not known: only what was under way at a kill.
+    # Only batches that were in progress at a kill may be unknown.
     assert 0 < moved["None"] < moved["True"]
     assert world.clients.answers.keys() <= {"200", "503", "none"}
     for lead_id in rng.sample(LEADS, 10):
@@ -268,8 +268,8 @@ def test_the_audit_tells_where_every_lead_went_whatever_is_killed(
 
 
 def possible(answers: list[Line]) -> set[str]:
-    """The operations of which one must have moved a lead last, by what the audit says of it. A lead that was in vicidial_list
-    all the time counts as brought back."""
+    """Return the operations one of which moved the lead last, according to the audit log. A lead that was always in
+    vicidial_list counts as brought back."""
     places = {"dearchive"}
     for line in answers:
         there, away = ("dearchive", "archive") if line["operation"] == "archive" else ("archive", "dearchive")

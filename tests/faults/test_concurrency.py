@@ -1,5 +1,5 @@
 """A dialler writes while several clients archive overlapping batches through two services, and bring some back: no lead is
-lost, and the counts are what happened."""
+lost, and the counts match the rows."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def test_a_dialler_and_clients_with_overlapping_batches(
     tables.execute(f"ALTER TABLE vicidial_list_archive ENGINE = {engines[1]}")
     tables.live(*LEADS)
     if not dearchives:
-        tables.archived(*LEADS[::3], status="NEW")  # older copies, as the scripts that lose data leave them
+        tables.archived(*LEADS[::3], status="NEW")  # older copies, which scripts that lose data leave behind
     settings = {**environment, "REQUEST_TIMEOUT": str(REQUEST_TIMEOUT)}
-    # A lead that the dialler deleted would come back with the data that it had when it was archived, if it was.
+    # If a lead was archived before the dialler deleted it, a dearchive would bring it back with its data of that time.
     dialler = Dialler(tables.mariadb, tables.database, LEADS, deletes=not dearchives)
     with ServiceProcess(settings) as one, ServiceProcess(settings) as other, dialler:
         clients = [
@@ -60,5 +60,5 @@ def test_a_dialler_and_clients_with_overlapping_batches(
     assert at_least <= deleted - back <= at_most
     assert deleted > 100
     assert (back > 10) is (dearchives > 0)
-    # A wait for a lock is given up after a third of REQUEST_TIMEOUT. None may come near: the dialler would stand still.
+    # A wait for a lock ends after a third of REQUEST_TIMEOUT. No wait may take nearly as long: the dialler would stop.
     assert dialler.slowest < REQUEST_TIMEOUT / 3 / 2

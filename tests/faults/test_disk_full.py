@@ -1,4 +1,4 @@
-"""The database's disk is full: nothing is lost, every request is answered, and work goes on when there is room again."""
+"""The database's disk is full: nothing is lost, every request is answered, and work continues when there is space again."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 from support.paths import ROOT
 
 SIZE = 200
-"""MiB of the disk: what an empty server takes, and some."""
+"""Size of the disk in MiB: that of an empty server, and some more."""
 
 
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
-    """Runs disk_full.py on a disk that is small. Mounted in a namespace of its own, it needs no privileges."""
+    """Runs disk_full.py on a small disk. In a separate mount namespace, this needs no privileges."""
     mount = f'mount -t tmpfs -o size={SIZE}m tmpfs "$0" && exec "$@"'
     pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rA", str(ROOT / "tests/support/disk_full.py")]
     result = subprocess.run(

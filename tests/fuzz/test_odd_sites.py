@@ -1,4 +1,4 @@
-"""Sites on which a lead could look whole and not be: words in a definition that are no attributes, values that look alike,
+"""Sites on which a damaged copy could look identical: words in a definition that are not attributes, values that look alike,
 sessions that triggers and init_connect have changed."""
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LIST, ARCHIVE = "vicidial_list", "vicidial_list_archive"
 )
 @pytest.mark.parametrize("way", ["archive", "dearchive"])
 def test_words_in_a_definition_are_no_attributes(tables: Tables, api: Api, way: str, column: str, value: object) -> None:
-    """The column is data of the lead: without a place for it no lead leaves, and the remedy makes it one that fits."""
+    """The column is data of the lead. Without such a column in the archive, no lead is archived; the remedy adds it."""
     source, target = (LIST, ARCHIVE) if way == "archive" else (ARCHIVE, LIST)
     tables.execute(f"ALTER TABLE {target} CONVERT TO CHARACTER SET latin1")
     tables.execute(f"ALTER TABLE {source} ADD COLUMN {column}")
@@ -101,7 +101,7 @@ def test_what_a_trigger_sets_is_set_back(tables: Tables, new_api: Callable[..., 
 
 @pytest.fixture
 def init_connect(tables: Tables) -> Iterator[Callable[[str], None]]:
-    """init_connect(statement): have the server run it at the beginning of each session of an ordinary account."""
+    """init_connect(statement): the server runs it at the beginning of each session of an ordinary account."""
 
     def run(statement: str) -> None:
         tables.execute(f"SET GLOBAL init_connect = '{statement}'")
@@ -149,7 +149,7 @@ def test_a_session_that_shows_other_tables_is_not_used(
     ],
 )
 def test_a_trigger_that_fails_for_the_only_lead_of_a_batch(tables: Tables, api: Api, body: str) -> None:
-    """Whatever its error is, it is the row's: the lead stays and is named."""
+    """With any error, the row is the cause: the lead stays and is named."""
     tables.execute("CREATE TABLE log_of_site (id INT)")
     tables.execute("INSERT INTO vicidial_callbacks (lead_id, status) VALUES (8, 'DONE'), (9, 'DONE')")
     tables.live(1, 2)

@@ -1,8 +1,9 @@
-"""Schemathesis on the application in this process: whatever is sent, the answer is one that the contract knows, and no lead
-is lost. test_schemathesis_cli.py does the same from the command line.
+"""Schemathesis on the application in this process: every answer is in the contract, and no lead is lost.
 
-schemathesis.toml says what is tried: all phases, all checks. What runs here is the engine behind the command line, since the
-decorators for pytest know three of the four phases, and in none of them what was learnt in the one before.
+test_schemathesis_cli.py does the same from the command line.
+
+schemathesis.toml enables all phases and all checks. This test runs the engine of the command line: the decorators for pytest
+support only three of the four phases, and none of them uses the results of earlier phases.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ WEDNESDAY_NOON = datetime(2026, 11, 18, 12, tzinfo=UTC)
 
 
 class Run:
-    """A run of Schemathesis on an application: what it found, and the answers to requests to archive leads, by status."""
+    """A run of Schemathesis on an application: its findings, and the number of answers to archive requests by status."""
 
     def __init__(self, app: Starlette) -> None:
         config = SchemathesisConfig.from_path(ROOT / "schemathesis.toml")
@@ -91,7 +92,7 @@ def test_every_answer_is_in_the_contract_and_no_lead_is_lost(
     assert run.phases >= {"examples", "coverage", "fuzzing", "stateful"}
     assert run.paths == set(PATHS)
     assert leads.lost == {}
-    # Correct answers are worth little if nearly all of them are refusals that come early. The requests are other ones each
-    # time: how many of them name a lead that there is varies, here from a third to two thirds.
+    # Correct answers prove little if nearly all of them are early refusals. The requests differ in each run: from a third to
+    # two thirds of them name an existing lead.
     assert run.answers[common_answer] > run.answers.total() / 10
     assert common_answer != 403 or set(run.answers) <= {401, 403, 405}

@@ -1,4 +1,4 @@
-"""Random request bodies: none breaks the service, and whatever is refused changes nothing."""
+"""Random request bodies: none breaks the service, and a refused one changes nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.bodies import FLAGS, body
 from support.refusals import UNKNOWN, Refusals
 
-TEXTS = st.text(st.characters(exclude_categories=()), max_size=5)  # surrogates too
+TEXTS = st.text(st.characters(exclude_categories=()), max_size=5)  # including surrogates
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | TEXTS
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4))
 # Few different ids, some of them equal, so that there are duplicates; and leads in every state.
@@ -22,7 +22,7 @@ OTHER_IDS = st.lists(st.sampled_from([1, UNKNOWN]) | st.integers(-2, 2**32 + 2) 
 
 @st.composite
 def bodies(draw: st.DrawFn) -> dict[str, Any]:
-    """A body that is good, or wrong in one way."""
+    """Draw a body that is valid, or invalid in one way."""
     body = {**{flag: draw(st.booleans()) for flag in FLAGS}, "lead_ids": draw(GOOD_IDS)}
     match draw(st.sampled_from(["good", "lacking", "flag", "ids", "ids", "extra"])):
         case "lacking":
@@ -59,7 +59,7 @@ def assert_safe(refusals: Refusals, response: httpx2.Response) -> None:
 
 @st.composite
 def numbers(draw: st.DrawFn) -> str:
-    """A number as JSON has it: an id or nearly one, written with any number of zeros, a point anywhere and an exponent."""
+    """Draw a JSON number: an id or nearly one, with any number of zeros, a point anywhere and an exponent."""
     digits = str(draw(st.sampled_from([0, 1, 4711, UNKNOWN, 4294967295, 4294967296]) | st.integers(0, 10**25)))
     digits += "0" * draw(st.integers(0, 25)) + draw(st.sampled_from(["", "", "", "1", "9"]))
     point = draw(st.integers(1, len(digits)))
@@ -71,7 +71,7 @@ def numbers(draw: st.DrawFn) -> str:
 
 
 def exactly(number: str) -> Fraction | None:
-    """What it is worth; None if it is too far from any id to be worked out."""
+    """Return the value of the number. None: it is too far from any id to compute."""
     mantissa, _, exponent = number.lower().partition("e")
     if abs(int(exponent or 0)) > 1_000 and Fraction(mantissa):
         return None
@@ -149,7 +149,7 @@ def test_a_number_is_a_lead_id_if_it_is_exactly_one_however_it_is_written(refusa
     is_id = [value is not None and value.denominator == 1 and 0 <= value < 2**32 for value in values]
     assert (response.status_code == 400) is not (all(is_id) and len(set(values)) == len(values))
     if response.status_code == 400:
-        # Each offending value stands in the answer, number or string, with every digit that it was sent with.
+        # The answer contains each wrong value, number or string, with all digits of the request.
         repeated = [str(value) for value in json.loads(response.content, parse_float=str, parse_int=str)["lead_ids"]]
         for number in repeated:
             assert number in sent or exactly(number) in values

@@ -1,6 +1,6 @@
-"""Random rows in both tables and random flags: the real database does what the model says.
+"""Random rows in both tables and random flags: the real database gives the same results as the model.
 
-LEAD_ARCHIVE_EXAMPLES sets how many cases are tried; scripts/chaos tries thousands.
+LEAD_ARCHIVE_EXAMPLES sets the number of cases. scripts/chaos tries thousands.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EXAMPLES = int(os.environ.get("LEAD_ARCHIVE_EXAMPLES", "100"))
 
 CALLED = ["Y", "N", *(f"Y{number}" for number in range(1, 11)), "D"]
 
-# Texts that collations, charsets and padding confuse, and random ones from the whole of Unicode.
+# Texts that are equal to some collations, charsets or paddings, and random ones from all of Unicode.
 ODD_TEXTS = [
     "",
     "0",
@@ -58,7 +58,7 @@ DATES = st.sampled_from(
     ["0000-00-00", "2020-02-00", "2020-00-00", "0000-01-01", "1000-01-01", "2024-02-29", "9999-12-31"]
 ) | st.dates().map(str)
 DATETIMES = DATES | st.datetimes().map(lambda moment: str(moment.replace(microsecond=0)))
-# Around the hour that Europe/Berlin repeats, and both ends of what a TIMESTAMP can hold.
+# Around the repeated hour of Europe/Berlin, and the smallest and largest TIMESTAMP.
 TIMESTAMPS = st.sampled_from(
     ["0000-00-00 00:00:00", "1970-01-01 00:00:01", "2038-01-19 03:14:07"]
     + [f"2024-10-27 {hour:02}:{minute}:00" for hour in (0, 1, 2) for minute in (10, 30, 59)]
@@ -87,18 +87,20 @@ ROWS = st.fixed_dictionaries(
     },
 )
 
-# A lead: its live row, its archived row, and whether the two are alike.
+# A lead: its live row, its archived row, and whether the two are the same.
 LEADS = st.tuples(st.none() | ROWS, st.none() | ROWS, st.booleans())
 
 
 @pytest.mark.parametrize("charsets", [("utf8mb4", "utf8mb4"), ("utf8mb3", "utf8mb4")], ids="-".join)
-def test_random_rows(tables: Tables, api: Api, charsets: tuple[str, str]) -> None:
+def test_random_rows_are_archived_and_dearchived_as_the_model_says(
+    tables: Tables, api: Api, charsets: tuple[str, str]
+) -> None:
     for table, charset in zip(("vicidial_list", "vicidial_list_archive"), charsets, strict=True):
         tables.execute(f"ALTER TABLE {table} CONVERT TO CHARACTER SET {charset}")
     tables.execute("SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO'")
 
     def fits(row: Row) -> bool:
-        """Whether vicidial_list can hold an archived row: utf8mb3 has no characters of four bytes."""
+        """Return whether vicidial_list can store an archived row: utf8mb3 has no characters of four bytes."""
         return charsets[0] == "utf8mb4" or not any(byte >= 0xF0 for value in row for byte in value or b"")
 
     @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)

@@ -1,7 +1,7 @@
-"""Sites as administrators make them: on each of them the service archives and brings back without a loss, or refuses with the
-remedy, which works.
+"""Sites as administrators set them up: on each, the service archives and brings back leads without loss, or refuses with a
+remedy that works.
 
-LEAD_ARCHIVE_SITES sets how many are tried; scripts/chaos tries more. A failure prints the site as a script.
+LEAD_ARCHIVE_SITES sets the number of sites. scripts/chaos tries more. A failure prints the site as an SQL script.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from support.sites.trial import Trial
 SITES = int(os.environ.get("LEAD_ARCHIVE_SITES", "40"))
 
 SHRINKING = 60
-"""Seconds that a site that fails is made simpler."""
+"""Seconds to simplify a site that fails."""
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +41,15 @@ def site_server() -> Iterator[SiteServer]:
         server.close()
 
 
-def test_sites(site_server: SiteServer, tmp_path: Path) -> None:
+def test_a_site_is_served_without_loss_or_refused_with_a_remedy_that_works(site_server: SiteServer, tmp_path: Path) -> None:
     keys_file = write_keys_file(tmp_path)
     novelty = Novelty(SITES)
 
-    # Hypothesis likes to vary what it has tried: it is asked for more, and what is not new is passed over.
+    # Hypothesis often varies earlier sites: request more examples, and skip those that are not new.
     @settings(
         max_examples=SITES * 8,
         deadline=None,
-        # The same sites each time where a change is tested, others each time where sites are searched for failures.
+        # Use the same sites in each run to test a change, and new ones in each run to search for failures.
         derandomize="LEAD_ARCHIVE_SITES" not in os.environ,
         suppress_health_check=list(HealthCheck),
         database=None,
@@ -69,9 +69,9 @@ def test_sites(site_server: SiteServer, tmp_path: Path) -> None:
 
 
 class Novelty:
-    """Which sites are tried: as many as are wanted, no two with the same peculiarities.
+    """Decide which sites to try: the requested number, no two with the same peculiarities.
 
-    After a failure: any, as long as it may take to make the site simpler; then those that have failed only.
+    After a failure, try any site for as long as simplifying may take, and then only sites that have failed.
     """
 
     def __init__(self, wanted: int) -> None:
@@ -114,7 +114,7 @@ TWINS = [
 
 @pytest.fixture
 def every_type(site_server: SiteServer) -> Iterator[Reader]:
-    """A database that only has vicidial_list, which a test makes."""
+    """A database with only vicidial_list, which a test creates."""
     reader = Reader(site_server.connection, "every_type")
     for statement in ("CREATE DATABASE every_type", "USE every_type", LENIENT):
         reader.execute(statement)

@@ -141,7 +141,7 @@ def locked_row(tables: Tables) -> pymysql.connections.Connection[Any]:
     return connection
 
 
-def test_office_hours(new_api: Callable[..., Api]) -> None:
+def test_the_metrics_show_which_operation_office_hours_forbid(new_api: Callable[..., Api]) -> None:
     now = datetime(2025, 6, 2, 12, tzinfo=UTC)
     api = new_api(lambda: now, OFFICE_HOURS="Mon 08:00-17:00", OFFICE_HOURS_TIMEZONE="UTC")
 

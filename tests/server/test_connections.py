@@ -34,7 +34,7 @@ def server(new_service: NewService) -> Iterator[tuple[ServiceProcess, Tables]]:
 
 @pytest.fixture
 def unchanged(server: tuple[ServiceProcess, Tables]) -> Iterator[None]:
-    """Lead 4711 is there, and both tables are the same at the end."""
+    """Put lead 4711 into the tables, and assert at the end that both are unchanged."""
     _, tables = server
     tables.execute("REPLACE INTO vicidial_list (lead_id, phone_number, modify_date) VALUES (4711, '1', '2024-01-01')")
     before = tables.both()
@@ -78,7 +78,7 @@ def test_a_body_that_is_announced_to_be_too_large_is_refused_at_once(
 
 
 def chunks(size: int) -> Iterator[bytes]:
-    """A body in chunks, without end: JSON that could still become a good one."""
+    """Yield a body in chunks without end: JSON that could still become valid."""
     while True:
         yield b"%x\r\n%s\r\n" % (size, b" " * size)
 
@@ -108,7 +108,7 @@ def test_a_body_is_not_read_past_the_limit(connect: NewConnection, headers: dict
             sent, pending = sent + taken, pending[taken:]
         assert connection.answer() == TOO_LARGE
         assert connection.is_closed()
-    # The limit, and what the system holds on the way.
+    # The limit, and the buffers of the system.
     assert sent < 8_000_000
 
 
@@ -194,7 +194,7 @@ def test_a_caller_that_goes_away_with_half_a_body_changes_nothing(
     assert lines[0]["event"] == "client disconnected"
 
 
-def test_requests_one_after_the_other_on_one_connection(tables: Tables, environment: dict[str, str]) -> None:
+def test_successive_requests_on_one_connection_are_answered(tables: Tables, environment: dict[str, str]) -> None:
     tables.live(1, 2, 3)
     before, _ = tables.both()
     with ServiceProcess(environment) as service, closing(Connection(service)) as connection:
@@ -313,7 +313,7 @@ def test_a_head_that_does_not_arrive_in_time(server: tuple[ServiceProcess, Table
 
 
 def test_a_batch_is_answered_whatever_comes_after_it(server: tuple[ServiceProcess, Tables], connect: NewConnection) -> None:
-    """Otherwise its caller would take the 400 for the answer to the batch."""
+    """Otherwise its caller would take the 400 as the answer to the batch."""
     _, tables = server
     tables.execute("REPLACE INTO vicidial_list (lead_id, phone_number, modify_date) VALUES (4712, '1', '2024-01-01')")
     connection = connect()

@@ -1,5 +1,5 @@
-"""More clients than there is room for, and clients that wait for nothing or never read: the others are served, and /livez
-answers through all of it."""
+"""More clients than the service accepts, idle clients, and clients that never read: the others are served, and /livez always
+answers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from service.server.slow_readers import ANSWER_TIMEOUT, STALL_TIMEOUT, SlowReade
 
 DESCRIPTORS = 256
 MANY = 300
-"""Connections: more than there are descriptors."""
+"""The number of connections, more than file descriptors are available."""
 
 
 @pytest.fixture(params=["plain", "TLS"])
@@ -49,7 +49,7 @@ def settings(request: pytest.FixtureRequest, environment: dict[str, str], tmp_pa
 
 @contextmanager
 def connected(port: int, count: int, sent: bytes = b"", tls: bool = False) -> Iterator[list[socket.socket]]:
-    """So many connections, each of which has sent something."""
+    """Open `count` connections, and send data on each."""
     with ExitStack() as stack:
         sockets = []
         for _ in range(count):
@@ -132,7 +132,7 @@ def test_a_service_full_of_half_requests_says_so_and_is_alive(tables: Tables, se
     half += "Host: x\r\nContent-Length: 100\r\n\r\n{"
     with ServiceProcess(settings, with_descriptors(number)) as service:
         with connected(service.port, MANY, half.encode(), tls):
-            time.sleep(1)  # one that it has not read yet is an idle one, which makes room
+            time.sleep(1)  # a connection that it has not read yet is idle, and is closed to make room
             assert service.get("/livez")[0] == 200
             with httpx2.Client(base_url=service.base_url, timeout=PATIENCE, verify=False) as client:
                 answer = Api(client).archive_all([1])
@@ -199,12 +199,12 @@ def test_clients_that_never_read_cost_little_memory(settings: dict[str, str]) ->
 
 
 def resident(service: ServiceProcess) -> int:
-    """Bytes of memory that the process has."""
+    """Return the memory of the process in bytes."""
     return int(Path(f"/proc/{service.pid}/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 class Transport:
-    """What SlowReader sees of a connection."""
+    """A fake connection for SlowReader."""
 
     def __init__(self) -> None:
         self.socket = socket.socket()
@@ -250,7 +250,7 @@ def test_a_client_that_takes_an_answer_part_by_part_has_its_time(
 
 
 def is_closed(connection: socket.socket) -> bool:
-    """Whether the service has closed it: nothing can be sent any more."""
+    """Return whether the service has closed the connection: sending fails."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         state = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)

@@ -1,4 +1,4 @@
-"""Clients that end their side of the connection after the request, and read on: `nc -N`, and some clients of HTTP/1.0."""
+"""Clients that close their sending side after the request and still read: `nc -N`, and some HTTP/1.0 clients."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def send_and_end(connection: Connection, sent: bytes) -> None:
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_a_half_closed_client_gets_the_answer_to_its_batch(tables: Tables, connection: Connection, version: str) -> None:
-    """Also if the answer comes much later than the end of what the client sends."""
+    """This holds even if the answer comes long after the client's end of data."""
     with tables.mariadb.connect(tables.database, autocommit=False) as dialler, dialler.cursor() as cursor:
         cursor.execute("SELECT * FROM vicidial_list WHERE lead_id = 1 FOR UPDATE")
         send_and_end(connection, batch(1, version))

@@ -1,4 +1,4 @@
-"""Key file and certificate on a file system that stands still, while the service runs."""
+"""Key file and certificate on a file system that hangs while the service runs."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ stat = os.stat
 os.stat, os.open = waits_for_ever(os.stat), waits_for_ever(os.open)
 main([])
 """
-"""What Python is to run so that FILES can be neither looked at nor opened as long as there is a file FLAG: whoever tries
-waits, as on a network file system whose server is gone."""
+"""A program for Python. While a file FLAG exists, `stat` and `open` of FILES block, as on a network file system whose server
+is gone."""
 
 
 class Hung(ServiceProcess):
-    """A service whose files stand still from stand_still() on."""
+    """A service whose files hang after stand_still()."""
 
     def __init__(self, settings: dict[str, str], folder: Path, file: str) -> None:
         self._flag = folder / "stands_still"
@@ -64,7 +64,7 @@ class Hung(ServiceProcess):
 
 @pytest.fixture(params=["API_KEYS_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE"])
 def hung(request: pytest.FixtureRequest, environment: dict[str, str], tmp_path: Path) -> Callable[[int], Hung]:
-    """Makes a service of so many workers, by the setting of the file that stands still."""
+    """Return a function that starts a service with this many workers. The parameter is the setting whose file hangs."""
     settings = environment
     if request.param != "API_KEYS_FILE":
         files = {"TLS_CERT_FILE": tmp_path / "cert.pem", "TLS_KEY_FILE": tmp_path / "key.pem"}

@@ -19,7 +19,7 @@ BODY = {**Api.ALL, "delete_leads": False, "lead_ids": [1]}
 
 
 async def wave(service: ServiceProcess) -> tuple[Counter[int], float]:
-    """As many requests at once as REQUESTS; how they were answered, and the seconds that the last one took."""
+    """Send REQUESTS requests at once. Return their answers, and the seconds until the last one."""
     limits = httpx2.Limits(max_connections=None)
     async with httpx2.AsyncClient(base_url=service.base_url, timeout=60, limits=limits) as client:
         started = time.monotonic()
@@ -70,6 +70,6 @@ def test_half_sent_bodies_hold_nobody_up(tables: Tables, environment: dict[str, 
 
 
 def resident_memory(service: ServiceProcess) -> float:
-    """MiB of the process's memory that are in use."""
+    """Return the memory of the process in MiB."""
     status = Path(f"/proc/{service.pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) / 1024

@@ -1,4 +1,4 @@
-"""Several requests on one connection, whole, broken or cut off: each answer belongs to its request."""
+"""Several requests on one connection, complete, malformed or incomplete: each answer belongs to its request."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def tables(server: tuple[ServiceProcess, Tables]) -> Tables:
 
 
 def batch(lead_id: int, *lines: str) -> bytes:
-    """A whole request that archives a lead."""
+    """Return a complete request that archives a lead."""
     body = json.dumps({**Api.ALL, "lead_ids": [lead_id]})
     head = [f"POST {ARCHIVE} HTTP/1.1", "Host: x", f"Authorization: Key={KEY}", "Content-Type: application/json", *lines]
     return "\r\n".join([*head, f"Content-Length: {len(body)}", "", body]).encode()
@@ -69,7 +69,7 @@ FOLLOWERS = {
 def test_a_batch_with_something_malformed_behind_it_is_answered_with_what_was_done(
     service: ServiceProcess, tables: Tables, follower: bytes
 ) -> None:
-    """However the bytes are cut into segments."""
+    """The result does not depend on how the bytes are split into segments."""
     whole = batch(1) + follower
     cuts = [
         (),
@@ -91,7 +91,7 @@ def test_a_batch_with_something_malformed_behind_it_is_answered_with_what_was_do
 
             assert connection.answer() == DONE, cut
             assert tables.ids() == ([], [1])
-            # What comes then, if anything, is said of what came after the batch.
+            # Further answers, if any, are about the data after the batch.
             answers = re.findall(rb"HTTP/1\.1 \d\d\d ", connection.rest())
             assert len(answers) <= (0 if connection.announced_close else 1)
 
@@ -129,7 +129,7 @@ def test_batches_that_are_sent_at_once_are_answered_in_their_order(service: Serv
 
 
 def test_of_more_requests_at_once_than_wait_the_others_are_not_looked_at(service: ServiceProcess, tables: Tables) -> None:
-    """The last answer says that the connection is closed. By the standard that means: nothing behind it was processed."""
+    """The last answer says that the connection is closed. By the standard, later requests were not processed."""
     count = MOST_PIPELINED + 10
     tables.live(*range(1, count + 1))
     with closing(Connection(service)) as connection:
@@ -173,7 +173,7 @@ def test_a_client_that_resets_in_the_middle_of_a_batch_is_counted_as_gone(servic
     while counted_as_gone(service) != before + 1:  # the text of /metrics may be a second old
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    assert tables.ids() == ([], [1])  # it was done all the same: the log says so
+    assert tables.ids() == ([], [1])  # it was processed, as the log shows
 
 
 def test_empty_lines_do_not_keep_a_connection(service: ServiceProcess) -> None:
@@ -210,7 +210,7 @@ def with_trailer(head: bytes, *trailers: bytes) -> bytes:
 
 @pytest.mark.parametrize("is_cut", [False, True])
 def test_a_trailer_is_no_header(service: ServiceProcess, tables: Tables, is_cut: bool) -> None:
-    """Whether it arrives with the head or later."""
+    """This holds whether the body arrives with the head or later."""
     tables.live(1)
     without_key = CHUNKED.replace(f"Authorization: Key={KEY}\r\n".encode(), b"")
     assert without_key != CHUNKED
@@ -252,7 +252,7 @@ def test_a_transfer_coding_that_is_not_decoded_is_refused(service: ServiceProces
 
 @pytest.mark.parametrize("size", [1000, 100_000, 1_000_000])
 def test_the_answer_before_the_body_arrives_although_the_body_is_still_sent(service: ServiceProcess, size: int) -> None:
-    """To close at once would reset the connection, and the reset would destroy the answer."""
+    """An immediate close would reset the connection, and the reset would discard the answer."""
     for _ in range(10):
         with closing(Connection(service)) as connection:
             connection.send("POST", ARCHIVE, {"Authorization": "Key=wrong", "Content-Length": size})

@@ -1,5 +1,5 @@
-"""Offers to speak another protocol, as java.net.http and curl --http2 make them where there is no TLS: ignored, and the
-request answered as if it had none."""
+"""Requests with Upgrade to another protocol, which java.net.http and curl --http2 send without TLS: the offer is ignored, and
+the request is answered as usual."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def service(new_service: NewService) -> Iterator[tuple[ServiceProcess, Tables]]:
 
 @pytest.fixture
 def leads(service: tuple[ServiceProcess, Tables]) -> Iterator[list[int]]:
-    """Some live leads, all of which are to be in the archive at the end, and nowhere else."""
+    """Insert live leads, and assert at the end that all of them are in the archive only."""
     _, tables = service
     tables.execute("DELETE FROM vicidial_list")
     tables.execute("DELETE FROM vicidial_list_archive")
@@ -67,7 +67,7 @@ def batch(*lead_ids: int) -> bytes:
 
 
 def request(offer: dict[str, Any], body: bytes, chunk: int = 0) -> bytes:
-    """A whole POST; in chunks of so many bytes, if it is to be chunked."""
+    """Return a complete POST. chunk: the bytes in each chunk, if it is sent in chunks."""
     headers = {"Host": "x", **JSON, **offer, **({"Transfer-Encoding": "chunked"} if chunk else {"Content-Length": len(body)})}
     head = "\r\n".join([f"POST {ARCHIVE} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""])
     parts = [body[start : start + chunk] for start in range(0, len(body), chunk)] + [b""] if chunk else []
@@ -116,7 +116,7 @@ def test_requests_with_and_without_an_offer_in_one_segment_are_answered_in_order
 
 
 def peak_memory(service: ServiceProcess) -> int:
-    """KiB that the process has held at most so far."""
+    """Return the peak memory of the process in KiB."""
     found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{service.pid}/status").read_text())
     assert found
     return int(found[1])

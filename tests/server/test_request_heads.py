@@ -1,5 +1,5 @@
-"""Heads of requests that are larger than any client needs: refused at the first header too many, and nothing after it is
-parsed."""
+"""Request heads that are larger than any client needs: refused at the first header beyond the limit, without parsing the
+rest."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ BODY = json.dumps({**Api.ALL, "lead_ids": [1]}).encode()
 
 
 def batch(*lines: str, headers: int | None = None, path: str = ARCHIVE) -> bytes:
-    """A request that archives lead 1, with so many headers in all."""
+    """Return a request that archives lead 1, with this many headers in total."""
     all_lines = ["Host: x", f"Authorization: Key={KEY}", "Content-Type: application/json"]
     all_lines += [f"Content-Length: {len(BODY)}", *lines]
     if headers is not None:
@@ -140,7 +140,7 @@ def test_too_many_trailers_are_refused(tables: Tables, connection: Connection) -
 
 
 class Transport(asyncio.Transport):
-    """A connection that keeps what is written to it."""
+    """A fake connection that records what is written to it."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Every setting, with good and bad values, as it is read from the environment."""
+"""Every setting, with valid and invalid values, read from the environment."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def good(keys_file: Path) -> dict[str, str]:
 
 @pytest.fixture
 def refusal(settings_from: ReadSettings, good: dict[str, str]) -> Callable[..., str]:
-    """refusal(SETTING=value, ...) -> what is said of it; None takes a setting away."""
+    """refusal(SETTING=value, ...) -> the error message; None removes a setting."""
 
     def refuse(**changes: str | None) -> str:
         environment = {name: value for name, value in {**good, **changes}.items() if value is not None}
@@ -50,7 +50,9 @@ def refusal(settings_from: ReadSettings, good: dict[str, str]) -> Callable[..., 
     return refuse
 
 
-def test_the_defaults(settings_from: ReadSettings, good: dict[str, str], keys_file: Path) -> None:
+def test_settings_that_are_not_set_have_their_defaults(
+    settings_from: ReadSettings, good: dict[str, str], keys_file: Path
+) -> None:
     settings = settings_from(good)
 
     assert settings.DATABASE_URL.get_secret_value() == URL
@@ -109,7 +111,7 @@ def test_the_defaults(settings_from: ReadSettings, good: dict[str, str], keys_fi
         *(("LOG_LEVEL", level, level.lower()) for level in ("debug", "info", "warning", "error", "INFO", "Warning")),
     ],
 )
-def test_a_good_value(settings_from: ReadSettings, good: dict[str, str], name: str, text: str, value: object) -> None:
+def test_a_valid_value_is_read(settings_from: ReadSettings, good: dict[str, str], name: str, text: str, value: object) -> None:
     assert getattr(settings_from({**good, name: text}), name) == value
 
 
@@ -133,7 +135,7 @@ def test_office_hours_are_in_their_time_zone(settings_from: ReadSettings, good: 
         "mysql+asyncmy://cron@localhost/asterisk?unix_socket=%2Frun%2Fmysql.sock",
     ],
 )
-def test_a_good_database_url(settings_from: ReadSettings, good: dict[str, str], url: str) -> None:
+def test_a_valid_database_url_is_read(settings_from: ReadSettings, good: dict[str, str], url: str) -> None:
     assert settings_from({**good, "DATABASE_URL": url}).DATABASE_URL.get_secret_value() == url
 
 
@@ -180,7 +182,7 @@ def test_a_good_database_url(settings_from: ReadSettings, good: dict[str, str], 
         ),
     ],
 )
-def test_a_bad_database_url(refusal: Callable[..., str], url: str, problem: str) -> None:
+def test_an_invalid_database_url_is_refused(refusal: Callable[..., str], url: str, problem: str) -> None:
     assert refusal(DATABASE_URL=url.format(PASSWORD)) == f"DATABASE_URL: {problem}"
 
 
@@ -234,7 +236,7 @@ def test_a_number_that_is_none_or_out_of_range(refusal: Callable[..., str], name
         ("AUDIT_LOG", "/dev/full", "cannot append to /dev/full: it is no regular file"),
     ],
 )
-def test_a_bad_value(refusal: Callable[..., str], name: str, value: str, problem: str) -> None:
+def test_an_invalid_value_is_refused(refusal: Callable[..., str], name: str, value: str, problem: str) -> None:
     assert refusal(**{name: value}).startswith(f"{name}: {problem}")
 
 
@@ -265,7 +267,7 @@ def test_a_setting_that_is_empty_is_never_taken_for_one_that_is_not_set(
 
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "API_KEYS_FILE", "OFFICE_HOURS"])
-def test_a_setting_that_is_missing(refusal: Callable[..., str], name: str) -> None:
+def test_a_missing_setting_is_named(refusal: Callable[..., str], name: str) -> None:
     assert refusal(**{name: None}) == f"{name}: is not set"
     assert refusal(**{name: None, name.lower(): "none"}) == f"{name}: is not set"
 

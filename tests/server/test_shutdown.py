@@ -1,4 +1,4 @@
-"""SIGTERM: requests in flight are finished, new ones are not taken, and the status is 0."""
+"""SIGTERM: requests in flight are finished, new ones are not accepted, and the status is 0."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ os.kill = lambda pid, number: None if number == signal.SIGKILL else kill(pid, nu
 from service.__main__ import main
 main([])
 """
-"""Starts a service in which SIGKILL has no effect, as on processes that wait in the kernel for a hung disk."""
+"""Start a service in which SIGKILL has no effect, as on processes that wait in the kernel for a hung disk."""
 
 
 def test_it_ends_in_time_even_if_a_worker_cannot_be_killed(environment: dict[str, str]) -> None:
@@ -101,7 +101,7 @@ def test_it_ends_in_time_even_if_a_worker_cannot_be_killed(environment: dict[str
 
         assert service.stop(signal.SIGTERM) == 0
 
-        # REQUEST_TIMEOUT and a second for a worker, what it may take beyond, and what the kill may take.
+        # REQUEST_TIMEOUT and a second for a worker, the time that it may exceed them, and the time of the kill.
         assert time.monotonic() - started < 2 + STOP_MARGIN + KILL_TIMEOUT + SLACK
         assert [line["worker"] for line in service.log_lines if line["event"] == "worker does not stop"] == [hangs]
         assert [line["worker"] for line in service.log_lines if line["event"] == "worker cannot be killed"] == [hangs]
@@ -121,14 +121,14 @@ async def startup_and_look_up(self, sockets=None):
 serve.Server.startup = startup_and_look_up
 main([])
 """
-"""What Python is to run so that a host name is being looked up, as for a connection to the database."""
+"""A program for Python in which a look-up of a host name is in progress, as for a connection to the database."""
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_it_ends_in_time_even_if_a_host_name_is_being_looked_up(
     environment: dict[str, str], tmp_path: Path, workers: str
 ) -> None:
-    """The resolver reads a FIFO to which nobody writes: as if the name server did not answer."""
+    """Let the resolver read a FIFO without a writer, like a name server that does not answer."""
     aliases = tmp_path / "aliases"
     os.mkfifo(aliases)
     settings = {**environment, "WORKERS": workers, "REQUEST_TIMEOUT": "1", "HOSTALIASES": str(aliases)}
@@ -144,7 +144,7 @@ def test_it_ends_in_time_even_if_a_host_name_is_being_looked_up(
 
 
 def open_for_its_reader(fifo: Path) -> int:
-    """Open a FIFO for writing, as soon as somebody has opened it for reading. Return the file descriptor."""
+    """Wait until a process has opened the FIFO for reading, and open it for writing. Return the file descriptor."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:

@@ -1,4 +1,4 @@
-"""`python -m service`: what keeps it from starting, told in one line, what does not, and how it stops."""
+"""`python -m service`: what prevents the start, with an error of one line, what does not, and how it stops."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def taken_port() -> Iterator[int]:
 
 
 def assert_ends(environment: dict[str, str], message: str) -> None:
-    """Assert that it exits with status 2 and this one line, which holds no password."""
+    """Assert that the service exits with status 2 and this one line, which contains no password."""
     result = run_service(environment)
 
     assert result.stderr.startswith(f"error: {message}")
@@ -54,12 +54,12 @@ def assert_ends(environment: dict[str, str], message: str) -> None:
         ({"TLS_CERT_FILE": __file__, "TLS_KEY_FILE": __file__}, "TLS_KEY_FILE: TLS_CERT_FILE and it are not a PEM"),
     ],
 )
-def test_a_setting_that_is_wrong(environment: dict[str, str], changes: dict[str, str | None], message: str) -> None:
+def test_a_wrong_setting_prevents_the_start(environment: dict[str, str], changes: dict[str, str | None], message: str) -> None:
     merged = {**environment, **changes}
     assert_ends({name: value for name, value in merged.items() if value is not None}, message)
 
 
-def test_a_database_that_cannot_be_used(tables: Tables, environment: dict[str, str]) -> None:
+def test_a_database_that_cannot_be_used_prevents_the_start(tables: Tables, environment: dict[str, str]) -> None:
     cannot = "DATABASE_URL: cannot use the database: "
     url, server = tables.url, tables.mariadb
     for changed, message in {
@@ -77,7 +77,7 @@ def test_a_database_that_cannot_be_used(tables: Tables, environment: dict[str, s
     [("10.4.34-MariaDB", "10.4.34-MariaDB: this service needs"), ("8.0.36", "8.0.36, no MariaDB: this service needs")],
 )
 def test_a_server_that_is_too_old_or_another(environment: dict[str, str], tmp_path: Path, version: str, said: str) -> None:
-    """A server that only says so: none of these can be had."""
+    """A fake server that reports this version: none of these servers can be installed."""
     with PrivateMariaDB(tmp_path, (*MARIADB_OPTIONS, f"--version={version}")) as server:
         create_database(server, "asterisk")
         message = f"DATABASE_URL: the server is {said} MariaDB 10.5 or later"
@@ -88,14 +88,14 @@ def test_a_server_that_is_too_old_or_another(environment: dict[str, str], tmp_pa
         assert said in check.stdout
 
 
-def test_a_missing_table(tables: Tables, environment: dict[str, str]) -> None:
+def test_a_missing_table_prevents_the_start(tables: Tables, environment: dict[str, str]) -> None:
     tables.execute("DROP TABLE vicidial_list_archive")
 
     message = f"cannot use the database: Table '{tables.database}.vicidial_list_archive' doesn't exist\n"
     assert_ends(environment, f"DATABASE_URL: {message}")
 
 
-def test_an_address_that_cannot_be_listened_on(environment: dict[str, str], taken_port: int) -> None:
+def test_an_address_that_cannot_be_listened_on_prevents_the_start(environment: dict[str, str], taken_port: int) -> None:
     taken = {"HOST": "127.0.0.1", "PORT": str(taken_port)}
     assert_ends({**environment, **taken}, f"cannot listen on 127.0.0.1:{taken_port}: Address already in use\n")
     assert_ends({**environment, **taken, "WORKERS": "2"}, f"cannot listen on 127.0.0.1:{taken_port}: Address already")
@@ -109,11 +109,11 @@ def test_tables_that_do_not_fit_are_no_reason_not_to_start(tables: Tables, envir
         warning = service.log.splitlines()[0]
 
         assert warning == (
-            "warning: lead_id is no unique key of vicidial_list_archive: a lead could be in it twice; mend it with: "
+            "warning: lead_id is no unique key of vicidial_list_archive: a lead could be in it twice; to fix it, run: "
             "SET STATEMENT sql_mode = 'STRICT_ALL_TABLES' FOR ALTER TABLE `vicidial_list_archive` ADD PRIMARY KEY (`lead_id`)"
         )
         assert service.get("/readyz")[0] == 503
-        tables.execute(warning.partition("mend it with: ")[2])
+        tables.execute(warning.partition("to fix it, run: ")[2])
         time.sleep(MAX_AGE)
         assert service.get("/readyz")[0] == 200
 
@@ -135,7 +135,7 @@ def test_where_it_was_started_does_not_matter(environment: dict[str, str], tmp_p
     ("argument", "status", "said"),
     [("--version", 0, f"vicidial-lead-archive-api, version {__version__}\n"), ("serve", 2, ""), ("--port=80", 2, "")],
 )
-def test_the_command_line(argument: str, status: int, said: str) -> None:
+def test_arguments_are_answered_and_do_not_start_the_service(argument: str, status: int, said: str) -> None:
     result = run_service({}, argument)
 
     assert (result.returncode, result.stdout) == (status, said)
@@ -147,7 +147,7 @@ def test_it_stops_with_status_0_and_leaves_nothing_behind(
     environment: dict[str, str], number: signal.Signals, workers: str
 ) -> None:
     with ServiceProcess({**environment, "WORKERS": workers}) as service:
-        # A caller that keeps its connection, and one that has not said what it wants, are no reason to go on.
+        # Idle connections and incomplete requests do not delay the stop.
         with closing(http.client.HTTPConnection(service.host, service.port)) as idle:
             idle.request("GET", "/livez")
             idle.getresponse().read()

@@ -61,7 +61,7 @@ def test_the_documented_call_archives_leads(
         stayed = {4714: live.pop(4714)}
         assert tables.both() == (stayed, live)
 
-        # The certificate is looked at where nobody says -k, and there is no plain HTTP beside it.
+        # Without -k, curl checks the certificate. Plain HTTP is not served on the same port.
         assert curl(CURL.replace(" -k ", " "), service).returncode == 60
         plain = subprocess.run(
             ["curl", "-s", service.base_url.replace("https:", "http:") + "/livez"], capture_output=True, check=False

@@ -1,4 +1,4 @@
-"""Several workers: how they are replaced, what SIGHUP reloads, and what is left when the first process is killed."""
+"""Several workers: how they are replaced, what SIGHUP reloads, and what remains if the first process is killed."""
 
 from __future__ import annotations
 
@@ -292,7 +292,7 @@ def test_however_many_reloads_are_asked_for_one_runs_and_one_waits() -> None:
         assert may_end.acquire(timeout=PATIENCE)
 
     reloads = Reloads(reload)
-    for _ in range(2):  # after a storm, it goes on as before
+    for _ in range(2):  # after many signals, it works as before
         reloads.ask()
         assert begun.acquire(timeout=PATIENCE)
         for _ in range(50):
@@ -322,7 +322,7 @@ def test_a_reload_that_fails_is_told_of_and_the_next_runs() -> None:
 
 
 def served(service: ServiceProcess) -> set[str]:
-    """The certificates that are served, by all workers."""
+    """Return the certificates that all workers serve."""
     found = set()
     for _ in range(12):
         with (
@@ -353,7 +353,7 @@ def test_what_is_left_when_all_processes_are_killed_is_deleted_at_the_next_start
         assert not service.anything_left()
     (stale,) = folder.iterdir()
     with ServiceProcess(settings), ServiceProcess(settings) as other:
-        assert len(list(folder.iterdir())) == 2  # each has its own, and neither takes the other's for stale
+        assert len(list(folder.iterdir())) == 2  # each has its own folder, and neither takes the other's for stale
         assert not stale.exists()
         assert other.stop() == 0
         assert len(list(folder.iterdir())) == 1

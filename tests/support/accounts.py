@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def as_somebody_else() -> Iterator[None]:
-    """Run as another account than root, which may read everything."""
+    """Run the block under an account other than root, since root may read every file."""
     if os.geteuid() != 0:
         yield
         return

@@ -25,7 +25,7 @@ MODULES = (
     *("mpm_event", "authz_core", "socache_shmcb", "setenvif"),
     *("proxy", "proxy_http", "ssl", "http2", "headers", "asis", "alias", "reqtimeout", "unique_id"),
 )
-"""What Debian loads by itself, and what the shipped files need."""
+"""Modules that Debian enables by default, and those that the shipped files need."""
 
 MAIN = """
 ServerRoot {folder}
@@ -43,7 +43,7 @@ LogLevel warn
 </Directory>
 Include {folder}/site.conf
 """
-"""What Debian's own apache2.conf is to the shipped files, with all that is written in a folder of the test's."""
+"""Stands for Debian's apache2.conf, which includes the shipped files. Apache writes only to a folder of the test."""
 
 VICIDIAL = """
 <VirtualHost *:{port}>
@@ -61,11 +61,11 @@ VICIDIAL = """
     Include {folder}/proxy.conf
 </VirtualHost>
 """
-"""A virtual host as Vicidial has one, with the two lines of proxy.conf."""
+"""A virtual host like Vicidial's, with the two lines that include proxy.conf."""
 
 
 NOBODY = 65_534
-"""Started as root, Apache changes to this account, which may not enter pytest's folders."""
+"""Apache that is started as root changes to this account. It has no access to pytest's folders."""
 
 
 def environment() -> dict[str, str]:
@@ -79,7 +79,7 @@ def command(folder: Path, *options: str) -> list[str]:
 
 
 def replaced(text: str, changes: dict[str, str]) -> str:
-    """The text with the places of things replaced. Each must be there to be replaced."""
+    """Return the text with paths and addresses replaced. Raise AssertionError if one of them is not in the text."""
     for old, new in changes.items():
         assert old in text, old
         text = text.replace(old, new)
@@ -126,7 +126,7 @@ def render(folder: Path, service_port: int, port: int, timeout: int = 40, *, vic
 
 
 def check(folder: Path) -> str:
-    """Return the output of a test of a rendered configuration."""
+    """Return the output of Apache's syntax check of a rendered configuration."""
     done = subprocess.run(
         command(folder, "-t"), env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False
     )

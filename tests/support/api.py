@@ -1,4 +1,4 @@
-"""Call the API. Every answer is validated against openapi.yaml, whatever else a test asserts."""
+"""Call the API. Every answer is validated against openapi.yaml, in addition to what the test asserts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATHS = SCHEMA.raw_schema["paths"]
 
 
 class Api:
-    """A client of one application, with a valid key unless a test gives other headers."""
+    """A client of one application. It sends a valid key unless a test passes other headers."""
 
     ALL: ClassVar[dict[str, Any]] = {"insert_leads": True, "update_leads": True, "delete_leads": True}
 
@@ -36,7 +36,7 @@ class Api:
         return self.request("GET", path, **options)
 
     def post(self, content: str | bytes, path: str = "/vicidial/leads/archive", **headers: str) -> httpx2.Response:
-        """POST a body as it stands."""
+        """POST a body unchanged."""
         return self.request("POST", path, content=content, headers={**self.headers, **headers})
 
     def archive(self, body: Any) -> httpx2.Response:
@@ -79,7 +79,7 @@ def check(method: str, path: str, response: httpx2.Response) -> None:
     if known in PATHS and method.lower() in PATHS[known]:
         SCHEMA[known][method].validate_response(response)
     elif method != "HEAD":
-        # No operation of the contract: an error in its shape.
+        # Not an operation of the contract: the answer must still have the format of its errors.
         assert response.status_code in {404, 405}
         assert response.headers["Content-Type"] == "application/json"
         assert response.json()["message"]

@@ -1,4 +1,4 @@
-"""Read the audit log as an auditor does, and ask where a lead went with the command of docs/logs.md."""
+"""Read the audit log as an auditor does, and find out where a lead went with the command of docs/logs.md."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FOLDER = "/var/log/lead-archive"
 
 
 def read(*files: Path) -> list[Line]:
-    """Return the lines of these files, oldest file first, without torn lines."""
+    """Return the lines of these files, oldest file first, without incomplete lines."""
     lines = []
     for file in files:
         for line in file.read_bytes().splitlines():
@@ -64,7 +64,7 @@ def answer(lines: list[Line], lead_id: int) -> list[Line]:
 
 
 BOTH = [("intent", None), ("outcome", "committed")]
-"""The events() of a batch that was committed."""
+"""What events() returns for a batch that was committed."""
 
 
 def events(*files: Path) -> list[tuple[str, str | None]]:
@@ -73,7 +73,7 @@ def events(*files: Path) -> list[tuple[str, str | None]]:
 
 
 class StuckDisk:
-    """A disk that does not complete the flush of a descriptor while `stuck` is true for it."""
+    """A disk on which the flush of a file descriptor does not end while `stuck` is true for it."""
 
     def __init__(self) -> None:
         self.stuck: Callable[[int], bool] = lambda _: True

@@ -8,7 +8,7 @@ from typing import Self
 
 
 class BackgroundThreads:
-    """Threads that run from the entry of a block to its exit. What they run has to end once `_stop` is set."""
+    """Threads that run from the entry of a block to its exit. Their functions must return when `_stop` is set."""
 
     def __init__(self, runs: Iterable[Callable[[], None]]) -> None:
         self._stop = threading.Event()

@@ -1,4 +1,4 @@
-"""Request bodies as text, so that a test can write any value as it likes."""
+"""Request bodies as text, so that a test can write a value in any notation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Debian's Chromium, without a screen, with an empty profile, and with a look at what it complained of and asked for."""
+"""Run Debian's Chromium, headless and with an empty profile, and read its console messages and its requests."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Browser:
 
     @staticmethod
     def hosts(events: list[tuple[str, dict[str, Any]]]) -> set[str]:
-        """Whom the requests among the events went to. Those of other schemes (data:, chrome:) leave the browser for nobody."""
+        """Return the hosts to which these events sent requests. Other schemes (data:, chrome:) send nothing."""
         urls = [urlsplit(params["request"]["url"]) for method, params in events if method == "Network.requestWillBeSent"]
         return {url.netloc for url in urls if url.scheme in {"http", "https", "ws", "wss"}}
 

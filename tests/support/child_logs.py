@@ -1,4 +1,4 @@
-"""What a child process of test_log_writer.py does: log a line, configured anew if nothing was inherited."""
+"""The program of a child process of test_log_writer.py: log a line. It configures logging if it inherited no configuration."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Finished:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Return the JSON summary without its duration, which no test can know."""
+        """Return the JSON summary without its duration, which differs in each run."""
         summary: dict[str, Any] = json.loads(self.output)
         assert summary["status"] == self.status
         assert summary.pop("seconds") >= 0
@@ -84,7 +84,7 @@ class Client:
         return Finished(result.returncode, result.stdout.decode(), result.stderr.decode())
 
     def shell(self, script: str) -> subprocess.CompletedProcess[str]:
-        """Run a bash script in the folder, for limits and closed descriptors, which only a shell can set."""
+        """Run a bash script in the folder, to set limits or close file descriptors before the client starts."""
         return subprocess.run(
             ["bash", "-c", script],
             cwd=self.folder,
@@ -109,7 +109,7 @@ class Client:
 
 
 class Running:
-    """A client that runs. The end of the block kills it if it still does."""
+    """Start a client. The end of the block kills it if it still runs."""
 
     def __init__(self, client: Client, *arguments: object) -> None:
         self._output = client.folder / "stdout"

@@ -1,4 +1,4 @@
-"""Clients of a service: threads that archive and dearchive batches of random leads, and count what they were answered."""
+"""Clients of a service: threads that archive and dearchive batches of random leads, and count the answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Batch = tuple[str, list[int]]
 
 
 class Clients(BackgroundThreads):
-    """Use as a context manager: they send requests from entry to exit. The batches of several clients overlap."""
+    """Use as a context manager: the clients send requests from entry to exit. The batches of several clients overlap."""
 
     def __init__(
         self,
@@ -30,10 +30,10 @@ class Clients(BackgroundThreads):
         seed: object = 0,
         keep_alive: bool = True,
     ) -> None:
-        """Prepare threads that send what `draw` returns.
+        """Prepare threads that send the requests that `draw` returns.
 
         timeout: seconds after which a request without an answer fails.
-        keep_alive: whether a connection serves several requests. The service may close an idle one just when it is used again.
+        keep_alive: whether to reuse connections. The service may close an idle one at the moment when it is used again.
         """
         super().__init__(partial(self._run, random.Random(f"{seed} {number}")) for number in range(threads))
         self.answers: Counter[str] = Counter()
@@ -45,9 +45,9 @@ class Clients(BackgroundThreads):
         self.slowest = 0.0
         """Seconds that the slowest answer took."""
         self.problems: list[str] = []
-        """What should not have happened: requests without an answer, and errors in the threads."""
+        """Failures: requests without an answer, and errors in the threads."""
         self.may_lose_answers = False
-        """Whether a request without an answer is no problem, since the test kills the service."""
+        """Whether requests without an answer are expected, since the test kills the service."""
         self._service = service
         self._draw = draw
         self._timeout = timeout
@@ -62,7 +62,7 @@ class Clients(BackgroundThreads):
             with self.connect() as client:
                 while not self._stop.is_set():
                     self._send(Api(client), *self._draw(rng))
-        except Exception as error:  # the test fails because of it, whatever it is
+        except Exception as error:  # of any type: the test reports it and fails
             self.problems.append(repr(error))
 
     def _send(self, api: Api, method: str, lead_ids: list[int]) -> None:

@@ -41,4 +41,4 @@ CLOCK_CHANGES: dict[str, tuple[ZoneInfo, datetime]] = {
     "Beirut back": (BEIRUT, utc("2025-10-25 21:00")),
     "Apia crosses the date line": (APIA, utc("2011-12-30 10:00")),
 }
-"""When the clocks of a zone were set forward or back, or left a day out. Lord Howe sets them by half an hour."""
+"""When the clocks of a zone were set forward or back, or skipped a day. Lord Howe changes them by half an hour."""

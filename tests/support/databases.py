@@ -10,7 +10,7 @@ from mariadb import PrivateMariaDB
 
 from support.paths import ROOT
 
-# Small, quick to start, and careless: nothing here has to survive a power cut.
+# Small, quick to start, and without durability: nothing here has to survive a power cut.
 MARIADB_OPTIONS = (
     "--innodb-buffer-pool-size=128M",
     "--innodb-log-file-size=32M",

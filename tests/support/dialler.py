@@ -1,7 +1,7 @@
-"""A dialler: threads that write to vicidial_list as Vicidial does, and remember what they committed.
+"""A dialler: threads that write to vicidial_list as Vicidial does, and record what they committed.
 
-Each lead belongs to one thread, so that what was committed last is known without asking: with every write a lead gets a new
-token in security_phrase, and a write that finds no row means that the lead was archived before it.
+Each lead belongs to one thread, which therefore knows what was committed last. Each write gives the lead a new token in
+security_phrase. A write that matches no row means that the lead was archived before.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ GONE = "deleted by the dialler"
 
 
 class Dialler(BackgroundThreads):
-    """Use as a context manager: it dials from entry to exit. state maps each lead to its last committed token, or GONE."""
+    """Use as a context manager: it dials from entry to exit. state maps each lead to its last committed token, or to GONE."""
 
     def __init__(
         self, server: PrivateMariaDB, database: str, lead_ids: range, threads: int = 3, seed: int = 0, deletes: bool = True
@@ -31,7 +31,7 @@ class Dialler(BackgroundThreads):
         )
         self.state: dict[int, str] = dict.fromkeys(lead_ids, "")
         self.unsure: dict[int, set[str]] = {}
-        """Leads whose last write was cut off: it was committed or not."""
+        """Leads whose last write lost its connection: it may or may not have been committed."""
         self.slowest = 0.0
         """Seconds that the longest write took."""
         self._weights = [90, 8, 2] if deletes else [92, 8, 0]
@@ -48,7 +48,7 @@ class Dialler(BackgroundThreads):
             action = rng.choices(["update", "insert", "delete"], self._weights)[0]
             if action == "insert":
                 with self._lock:
-                    # Of the same thread: the next free number with the right remainder.
+                    # A lead of the same thread: the next free number with the same remainder.
                     lead_id = self._next_lead_id + (number - self._next_lead_id) % threads
                     self._next_lead_id = lead_id + 1
             try:
@@ -59,8 +59,8 @@ class Dialler(BackgroundThreads):
                 self.slowest = max(self.slowest, time.monotonic() - started)
             except pymysql.err.MySQLError as error:
                 if error.args and error.args[0] in {1205, 1213, 1020, 1412}:
-                    continue  # refused, so not committed; Vicidial goes on too
-                # Cut off: whether it was committed will be seen.
+                    continue  # refused, so not committed; Vicidial continues too
+                # The connection broke: a later read shows whether it was committed.
                 with self._lock:
                     self.unsure.setdefault(lead_id, {self.state.get(lead_id, GONE)}).add(GONE if action == "delete" else token)
                     self.state.setdefault(lead_id, GONE)
@@ -92,14 +92,15 @@ class Dialler(BackgroundThreads):
             if cursor.rowcount:
                 with self._lock:
                     self.state[lead_id] = token
-                    # What an earlier write that was cut off did is overwritten: it no longer matters.
+                    # This write overwrites what an earlier write with an unknown result may have done.
                     self.unsure.pop(lead_id, None)
 
 
 def assert_no_lead_is_lost(tables: Tables, dialler: Dialler) -> tuple[int, int]:
-    """The last committed data of every lead is in vicidial_list or, if we deleted it, in the archive.
+    """Assert that the last committed data of every lead is in vicidial_list or, if the service deleted it, in the archive.
 
-    Returns how many leads we deleted, at least and at most: where a DELETE of the dialler's was cut off, it may have been us.
+    Return how many leads the service deleted, at least and at most: where the connection broke during a DELETE of the dialler,
+    either of the two may have deleted the lead.
     """
     columns = "lead_id, COALESCE(security_phrase, '')"
     live, archived = (
@@ -114,6 +115,6 @@ def assert_no_lead_is_lost(tables: Tables, dialler: Dialler) -> tuple[int, int]:
             at_least += GONE not in possible
             at_most += possible != {GONE}
         if GONE in possible and lead_id not in live:
-            continue  # the dialler's own doing; a copy may or may not have been made before
+            continue  # deleted by the dialler; it may have been copied before
         assert found in possible, f"lead {lead_id}: {found!r} was found, and {possible} was committed last"
     return at_least, at_most

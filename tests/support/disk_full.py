@@ -1,4 +1,4 @@
-"""What test_disk_full.py runs in a namespace in which a small disk is mounted at LEAD_ARCHIVE_SMALL_DISK."""
+"""The program that test_disk_full.py runs in a namespace with a small disk mounted at LEAD_ARCHIVE_SMALL_DISK."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def tables(small_disk: Path) -> Iterator[Tables]:
 
 
 def fill(disk: Path) -> Path:
-    """Take all the room that is left."""
+    """Fill the rest of the disk."""
     ballast = disk / "ballast"
     with ballast.open("wb", buffering=0) as file:
         try:

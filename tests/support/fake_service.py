@@ -1,4 +1,4 @@
-"""A service that gives the answers that a test wants, such as malformed ones and those of later releases."""
+"""A service whose answers a test chooses, such as malformed ones and those of later releases."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ FIND_OPENAPI = OPENAPI.replace(
     "\n  /vicidial/leads/find:\n    post: {requestBody: {content: {application/json: {schema: {properties: {limit: {maximum: "
     + f"{PAGE}{'}' * 7}\nids:",
 )
-"""With find, which returns at most PAGE leads at a time."""
+"""The contract with find, which returns at most PAGE leads at a time."""
 
 
 @dataclass
 class Reply:
-    """body: anything that is not bytes is sent as JSON."""
+    """body: bytes are sent unchanged; other values are sent as JSON."""
 
     body: Any
     status: int = 200
@@ -43,7 +43,7 @@ class Reply:
 
 
 Answer = Callable[[str, dict[str, Any]], Reply | None]
-"""Returns the reply to a path and a body; None closes the connection without an answer."""
+"""Return the reply to a path and a body; None closes the connection without an answer."""
 
 
 @contextlib.contextmanager
@@ -68,7 +68,7 @@ def fake(answer: Answer, openapi: bytes | str | Reply = OPENAPI) -> Iterator[str
             for name, value in {"Content-Length": str(len(reply.content)), **reply.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
-            with contextlib.suppress(OSError):  # the client has seen enough
+            with contextlib.suppress(OSError):  # the client closed the connection
                 self.wfile.write(reply.content)
 
         def log_message(self, *_: object) -> None:
@@ -87,7 +87,7 @@ def fake(answer: Answer, openapi: bytes | str | Reply = OPENAPI) -> Iterator[str
 
 
 def moved(body: dict[str, Any], **fields: Any) -> Reply:
-    """Return a 200 for leads that were all in the source and not in the target, with these fields replaced."""
+    """Return a 200 for leads that were all in the source table and not in the target table, with these fields replaced."""
     number = len(body["lead_ids"])
     answer = {
         "message": "lead_ids batch was successfully processed",
@@ -101,7 +101,7 @@ def moved(body: dict[str, Any], **fields: Any) -> Reply:
 
 
 def page(*lead_ids: int, after: int | None = None, **fields: Any) -> Reply:
-    """Return a 200 of find. after: where the next page begins; None if this is the last one."""
+    """Return a 200 of find. after: the lead id after which the next page begins; None for the last page."""
     last = {"next_after_lead_id": max(lead_ids, default=0) if after is None else after, "done": after is None}
     return Reply({"message": "leads were found", "lead_ids": list(lead_ids), **last, **fields})
 

@@ -1,4 +1,4 @@
-"""Proxies that lose or delay what is sent, and a service whose office hours end soon."""
+"""Proxies that lose or delay data, and a service whose office hours end soon."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ def now():
 settings = read_settings()
 uvicorn.run(create_app(settings, now), host=settings.HOST, port=settings.PORT, log_level="warning")
 """
-"""A service for which it is Monday, two seconds to five, when it is asked for the first time."""
+"""A service whose clock shows Monday, two seconds before five, at its first request."""
 
 
 class Wire:
-    """A port that leads to another one. The answers to the next lose POST requests never arrive: the connection is cut."""
+    """A port that forwards to another one. It cuts the connection instead of passing on the answers to the next `lose` POST
+    requests."""
 
     def __init__(self, port: int, lose: int = 0) -> None:
         self.lose = lose
@@ -67,7 +68,7 @@ class Wire:
 
 
 def message(connection: socket.socket) -> bytes:
-    """Return the next request or answer, by its Content-Length; nothing if the connection was closed."""
+    """Return the next request or answer, by its Content-Length; empty if the connection was closed."""
     arrived = b""
     while b"\r\n\r\n" not in arrived:
         if not (more := connection.recv(65536)):
@@ -83,10 +84,10 @@ def message(connection: socket.socket) -> bytes:
 
 
 class Relay:
-    """A port of an address of this machine that leads to another port, byte by byte, until it is cut."""
+    """A port on an address of this machine that forwards to another port, byte by byte, until it is cut."""
 
     def __init__(self, address: str, port: int, to: int) -> None:
-        """port: 0 for any that is free."""
+        """port: 0 for any free port."""
         self._to = to
         self._listener = socket.create_server((address, port))
         self.port: int = self._listener.getsockname()[1]
@@ -100,7 +101,7 @@ class Relay:
         self.cut()
 
     def cut(self) -> None:
-        """Refuse connections from now on, and close those that there are."""
+        """Refuse new connections, and close the open ones."""
         for connection in (self._listener, *self._open):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)

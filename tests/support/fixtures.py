@@ -1,4 +1,4 @@
-"""Types of the fixtures in conftest.py that make something."""
+"""Types of the fixtures in conftest.py that are factories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests with Schemathesis share: leads for it to archive, of which none may get lost."""
+"""Shared by the tests with Schemathesis: leads for it to archive, none of which may be lost."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from support.tables import Row, Tables
 LIVE = [1, 4711, 4713]
 EQUAL = [2, 4712]
 DIFFERENT = [0, 3, 4294967294, 4294967295]
-"""Leads in vicidial_list only, and such that are in the archive too, with the same data or with other data. They are what
-Schemathesis likes to send: the ids in the contract's examples, and the smallest and the largest that there can be."""
+"""Leads in vicidial_list only, and leads that are also in the archive, with the same or with other data. Schemathesis often
+sends these ids: those in the contract's examples, and the smallest and the largest valid ones."""
 
 FLAGS = {"insert_leads": True, "update_leads": True, "delete_leads": True}
 
@@ -39,12 +39,12 @@ LINKS: dict[str, dict[str, Any]] = {
 only as the whole body, and openapi-generator refuses documents that have one inside a body. Schemathesis evaluates them."""
 
 PAUSE = 0.03
-"""Seconds until the leads are put back: some requests find them as they were left by the one before."""
+"""Seconds until the leads are put back. Until then, requests find them as earlier requests left them."""
 
 
 class Leads:
-    """Use as a context manager: from entry to exit the leads are put back into the tables again and again, so that there is
-    always something to archive and to delete. lost: those whose data vicidial_list held and neither table holds any more."""
+    """Use as a context manager: from entry to exit the leads are put back into the tables repeatedly, so that there are always
+    leads to archive and to delete. lost: leads whose data was in vicidial_list and is in neither table any more."""
 
     def __init__(self, tables: Tables) -> None:
         self.lost: dict[int, Row] = {}
@@ -75,7 +75,7 @@ class Leads:
             self._error = error
 
     def _put(self) -> None:
-        # No batch can come in between: LOCK TABLES waits until those in progress have ended, and holds up the next.
+        # No batch runs meanwhile: LOCK TABLES waits until those in progress have ended, and blocks the next ones.
         self._tables.execute("LOCK TABLES vicidial_list WRITE, vicidial_list_archive WRITE")
         self._look()
         for table in ("vicidial_list", "vicidial_list_archive"):

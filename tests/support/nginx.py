@@ -39,7 +39,7 @@ http {{
     include {folder}/site.conf;
 }}
 """
-"""What Debian's own nginx.conf is to the shipped file, with all that is written in a folder of the test's."""
+"""Stands for Debian's nginx.conf, which includes the shipped file. nginx writes only to a folder of the test."""
 
 
 def program() -> str:
@@ -50,7 +50,7 @@ def program() -> str:
 
 @dataclass(frozen=True)
 class Front:
-    """A server in front of the service."""
+    """A reverse proxy in front of the service."""
 
     folder: Path
     port: int
@@ -60,7 +60,7 @@ class Front:
         return f"https://127.0.0.1:{self.port}"
 
     def logged(self, count: int) -> list[dict[str, Any]]:
-        """Wait until the access log has this many lines, and return them: each is written after its answer was sent."""
+        """Wait until the access log has this many lines, and return them. A line is written after its answer was sent."""
         deadline = time.monotonic() + PATIENCE
         while len(lines := (self.folder / "access.log").read_text().splitlines()) < count:
             assert time.monotonic() < deadline, f"{len(lines)} lines in the access log, not {count}"
@@ -69,7 +69,7 @@ class Front:
 
 
 def parsed(line: str) -> dict[str, Any]:
-    """A line of nginx, in JSON, or of Apache."""
+    """Return the fields of a line, which is JSON from nginx, and text from Apache."""
     if line.startswith("{"):
         return dict(json.loads(line))
     request_id, client, status, _ = line.split(" ", 3)
@@ -77,7 +77,10 @@ def parsed(line: str) -> dict[str, Any]:
 
 
 def render(folder: Path, service_port: int, port: int, changes: Mapping[str, str]) -> None:
-    """The shipped files with only the places of things replaced, and with changes. Each must be there to be replaced."""
+    """Write the shipped configuration with paths and addresses replaced, and with `changes`.
+
+    Raise AssertionError if a text to replace is not in it.
+    """
     certificate = trustme.CA().issue_cert("127.0.0.1")
     certificate.cert_chain_pems[0].write_to_path(folder / "fullchain.pem")
     certificate.private_key_pem.write_to_path(folder / "privkey.pem")
@@ -95,7 +98,7 @@ def render(folder: Path, service_port: int, port: int, changes: Mapping[str, str
         assert old in site, old
         site = site.replace(old, new)
     (folder / "site.conf").write_text(site)
-    # Started by root it would change to an account that may not enter the test's folder.
+    # If nginx is started as root, it changes to another account, which has no access to the test's folder.
     (folder / "nginx.conf").write_text(MAIN.format(folder=folder, user="user root;" if os.geteuid() == 0 else ""))
 
 
@@ -107,7 +110,7 @@ def check(folder: Path) -> str:
 
 @contextmanager
 def nginx(folder: Path, service_port: int, **changes: str) -> Iterator[Front]:
-    """nginx in front of a service. changes: of directives, such as proxy_read_timeout="1s"."""
+    """Run nginx in front of a service. changes: directives and their values, such as proxy_read_timeout="1s"."""
     folder.mkdir()
     shipped = (DEPLOY / "nginx.conf").read_text()
     lines = {name: next(line for line in shipped.splitlines() if line.strip().startswith(f"{name} ")) for name in changes}

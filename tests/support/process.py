@@ -1,4 +1,4 @@
-"""Run the service as a child process, and ask it over HTTP, in its log and in /proc how it is."""
+"""Run the service as a child process, and read its state over HTTP, from its log and from /proc."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from service.settings import Settings
 from support.paths import ROOT
 
 PATIENCE = 60
-"""Seconds that a test waits for anything: far more than an idle machine needs, since a busy one may share its cores."""
+"""Seconds that a test waits for any event, much longer than an idle machine needs, since other work may use its cores."""
 
 SLACK = float(os.environ.get("LEAD_ARCHIVE_SLACK", "15"))
-"""Seconds that a busy machine may add to a promised time. Without the limits that the tests protect, it would take longer than
-this, or for ever."""
+"""Seconds that a busy machine may add to a promised time. Without the limit that a test checks, it would take longer than
+this, or never end."""
 
 
 def clean(environment: dict[str, str]) -> dict[str, str]:
-    """Return the environment of the tests with these settings of the service and no others."""
+    """Return the environment of the tests with only these settings of the service."""
     return {**{name: value for name, value in os.environ.items() if name not in Settings.model_fields}, **environment}
 
 
@@ -52,7 +52,7 @@ def with_descriptors(number: int) -> tuple[str, ...]:
 
 
 class ServiceProcess(service_process.ServiceProcess):
-    """`python -m service` on a free port, answering."""
+    """`python -m service` on a free port, ready to answer."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class ServiceProcess(service_process.ServiceProcess):
         return lines
 
     def anything_left(self) -> bool:
-        """Return whether the process or one that it started still runs 5 seconds from now."""
+        """Wait up to 5 seconds for the end of the process and those that it started. Return whether one still runs."""
         deadline = time.monotonic() + 5
         while self._group_exists():
             if time.monotonic() > deadline:
@@ -118,7 +118,7 @@ class ServiceProcess(service_process.ServiceProcess):
         return True
 
     def get(self, path: str) -> tuple[int, bytes]:
-        """GET a path over a new connection, and return status and body."""
+        """Send a GET for a path over a new connection, and return status and body."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE)
         if self._tls:
             context = ssl._create_unverified_context()

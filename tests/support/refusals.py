@@ -1,4 +1,4 @@
-"""Requests that must change nothing: one application, one clock and one database for many of them."""
+"""Requests that must change nothing. They share one application, one clock and one database."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNKNOWN = 4712
 
 
 class Refusals:
-    """An API on tables with leads in every state; now is its time."""
+    """An API on tables with leads in every state. `now` is the time of its clock."""
 
     def __init__(self, tables: Tables, settings: Settings) -> None:
         tables.live(0, 1, 2, 4711, 4294967295)
@@ -46,6 +46,6 @@ class Refusals:
 
 
 def every_day_but_the_one_in_three_days() -> str:
-    """Office hours that the time now is within, and will be for days."""
+    """Return office hours that include the current time and the next days."""
     free = DAYS[(datetime.now(UTC) + timedelta(days=3)).weekday()]
     return f"{','.join(day for day in DAYS if day != free)} 00:00-24:00"

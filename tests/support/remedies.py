@@ -1,4 +1,4 @@
-"""Fix what a service refuses as an administrator does: with the remedies of /readyz, and with nothing else."""
+"""Fix what the service refuses as an administrator does: only with the remedies of /readyz."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ NamedRow = dict[str, bytes | None]
 
 @dataclass(frozen=True)
 class Account:
-    """An account of the database that may do what it was granted, and nothing else. Its password is "secret"."""
+    """A database account that has only the privileges that a test grants. Its password is "secret"."""
 
     tables: Tables
     name: str
-    """The account in SQL."""
+    """The account as SQL writes it."""
     url: str
-    """DATABASE_URL for it."""
+    """The DATABASE_URL of the account."""
 
     def grant(self, privileges: str, table: str) -> None:
         self.tables.execute(f"GRANT {privileges} ON {self._place(table)} TO {self.name}")
@@ -55,7 +55,7 @@ def problems(api: Api) -> list[dict[str, Any]]:
 
 
 def apply_remedies(tables: Tables, api: Api, *, rounds: int = 4) -> list[str]:
-    """Run every remedy that /readyz names, until it is green. Return the statements."""
+    """Run every remedy that /readyz reports, until it is green. Return the statements."""
     done: list[str] = []
     for _ in range(rounds):
         found = problems(api)
@@ -69,7 +69,7 @@ def apply_remedies(tables: Tables, api: Api, *, rounds: int = 4) -> list[str]:
 
 
 def refused_without_remedy(tables: Tables, api: Api, lead_ids: list[int]) -> str:
-    """Archive leads, which is refused and changes nothing, for one reason that no statement removes. Return that reason."""
+    """Assert that archiving leads is refused and changes nothing, for one reason without a remedy. Return that reason."""
     before = tables.both()
     assert api.archive_all(lead_ids).status_code == 503
     (problem,) = problems(api)
@@ -79,8 +79,10 @@ def refused_without_remedy(tables: Tables, api: Api, lead_ids: list[int]) -> str
 
 
 def refused_until_fixed(tables: Tables, api: Api, said: str, lead_ids: list[int]) -> list[str]:
-    """Archive leads, which is refused and changes nothing; do what /readyz says; archive them, which succeeds. Return what
-    was done."""
+    """Assert that archiving leads is refused and changes nothing, and succeeds after the remedies of /readyz.
+
+    Return the remedies that were run.
+    """
     before = tables.both()
     response = api.archive_all(lead_ids)
     assert response.status_code == 503, response.json()
@@ -95,13 +97,13 @@ def refused_until_fixed(tables: Tables, api: Api, said: str, lead_ids: list[int]
     assert (answer.status_code, answer.json().get("remaining_lead_ids")) == (200, []), answer.json()
     assert not named(tables, LIST).keys() & set(lead_ids)
     archived = named(tables, ARCHIVE)
-    for lead_id in lead_ids:  # a column that was added on the way may be more
+    for lead_id in lead_ids:  # a remedy may have added columns
         assert live[lead_id].items() <= archived[lead_id].items()
     return done
 
 
 def named(tables: Tables, table: str) -> dict[int, NamedRow]:
-    """Every row of a table by its lead_id, its values by the names of their columns."""
+    """Return every row of a table by its lead_id, as a mapping of column names to values."""
     names = [(name or b"").decode() for name, *_ in tables.execute(f"SHOW COLUMNS FROM {table}")]
     columns = ", ".join("`" + name.replace("`", "``") + "`" for name in names)
     rows = tables.execute(f"SELECT {columns} FROM {table}")

@@ -1,4 +1,4 @@
-"""A primary and an asynchronous replica of it: two private MariaDB servers on loopback."""
+"""A primary and its asynchronous replica: two private MariaDB servers on loopback."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.process import PATIENCE
 
 
 class Replication:
-    """Both servers, the replica applying what the primary logs. Use as a context manager: they run from entry to exit."""
+    """Use as a context manager: both servers run from entry to exit, and the replica applies what the primary logs."""
 
     def __init__(self, folder: Path) -> None:
         options = tuple(option for option in MARIADB_OPTIONS if option != "--skip-log-bin")
@@ -25,7 +25,7 @@ class Replication:
         try:
             self.primary.start()
             self.replica.start()
-            # What is logged by now are the primary's accounts, which the replica has in its own way.
+            # So far the primary has logged only its accounts. The replica has accounts of its own: skip these events.
             execute(self.primary, "RESET MASTER")
             execute(
                 self.replica,
@@ -48,7 +48,7 @@ class Replication:
         self.primary.kill()
 
     def wait(self) -> None:
-        """Wait until the replica has applied all that the primary has logged. Raises AssertionError if it stops first."""
+        """Wait until the replica has applied all that the primary has logged. Raise AssertionError if it stops before."""
         ((position,),) = execute(self.primary, "SELECT @@gtid_binlog_pos")
         ((result,),) = execute(self.replica, f"SELECT MASTER_GTID_WAIT('{position}', {PATIENCE})")
         assert result == 0, self.status()
@@ -66,13 +66,13 @@ class Replication:
         return file, position
 
     def logged_since(self, start: tuple[str, int]) -> list[tuple[str, str]]:
-        """Type and text of each event that the primary has logged since then."""
+        """Return type and text of each event that the primary has logged since then."""
         events = execute(self.primary, f"SHOW BINLOG EVENTS IN '{start[0]}' FROM {start[1]}")
         return [(kind, info) for _, _, kind, _, _, info in events]
 
 
 def execute(server: PrivateMariaDB, *statements: str) -> list[tuple[Any, ...]]:
-    """Run statements on a connection of their own; the rows of the last one."""
+    """Run statements on a new connection, and return the rows of the last one."""
     with server.connect() as connection, connection.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)

@@ -1,18 +1,18 @@
-"""Leads that conditions tell apart."""
+"""Leads that conditions select differently."""
 
 from __future__ import annotations
 
 from support.tables import Tables
 
 LIMIT = 4
-"""Lead ids in a request to the service of these tests."""
+"""The most lead ids in a request to the service of these tests."""
 
 
 def fill(tables: Tables) -> None:
     """Insert the leads of two lists of the campaign SPRING, one active and one not, and of a list of AUTUMN.
 
-    1 to 10 are in list 101, 11 to 20 in 102, 21 to 30 in 103. The even ones were called long ago and have the status NA, the
-    others are NEW and were never called.
+    1 to 10 are in list 101, 11 to 20 in 102, 21 to 30 in 103. Leads with even ids were called long ago and have the status NA.
+    The others have the status NEW and were never called.
     """
     tables.execute(
         "INSERT INTO vicidial_lists (list_id, campaign_id, active)"
@@ -27,6 +27,6 @@ def fill(tables: Tables) -> None:
 
 
 def hopper(tables: Tables, *lead_ids: int) -> None:
-    """Put leads into the hopper, so that they are in use."""
+    """Put leads into the hopper, which means that they are in use."""
     values = ", ".join(f"({lead_id}, 'READY')" for lead_id in lead_ids)
     tables.execute(f"INSERT INTO vicidial_hopper (lead_id, status) VALUES {values}")

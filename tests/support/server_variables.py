@@ -1,4 +1,4 @@
-"""The variables of a MariaDB server, and the other values that each of them can have."""
+"""The variables of a MariaDB server, and the values to test each of them with."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Execute = Callable[[str], list[tuple[Any, ...]]]
 
 @dataclass(frozen=True)
 class Variable:
-    """A variable that can be set while the server runs. values: those it does not have now."""
+    """A variable that can be set while the server runs. values: all that differ from its current value."""
 
     name: str
     value: Value
@@ -70,15 +70,15 @@ STRINGS: Mapping[str, tuple[str, ...]] = {
     "system_versioning_asof": ("2001-01-01 00:00:00", "2030-01-01 00:00:00"),
     "time_zone": ("-12:00", "+13:00", "UTC"),
 }
-"""For variables whose values the server does not list."""
+"""Values of variables for which the server lists none."""
 
 NUMBERS: Mapping[str, tuple[int, ...]] = {
-    "max_session_mem_used": (1_000_000,),  # with its least and with its most, which is a -1 to it, the server crashes
+    "max_session_mem_used": (1_000_000,),  # with its smallest or largest value the server crashes
 }
-"""For variables with whose ends nothing works."""
+"""Values of variables whose smallest or largest value breaks the server for everybody."""
 
 SESSION_ONLY = frozenset({"sql_log_bin", "tcp_nodelay"})
-"""What the server lists as a global variable as well, and then does not let anybody set as one."""
+"""Variables that the server lists as global, but that can only be set for a session."""
 
 COMBINATIONS: Mapping[str, tuple[str, ...]] = {
     "sql_mode": (
@@ -92,7 +92,7 @@ COMBINATIONS: Mapping[str, tuple[str, ...]] = {
 
 
 def read(execute: Execute) -> list[Variable]:
-    """All variables that can be set, in the order of their names."""
+    """Return all variables that can be set, sorted by name."""
     rows = execute(
         "SELECT LOWER(variable_name), variable_scope, variable_type, IFNULL(global_value, session_value), numeric_min_value,"
         " numeric_max_value, enum_value_list FROM information_schema.system_variables WHERE read_only = 'NO'"
@@ -124,7 +124,7 @@ def _numbers(kind: str, least: str, most: str) -> list[Value]:
 
 
 def _flags(value: str, names: list[str]) -> list[Value]:
-    """Each flag turned round, all of them off, all of them on."""
+    """Return values of a set of flags: with each flag inverted, with all off, with all on."""
     flags = dict(flag.split("=") for flag in value.split(","))
     turned: list[Value] = [f"{name}={'off' if state == 'on' else 'on'}" for name, state in flags.items() if name in names]
     return turned + [",".join(f"{name}={state}" for name in flags) for state in ("off", "on")]
@@ -137,7 +137,7 @@ def literal(value: Value | None) -> str:
 
 
 class Globals:
-    """The global variables of a server, which can all be put back."""
+    """The global variables of a server. All of them can be reset to their initial values."""
 
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
@@ -145,9 +145,9 @@ class Globals:
         self._changed: dict[str, Value] = {}
 
     def apply(self, changes: Mapping[str, Value]) -> None:
-        """Give these variables these values, and all others what they had at first. What the server refuses is left out.
+        """Set these variables, and reset all others to their initial values. Skip values that the server refuses.
 
-        What only a session has is set by init_connect, in each session of an account without SUPER.
+        init_connect sets session variables, in each session of an account without SUPER.
         """
         wanted = {name: value for name, value in changes.items() if not self.variables[name].session_only}
         if session := [f"{name} = {literal(value)}" for name, value in changes.items() if name not in wanted]:
@@ -161,7 +161,7 @@ class Globals:
                 self._set(name, literal(value))
 
     def takes(self, variable: Variable, as_service: Callable[[str], Any]) -> bool:
-        """Whether one of the variable's other values is taken. It has its first one afterwards.
+        """Return whether the server accepts one of the variable's other values. Reset it afterwards.
 
         as_service: runs a statement in a session of an account that has no more privileges than the service.
         """
@@ -187,7 +187,7 @@ class Globals:
         return True
 
     def _put_back(self, name: str) -> None:
-        # The value that system_versioning_asof shows at first is none that it takes.
+        # system_versioning_asof refuses the value that it shows at first.
         put_back = self._set(name, literal(self.variables[name].value)) or self._set(name, "DEFAULT")
         assert put_back, name
         self._changed.pop(name, None)
@@ -208,7 +208,7 @@ ALONE: Mapping[str, str] = {
     "wsrep_forced_binlog_format": "the service may refuse",
     "wsrep_reject_queries": "the service may refuse",
 }
-"""Variables that would hide what others do."""
+"""Variables that would hide the effects of others."""
 
 REFUSED = "the server refuses, or an account like the service's may not"
 CLUSTER = "means something on a cluster only"
@@ -270,4 +270,4 @@ OTHER_VERSIONS: Mapping[str, Callable[[tuple[int, ...]], bool]] = {
     "redirect_url": lambda version: version >= (11, 3),
     "replicate_rewrite_db": lambda version: version >= (10, 11),
 }
-"""Variables that not every version of MariaDB has, or lets be set, and those that do."""
+"""Variables that only some versions of MariaDB have or allow to be set, with these versions."""

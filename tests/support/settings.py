@@ -1,4 +1,4 @@
-"""Settings of a service, read from an environment that a test chooses, and its file of keys."""
+"""Settings of a service, read from an environment that a test chooses, and its API_KEYS_FILE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The states of a lead: in which tables it is, and how its archived copy differs."""
+"""The states of a lead: which tables have it, and how its archived copy differs."""
 
 from __future__ import annotations
 

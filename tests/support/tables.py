@@ -1,4 +1,4 @@
-"""Read and write the two tables through a driver and a connection that the service does not use."""
+"""Read and write the two tables through another driver and another connection than those of the service."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LEAD: dict[str, Any] = {
     "comments": None,
     "owner": "",
 }
-"""An ordinary lead. The columns that are not named have the defaults of the table."""
+"""An ordinary lead. The other columns have the defaults of the table."""
 
 
 IN_USE_TABLES = (
@@ -46,7 +46,7 @@ class Tables:
         self.mariadb = mariadb
         self.database = database
         self.url = mariadb.url(database)
-        # Results come as the bytes that are stored, whatever their charset; what is sent is UTF-8.
+        # Results are the stored bytes, in any charset. Statements are sent as UTF-8.
         self._connection = mariadb.connect(database, use_unicode=False, conv={})
         self.execute(
             "SET SESSION character_set_results = NULL, time_zone = '+00:00',"
@@ -112,7 +112,7 @@ class Tables:
 
 
 def literal(value: Any) -> str:
-    """Return a value in SQL. Bytes have no charset; the number 0 is the empty value of an enum."""
+    """Return a value as SQL. Bytes have no charset. The number 0 is the empty value of an enum."""
     if value is None:
         return "NULL"
     if isinstance(value, bytes):

@@ -1,4 +1,4 @@
-"""Databases of several kinds, and leads that are archived, compared and brought back in each of them."""
+"""Databases of several kinds, with leads to archive, compare and bring back in each of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.tables import Row, Tables
 SITES: Mapping[str, tuple[str, list[str]]] = {
     "InnoDB": ("InnoDB", []),
     "two charsets": ("MyISAM", ["ALTER TABLE vicidial_list_archive CONVERT TO CHARACTER SET latin1"]),
-    # In nothing but this, so that only SHOW CREATE TABLE tells. Only one of the tables can roll back.
+    # The tables differ only in what SHOW CREATE TABLE shows. Only one of them has transactions.
     "different columns": (
         "InnoDB",
         [
@@ -29,27 +29,27 @@ SITES: Mapping[str, tuple[str, list[str]]] = {
         [f"ALTER TABLE {table} ADD SYSTEM VERSIONING" for table in ("vicidial_list", "vicidial_list_archive")],
     ),
 }
-"""The engine of Vicidial's tables, and what is done to them then."""
+"""The engine of Vicidial's tables, and the statements that change them afterwards."""
 
 ODD = {"status": None, "last_name": "", "called_count": 0, "date_of_birth": "0000-00-00", "last_local_call_time": "2020-02-00"}
 OTHER = {"comments": "jose", "called_count": None, "modify_date": "0000-00-00 00:00:00"}
 NAMELESS = "This lead has no name, and where columns differ, vicidial_list asks for one"
 MANY = range(1001, 2201)
-"""More ids than MariaDB takes for a short list."""
+"""More ids than MariaDB treats as a short list."""
 
 IN_USE = 4
 LOCKED = 99
 
 
 class RefusedError(Exception):
-    """The service refuses to work with the server as it is, and /readyz says so."""
+    """Raised if the service refuses to work with the current variables, and /readyz says so."""
 
     def __init__(self, problems: list[dict[str, Any]]) -> None:
         super().__init__(problems)
 
 
 class Site:
-    """A database, and a dialler that has locked another lead in both tables."""
+    """A database, in which a dialler has locked another lead in both tables."""
 
     def __init__(self, mariadb: PrivateMariaDB, name: str, database: str) -> None:
         engine, statements = SITES[name]
@@ -58,7 +58,7 @@ class Site:
         self.tables = Tables(mariadb, database)
         for statement in statements:
             self.tables.execute(statement)
-        # The same text is the same bytes then, whatever charset it is stored in. No limit of a binary log is for the tests.
+        # Equal texts are then equal bytes, in any stored charset. The tests' own statements ignore limits of the binary log.
         self.tables.execute("SET SESSION character_set_results = 'utf8mb4', wait_timeout = 10000, sql_log_bin = 0")
         self._dialler = mariadb.connect(
             database, autocommit=False, init_command="SET SESSION wait_timeout = 10000, sql_log_bin = 0"
@@ -68,7 +68,7 @@ class Site:
         self._name_needed = name == "different columns"
 
     def check(self, api: Api) -> None:
-        """Archive, compare and bring back. Raises RefusedError, or AssertionError for what is not as it should be."""
+        """Archive, compare and bring back leads. Raise RefusedError for a refusal, AssertionError for a wrong result."""
         self._prepare()
         everything = {**Api.ALL, "lead_ids": [1, 2, 3, *self._many]}
         self._compare(api, [1, 2, 3, IN_USE, 7, 8, 9, 10, 11])
@@ -80,7 +80,7 @@ class Site:
         assert_ready(api)
 
     def _prepare(self) -> None:
-        """Give the tables the leads that each check begins with."""
+        """Put the leads into the tables with which each check begins."""
         self._dialler.rollback()
         for table in ("vicidial_list", "vicidial_list_archive", "vicidial_hopper"):
             self.tables.execute(f"DELETE FROM {table}")
@@ -103,7 +103,7 @@ class Site:
         expected = []
         for lead_id in lead_ids:
             row, copy = live.get(lead_id), archived.get(lead_id)
-            pairs = zip(columns, row or (), copy or (), strict=False)  # none if one of the tables has no such lead
+            pairs = zip(columns, row or (), copy or (), strict=False)  # empty if one of the tables does not have the lead
             expected.append(
                 {
                     "lead_id": lead_id,
@@ -140,14 +140,14 @@ class Site:
 
 
 def archive_lead_in_use(live: model.Leads, archived: model.Leads, body: dict[str, Any]) -> Any:
-    """What the model says of leads that are left alone."""
+    """Return what the model expects for leads that must not be changed."""
     nothing = dict.fromkeys(("insert_leads", "update_leads", "delete_leads"), False)
     status, answer, live, archived = model.archive(live, archived, {**body, **nothing})
     return status, {**answer, "remaining_lead_ids": body["lead_ids"]}, live, archived
 
 
 def assert_ready(api: Api) -> None:
-    """Raises RefusedError if the service says that it is not ready, and why."""
+    """Raise RefusedError with the problems if the service reports that it is not ready."""
     readiness = api.get("/readyz")
     if readiness.status_code == 503 and readiness.json()["problems"]:
         raise RefusedError(readiness.json()["problems"])

@@ -1,4 +1,4 @@
-"""Wait for something that another thread or process does."""
+"""Wait for the effects of another thread or process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.process import PATIENCE
 def wait_until(
     condition: Callable[[], object], seconds: float = PATIENCE, message: Callable[[], str] = lambda: "it did not happen"
 ) -> None:
-    """Wait until a condition is true. Raises AssertionError with the message if it is still false after these seconds."""
+    """Wait until a condition is true. Raise AssertionError with the message if it is still false after these seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {message()}"

@@ -18,13 +18,13 @@ def build_wheel(folder: Path) -> Path:
 
 
 def install_wheel(wheel: Path, folder: Path) -> None:
-    """Make a virtual environment in `folder`, with nothing but the wheel."""
+    """Create a virtual environment in `folder` that contains only the wheel."""
     run(sys.executable, "-m", "venv", "--without-pip", str(folder))
     _pip(f"--python={folder}/bin/python", "install", "--no-deps", "--no-index", str(wheel), folder=folder)
 
 
 def run(*command: str, folder: Path | None = None, environment: dict[str, str] | None = None) -> str:
-    """Run a command that must succeed, and return what it prints."""
+    """Run a command, assert that it succeeds, and return its output."""
     done = subprocess.run(
         command, cwd=folder, env=clean(environment or {}), capture_output=True, text=True, timeout=PATIENCE, check=False
     )

@@ -13,7 +13,7 @@ from support.process import PATIENCE, ServiceProcess
 
 
 class Reader(io.BufferedReader):
-    """What arrives, for one HTTPResponse after the other: each would read ahead for itself, and close what it read from."""
+    """The received bytes, shared by successive HTTPResponses. Otherwise each would buffer ahead and close the socket."""
 
     def close(self) -> None:
         pass
@@ -26,9 +26,9 @@ class Connection:
     """One TCP connection to the service."""
 
     def __init__(self, service: ServiceProcess, port: int | None = None) -> None:
-        """port: another one than that of the API."""
+        """port: a port other than that of the API."""
         self.socket = socket.socket()
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)  # so that what is sent has left
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)  # so that nearly all written data has been sent
         self.socket.settimeout(PATIENCE)
         self.socket.connect((service.host, port or service.port))
         self._raw = socket.SocketIO(self.socket, "r")
@@ -71,7 +71,7 @@ class Connection:
         return response.status, body["message"]
 
     def is_closed(self) -> bool:
-        """Whether the service closes the connection, and said so before; if not, whether it answers another request."""
+        """Return whether the service announced a close and closed. If not, assert that it answers another request."""
         if self.announced_close:
             try:
                 return bool(self._reader.read1(1) == b"")

@@ -18,19 +18,19 @@ def foreign_key_problems(pair: TablePair, sees_all_tables: bool, grants: Grants)
     """
     tables = {pair.source.name, pair.target.name}
     for key in pair.foreign_keys:
-        mended = f"ALTER TABLE {identifier(key.schema)}.{identifier(key.table)} DROP FOREIGN KEY {identifier(key.name)}"
+        remedy = f"ALTER TABLE {identifier(key.schema)}.{identifier(key.table)} DROP FOREIGN KEY {identifier(key.name)}"
         if not key.incoming:
             continue
         if acting := key.rules - {"RESTRICT", "NO ACTION"}:
             yield Problem(
                 f"the foreign key {key.name} of {key.table} changes rows of its own ({', '.join(sorted(acting))}) when a lead "
                 f"leaves {key.referenced_table}",
-                mended,
+                remedy,
             )
         elif key.table in tables and key.table != key.referenced_table:
             yield Problem(
                 f"the foreign key {key.name} of {key.table} keeps every lead in {key.referenced_table} that is in both tables",
-                mended,
+                remedy,
             )
     if pair.foreign_keys and not sees_all_tables:
         yield Problem(

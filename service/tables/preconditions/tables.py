@@ -57,7 +57,7 @@ def _lacking(table: Table, other: Table, column: Column) -> Problem:
 
     The place matters: Vicidial's own lead_dearchive copies columns by position.
     """
-    names = list(other.columns) if other.name == LEADS else _mended_order(other, table)
+    names = list(other.columns) if other.name == LEADS else _order_after_remedies(other, table)
     # The columns that the table has, or that the remedies of the same answer add before this one.
     numbering = {name for name, each in other.columns.items() if each.auto_increment and not _is_lead_id(each)}
     before = [name for name in names[: names.index(column.name)] if name not in numbering]
@@ -68,7 +68,7 @@ def _lacking(table: Table, other: Table, column: Column) -> Problem:
     )
 
 
-def _mended_order(archive: Table, leads: Table) -> list[str]:
+def _order_after_remedies(archive: Table, leads: Table) -> list[str]:
     """Return the names of the archive's columns in their order after it got the columns of vicidial_list that it lacks."""
     names = list(archive.columns)
     place = 0

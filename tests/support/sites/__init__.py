@@ -1,1 +1,1 @@
-"""Random sites: schemas, servers and accounts as administrators make them."""
+"""Random sites: schemas, servers and accounts as administrators set them up."""

@@ -1,4 +1,4 @@
-"""Columns that a site may have added or changed: every type of MariaDB's with values at its edges, attributes, odd names."""
+"""Columns that a site may have added or changed: every type of MariaDB with boundary values, attributes, odd names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _integers(bits: int) -> dict[str, tuple[str, ...]]:
 
 TEXT_VALUES = ("''", "'0'", "'a'", "'A'", "'a '", "' a'", "'é'", "_utf8mb4 'é'", "'ß'", "_utf8mb4 'ł'", "'007'", r"'\0'")
 LONG_TEXT_VALUES = (*TEXT_VALUES, "_utf8mb4 '😀'", "REPEAT('x', 255)")
-# MariaDB cannot send these two at once where max_allowed_packet is 1 MiB. They are of one length.
+# With a max_allowed_packet of 1 MiB, MariaDB cannot send the last two values. They have the same length.
 HUGE_TEXT_VALUES = (*TEXT_VALUES, "CONCAT(REPEAT('x', 1100000), 'y')", "CONCAT(REPEAT('x', 1100000), 'z')")
 BYTE_VALUES = ("''", "x'00'", "x'FF'", "x'41'", "x'6100'", "'a '")
 HUGE_BYTE_VALUES = (*BYTE_VALUES, "CONCAT(REPEAT('x', 1100000), 'y')", "CONCAT(REPEAT('x', 1100000), 'z')")
@@ -77,7 +77,7 @@ TYPES: dict[str, tuple[str, ...]] = {
     "INET4": ("'0.0.0.0'", "'255.255.255.255'"),
     "VECTOR(2)": ("VEC_FromText('[0,0]')", "VEC_FromText('[1,-0.5]')"),
 }
-"""Types and values in SQL, none of them NULL."""
+"""SQL types with values that are not NULL, as SQL literals or expressions."""
 
 NARROWER = {
     "BIGINT": "INT",
@@ -120,7 +120,7 @@ CHARSETS = (
     ("binary", "binary"),
 )
 
-# As each table spells the name.
+# The column's name in vicidial_list and in the archive, or the other way round.
 NAMES = (
     ("contract_no", "contract_no"),
     ("Contract_No", "CONTRACT_NO"),
@@ -150,16 +150,19 @@ NAMES = (
 
 @dataclass(frozen=True)
 class Column:
-    """A column that the site has added: as each table spells and makes it (None: the table lacks it), and its values."""
+    """A column that the site has added: its name, definition (None: the table lacks it) and values.
+
+    Pairs are for vicidial_list and for the archive.
+    """
 
     names: tuple[str, str]
     definitions: tuple[str | None, str | None]
     values: tuple[str, ...]
-    """Literals, cyclically for one lead after the other; empty for a generated column."""
+    """SQL literals. Leads take them in turn. Empty for a generated column."""
 
     @property
     def may_refuse_rows(self) -> bool:
-        """Whether it refuses a row for a value, instead of taking what it can of it."""
+        """Whether the column may refuse a row for its value, instead of storing a changed value."""
         mine, theirs = self.definitions
         different = (
             mine is not None and theirs is not None and mine.split("(")[0].split()[0] != theirs.split("(")[0].split()[0]
@@ -180,7 +183,7 @@ def quoted(name: str) -> str:
 
 @st.composite
 def columns(draw: st.DrawFn) -> Column:
-    """A column, most often alike in both tables."""
+    """Draw a column that is usually the same in both tables."""
     name = draw(st.sampled_from(NAMES) | st.just(NAMES[0]))
     if name == ("source", "target"):
         name = ("source", "source") if draw(st.booleans()) else ("target", "target")

@@ -1,4 +1,4 @@
-"""Peculiarities that matter together, and would hardly ever be drawn together."""
+"""Peculiarities that are dangerous together, and that would rarely be drawn together."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Sites: what administrators make of the two tables, the tables around them, the server, and the account.
+"""Draw sites: how administrators set up the two tables, the tables around them, the server, and the account.
 
-A site is mostly ordinary, with up to three peculiarities.
+A site has up to three peculiarities. Everything else is as Vicidial installs it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "rank": ("-32768", "32767"),
     "owner": ("NULL", "' '", "_utf8mb4 'ł'"),
 }
-"""Values of Vicidial's columns, in SQL, that differ from a lead like any other."""
+"""Values of Vicidial's columns, as SQL, that differ from those of an ordinary lead."""
 
 ODD_VALUES = st.one_of(*[st.tuples(st.just(name), st.sampled_from(values)) for name, values in VALUES.items()])
 SOME_ODD_VALUES = st.lists(ODD_VALUES, max_size=3).map(dict)
@@ -58,17 +58,17 @@ SOME_ODD_VALUES = st.lists(ODD_VALUES, max_size=3).map(dict)
 
 @dataclass(frozen=True)
 class Lead:
-    """A lead: its values that are not like any other's, in vicidial_list and in the archive; None: it has no row there."""
+    """A lead: its values in vicidial_list and in the archive that differ from an ordinary lead's. None: no row there."""
 
     lead_id: int
     live: dict[str, str] | None
     archived: dict[str, str] | None
     own_values_differ: bool = False
-    """Whether the archive has other values in the columns that the site has added."""
+    """Whether the archived row has other values in the columns that the site has added."""
 
 
 OTHER_LEAD = {"entry_date": "'2019-01-01 00:00:00'", "phone_number": "'3125550777'"}
-"""What tells that an id was given out again."""
+"""Values of a second lead with the same id: they show that the id was reused."""
 
 
 @st.composite
@@ -113,7 +113,7 @@ class Site:
     calls: list[Call]
     grants: tuple[str, ...]
     leads_in_use: str
-    """The setting LEADS_IN_USE."""
+    """The value of the setting LEADS_IN_USE."""
     columns: list[Column] = field(default_factory=list)
 
     @property
@@ -132,7 +132,7 @@ class Site:
 def sites(draw: st.DrawFn) -> Site:
     count = draw(st.sampled_from([0, 1, 1, 1, 1, 2, 2, 2, 3]))
     peculiarities = draw(st.lists(PECULIARITIES, min_size=count, max_size=count, unique_by=lambda each: each.name))
-    # One to be inserted, one to be updated, one to be brought back: so that every statement is needed.
+    # One lead to insert, one to update, one to bring back, so that every statement runs.
     others = [4, 5, *dict.fromkeys(lead_id for each in peculiarities for lead_id in each.lead_ids)]
     drawn = [draw(leads(lead_id)) for lead_id in others[draw(st.integers(0, 2)) :]]
     everybody = [

@@ -1,4 +1,4 @@
-"""What ties the two tables to others: foreign keys and triggers."""
+"""Links between the two tables and others: foreign keys and triggers."""
 
 from __future__ import annotations
 

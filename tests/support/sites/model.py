@@ -1,4 +1,4 @@
-"""A model of what a request on a site may do and must do, judged by the rows before and after it."""
+"""A model of what a request on a site may and must do. It compares the rows before the request with those after it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.sites.rows import Column, Reader, Row, Snapshot, same
 from support.sites.surroundings import ALL, PRINTED, STOCK
 
 Verdicts = dict[str, bool | None]
-"""By column of the source: whether the other row holds the same. None: nobody can be sure."""
+"""For each column of the source: whether the other row has the same value. None: uncertain."""
 
 
 FOREIGN_KEY = "a foreign key that changes other rows"
@@ -26,17 +26,20 @@ UNSAFE = {
     "a binary log of statements": "SELECT 1 FROM DUAL WHERE @@log_bin AND @@global.binlog_format = 'STATEMENT'",
     "packets that are too small": "SELECT 1 FROM DUAL WHERE @@global.max_allowed_packet < 1048576",
 }
-"""Reasons to refuse a site, each with a query that has rows if it is given. What keys of other databases do, the rows show."""
+"""Reasons to refuse a site, each with a query that returns rows if the reason applies.
+
+Foreign keys of other databases are not queried: the rows show their effects.
+"""
 
 
 @dataclass(frozen=True)
 class Model:
-    """What is expected of a site."""
+    """The expected results on a site."""
 
     site: Site
     reader: Reader
     in_use: Mapping[int, frozenset[str]]
-    """By lead, the table.column that say so; empty if the service is to archive leads in use like any others."""
+    """For each lead in use, the table.column that show it. Empty if LEADS_IN_USE allows to archive leads in use."""
 
     def verdicts(self, seen: Snapshot, source: str, target: str, row: Row, copy: Row) -> Verdicts:
         found: Verdicts = {}
@@ -48,7 +51,7 @@ class Model:
         return found
 
     def reused(self, seen: Snapshot, row: Row | None, copy: Row | None) -> bool | None:
-        """Whether an id was given out again. None: nobody can be sure."""
+        """Return whether the id was reused for another lead. None: uncertain."""
         if row is None or copy is None:
             return False
         verdicts = self.verdicts(seen, LIST, ARCHIVE, row, copy)
@@ -62,10 +65,10 @@ class Model:
         return False if True in told else (True if told == [False, False] else None)
 
     def unsafe(self, seen: Snapshot, all_privileges: bool) -> list[str]:
-        """Return why the service must refuse the site."""
+        """Return the reasons for which the service must refuse the site."""
         why = [name for name, query in UNSAFE.items() if self.reader.execute(query.replace("<db>", self.reader.database))]
         if FOREIGN_KEY in why and self.site.grants not in {ALL, STOCK, PRINTED}:
-            why.remove(FOREIGN_KEY)  # an account with privileges on single tables may see no key; then no key acts
+            why.remove(FOREIGN_KEY)  # an account with privileges on single tables may see no key; then keys have no effect
         if not all_privileges and self.reader.execute("SELECT 1 FROM DUAL WHERE @@global.read_only"):
             why.append("the server is read-only for the account")
         largest = {table: largest_lead_id(seen.columns[table]) for table in (LIST, ARCHIVE)}
@@ -82,7 +85,7 @@ class Model:
         return why
 
     def no_loss(self, before: Snapshot, after: Snapshot, call: Call | None) -> None:
-        """Whatever was answered: no lead is lost, none appears, and nothing else is changed."""
+        """Assert, for any answer, that no lead is lost, none appears, and nothing else is changed."""
         assert not before.others - after.others, f"other tables lost {before.others - after.others}"
         assert after.twice <= before.twice, f"leads are in a table twice: {after.twice}"
         asked = set(call.body["lead_ids"]) if call else set()
@@ -131,7 +134,7 @@ class Model:
         told = {name: answer[name] for name in expected}
         made = " ".join(statement for each in self.site.peculiarities for statement in each.early)
         if "SYSTEM VERSIONING" in made or "Aria" in made:
-            # MariaDB counts an UPDATE that stores the same values: it writes a version of the row, or Aria says that it does.
+            # MariaDB counts an UPDATE that stores the same values if the table has system versioning or is an Aria table.
             expected["update_count"] = max(expected.get("update_count", 0), told.get("update_count", 0))
             expected = {name: expected[name] for name in told}
         assert told == expected, f"the answer says {told}, and what happened is {expected}"
@@ -176,12 +179,12 @@ class Model:
 
     def _copied(self, seen: Snapshot, call: Call, lead_id: int, row: Row, copy: Row) -> None:
         source, target = tables_of(call)
-        if self.site.alters(target) and target == ARCHIVE:  # nothing may alter a lead on its way back
+        if self.site.alters(target) and target == ARCHIVE:  # but a lead that is brought back must not be altered
             return
         damaged = [
             name for name in self._certain(seen, source, target) if not self._same(seen, source, target, row, copy, name)
         ]
-        if target == LIST:  # what is damaged would be dialled
+        if target == LIST:  # the dialler would use damaged data
             damaged += [name for name, kept in self.verdicts(seen, source, target, row, copy).items() if kept is False]
         assert not damaged, f"lead {lead_id} was damaged in {target}, in {damaged}"
 
@@ -189,7 +192,7 @@ class Model:
         return self.verdicts(seen, source, target, row, copy)[name]
 
     def _certain(self, seen: Snapshot, source: str, target: str) -> list[str]:
-        """The columns of the source whose values the target certainly holds. What is generated follows from others."""
+        """Return the columns of the source whose values the target can certainly store. Skip generated columns."""
         columns = seen.columns[source]
         return [name for name in self._alike(seen, source, target) if columns[name].generated is None]
 
@@ -204,7 +207,7 @@ class Model:
         return len(self._alike(seen, source, target)) == len(seen.columns[source]) == len(seen.columns[target])
 
     def compared(self, seen: Snapshot, lead_ids: list[int], leads: list[dict[str, Any]]) -> None:
-        """Assert that a comparison is true."""
+        """Assert that a comparison reports what the tables hold."""
         assert [lead["lead_id"] for lead in leads] == lead_ids
         for lead in leads:
             lead_id = lead["lead_id"]
@@ -226,11 +229,11 @@ class Model:
 
 BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 LARGEST_LEAD_ID = 2**32 - 1
-"""The API takes no larger ones."""
+"""The largest lead_id that the API accepts."""
 
 
 def largest_lead_id(columns: Mapping[str, Column]) -> int | None:
-    """The largest lead_id that a table with these columns can hold and the API takes; None if it is no integer."""
+    """Return the largest lead_id that a table with these columns can store and the API accepts. None: it is not an integer."""
     column = next((column for name, column in columns.items() if name.lower() == "lead_id"), None)
     if column is None or column.data_type not in BITS:
         return None
@@ -240,7 +243,7 @@ def largest_lead_id(columns: Mapping[str, Column]) -> int | None:
 
 
 def tables_of(call: Call | None) -> tuple[str, str]:
-    """Source and target."""
+    """Return the names of the source table and the target table."""
     return (ARCHIVE, LIST) if call and call.operation == "dearchive" else (LIST, ARCHIVE)
 
 

@@ -1,4 +1,4 @@
-"""The rows of a site, read without the service: every column of every lead; and when two values are the same."""
+"""Read every column of every lead of a site without the service, and decide whether two values are the same."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SESSION = (
     "SET SESSION character_set_results = NULL, time_zone = '+00:00', tx_isolation = 'READ-COMMITTED',"
     " sql_mode = 'NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO'"
 )
-"""What is sent is UTF-8, results come as the bytes that are stored."""
+"""Statements are sent as UTF-8. Results are the stored bytes."""
 
 EXACT = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "decimal"})
 FLOATS = frozenset({"float", "double"})
@@ -24,7 +24,7 @@ PLAIN_TEXTS = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "l
 
 @dataclass(frozen=True)
 class Column:
-    """What a column is made of, as far as it bears on what it can hold."""
+    """The properties of a column that determine which values it can store."""
 
     name: str
     data_type: str
@@ -33,17 +33,20 @@ class Column:
     nullable: bool
     generated: str | None
     is_counter: bool
-    """Whether it numbers the rows of its table, and is no data of the lead."""
+    """Whether the column numbers the rows of its table and is not data of the lead."""
 
     def holds_all_of(self, other: Column) -> bool:
-        """Whether it certainly holds whatever the other holds; of a generated column, whether it is computed the same way."""
+        """Return whether this column can certainly store every value of the other.
+
+        For a generated column, return whether both are computed in the same way.
+        """
         mine = (self.data_type, self.column_type, self.charset, self.generated)
         return mine == (other.data_type, other.column_type, other.charset, other.generated) and self.nullable >= other.nullable
 
 
 @dataclass(frozen=True)
 class Value:
-    """raw: the bytes that are stored. meaning: the same in UTF-8, if it is text; an enum's number goes with it."""
+    """raw: the stored bytes, or the text of an enum. meaning: text as UTF-8, or the number of an enum."""
 
     raw: bytes | None
     meaning: bytes | None
@@ -54,17 +57,17 @@ Row = dict[str, Value]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Both tables, keyed by their names, and the number of each row of every other table."""
+    """The rows of both tables by table name, and how often each row of every other table occurs."""
 
     columns: dict[str, dict[str, Column]]
     rows: dict[str, dict[int, Row]]
     twice: frozenset[tuple[str, int]]
-    """Leads that a table holds more than once; of these, rows has the last."""
+    """Leads with more than one row in a table. `rows` has the last of these rows."""
     others: Counter[tuple[str, tuple[bytes | None, ...]]]
 
 
 class Reader:
-    """Reads a database, and what other schemas have whose name begins with its name, through a connection of its own."""
+    """Read a database, and the schemas whose names begin with its name, through a separate connection."""
 
     def __init__(self, connection: pymysql.connections.Connection[pymysql.cursors.Cursor], database: str) -> None:
         self._connection = connection
@@ -119,13 +122,13 @@ class Reader:
         return Counter((name, row) for name in names for row in self.execute(f"SELECT * FROM {name}"))
 
     def counterpart(self, name: str, others: dict[str, Column]) -> Column | None:
-        """The column of that name among others: the case of a name means nothing, and MariaDB says what case is."""
+        """Return the column with that name. MariaDB compares the names, without regard to case."""
         if name in others:
             return others[name]
         return next((column for other, column in others.items() if self._same_name(name, other)), None)
 
     def place(self, name: str, columns: dict[str, Column]) -> str | None:
-        """The name of the column before this one, in lower case."""
+        """Return the name of the column before this one, in lower case."""
         names = list(columns)
         mine = self.counterpart(name, columns)
         assert mine is not None
@@ -136,7 +139,7 @@ class Reader:
         if (one + other).isascii():
             return one.lower() == other.lower()
         if (one, other) not in self._same_names:
-            # A table can have a column of either name, but not both: then they stand for the same.
+            # If MariaDB refuses a table with both names, the names are the same to it.
             probe = f"{self.database}.name_probe"
             try:
                 self.execute(f"CREATE TEMPORARY TABLE {probe} ({quoted(one)} INT, {quoted(other)} INT)")
@@ -150,7 +153,7 @@ class Reader:
 def _expressions(column: Column) -> tuple[str, str]:
     name = quoted(column.name)
     if column.data_type in FLOATS:
-        return f"{name} * 1e0", name  # as many digits as it takes, whatever the column's own format has
+        return f"{name} * 1e0", name  # with enough digits to tell values apart, independent of the column's format
     if column.data_type == "bit":
         return f"{name} + 0", name
     if column.data_type in {"enum", "set"}:
@@ -161,7 +164,7 @@ def _expressions(column: Column) -> tuple[str, str]:
 
 
 def same(one: Column, other: Column, here: Value, there: Value) -> bool | None:
-    """Whether two values are the same. None: they look the same, but the columns are too different to be sure of it."""
+    """Return whether two values are the same. None: they look the same, but their columns are too different to be certain."""
     if here.raw is None or there.raw is None:
         return here.raw is there.raw
     if (one.data_type, one.column_type, one.charset) == (other.data_type, other.column_type, other.charset):
@@ -196,11 +199,11 @@ RULES: tuple[tuple[frozenset[str], Callable[[Value], object], bool], ...] = (
     *((frozenset({kind}), _without_zeros, True) for kind in ("time", "datetime", "timestamp")),
     (PLAIN_TEXTS, lambda value: value.meaning, True),
 )
-"""Types that can be compared with each other, by what, and whether that is certain."""
+"""Types that can be compared with each other, what to compare, and whether equality is certain."""
 
 
 def insert_statement(table: str, columns: dict[str, Column], lead_id: int, values: dict[str, str]) -> str:
-    """INSERT of a row with those of the values whose columns the table has."""
+    """Return the INSERT of a row, with the values for which the table has a column."""
     names = {name.lower(): name for name in columns if columns[name].generated is None}
     given = {names[name.lower()]: value for name, value in values.items() if name.lower() in names}
     names_given, values_given = ", ".join(["lead_id", *map(quoted, given)]), ", ".join([str(lead_id), *given.values()])

@@ -1,4 +1,4 @@
-"""A server for sites, and one site on it: made, served, fixed, and dropped. All of it is written down as SQL."""
+"""A server for sites, and one site on it: create, serve, fix and drop it. All steps are recorded as SQL."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ OPTIONS = (
     "--expire-logs-days=1",
     "--max-binlog-size=16M",
 )
-"""Careless and quick. A binary log is kept, so that its format matters."""
+"""Quick, and without durability. A binary log is written, so that its format matters."""
 
 LENIENT = "SET SESSION sql_mode = 'NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO'"
 STRICT = "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO'"
-"""As servers have it by default: an ALTER TABLE that would damage a value fails."""
+"""The default of servers: an ALTER TABLE that would damage a value fails."""
 
 PASSWORD = "secret"
 
@@ -64,7 +64,7 @@ ORDINARY = {
 
 
 class SiteServer:
-    """A MariaDB server of which a site may change whatever it likes."""
+    """A MariaDB server. Sites may change its tables, accounts and global variables."""
 
     def __init__(self, mariadb: PrivateMariaDB) -> None:
         self.mariadb = mariadb
@@ -76,7 +76,7 @@ class SiteServer:
         migrate(mariadb.url("template"), "head")
         self.number = 0
         self.refused: Counter[str] = Counter()
-        """Statements of a site that MariaDB refused, so that the site has not what they say."""
+        """Counts the statements of sites that MariaDB refused. They have no effect on the site."""
         self.outcomes: Counter[str] = Counter()
 
     @contextmanager
@@ -95,7 +95,7 @@ class SiteServer:
 
 
 class World:
-    """A site while it is there."""
+    """A site that exists on the server."""
 
     def __init__(self, server: SiteServer, site: Site, database: str, keys_file: Path) -> None:
         self.server = server
@@ -111,7 +111,7 @@ class World:
         self.in_use: dict[int, frozenset[str]] = {}
 
     def execute(self, statement: str) -> None:
-        """As an administrator, and written down."""
+        """Run a statement as an administrator, and record it."""
         self.script.append(f"{statement};")
         with self.server.connection.cursor() as cursor:
             values = {}
@@ -122,9 +122,9 @@ class World:
             self._variables = {**values, **self._variables}
 
     def attempt(self, name: str, statement: str, expected: tuple[int, ...] = ()) -> int:
-        """Run a statement of the site's, and return the number of the error if there is one, else 0.
+        """Run a statement of the site. Return the number of the error, or 0 for success.
 
-        What MariaDB refuses is not part of the site, and counted unless it is expected.
+        A statement that MariaDB refuses has no effect. It is counted in `refused` unless the error is expected.
         """
         try:
             self.execute(statement.replace("<db>", self.database).replace("{account}", self.account))
@@ -148,7 +148,7 @@ class World:
                 self.attempt(each.name, statement)
         try:
             self._fill()
-        except pymysql.err.OperationalError:  # a MERGE table over tables that are not alike cannot be opened
+        except pymysql.err.OperationalError:  # a MERGE table over tables with different definitions cannot be opened
             self.is_readable = False
             return
         for each in self.site.peculiarities:
@@ -159,7 +159,7 @@ class World:
                 self.attempt(each.name, statement)
         self.execute(f"CREATE USER {self.account} IDENTIFIED BY '{PASSWORD}'")
         for statement in self._printed() if self.site.grants == PRINTED else self.site.grants:
-            self.attempt("grants", statement, expected=(NO_SUCH_TABLE,))  # they name tables that not all versions have
+            self.attempt("grants", statement, expected=(NO_SUCH_TABLE,))  # they name tables that some versions lack
         for each in self.site.peculiarities:
             for variable, value in each.variables:
                 self.attempt(each.name, f"SET GLOBAL {variable} = {value}")
@@ -181,7 +181,7 @@ class World:
         return lead.lead_id, {**ORDINARY, "phone_number": f"'21255501{position:02}'", **own, **values}
 
     def _printed(self) -> list[str]:
-        """What the command prints for an administrator to run."""
+        """Return the statements that `python -m service grants` prints."""
         environment = {"DATABASE_URL": self.server.mariadb.url(self.database), **self._settings()}
         result = CliRunner().invoke(main, ["grants", self.account], env=environment)
         assert result.exit_code == 0, result.output
@@ -192,7 +192,7 @@ class World:
 
     @contextmanager
     def served(self) -> Iterator[Api]:
-        """The service, started anew."""
+        """Start the service, and yield its API."""
         url = f"mysql+asyncmy://{self.database}:{PASSWORD}@127.0.0.1:{self.server.mariadb.port}/{self.database}"
         self.script.append(f"-- the service starts, as {self.account}, with LEADS_IN_USE={self.site.leads_in_use}")
         with pytest.MonkeyPatch.context() as monkeypatch:
@@ -207,7 +207,7 @@ class World:
         return response
 
     def problems(self, api: Api) -> list[dict[str, Any]]:
-        """What /readyz finds."""
+        """Return the problems that /readyz reports."""
         response = api.get("/readyz")
         self.script.append(f"-- GET /readyz: {response.status_code} {response.text}")
         problems: list[dict[str, Any]] = response.json()["problems"]
@@ -215,7 +215,7 @@ class World:
         return problems
 
     def drop(self) -> None:
-        """Drop all that the site has made, and set the server to rights."""
+        """Drop everything that the site created, and reset the server's variables."""
         with self.server.connection.cursor() as cursor:
             for variable, value in self._variables.items():
                 text = value.decode() if isinstance(value, bytes) else value
@@ -230,7 +230,7 @@ class World:
             cursor.execute("SET SESSION foreign_key_checks = 1")
 
     def can_connect(self) -> bool:
-        """Whether the account gets as far as the database."""
+        """Return whether the account can connect to the database."""
         try:
             port = self.server.mariadb.port
             pymysql.connect(host="127.0.0.1", port=port, user=self.database, password=PASSWORD, database=self.database).close()

@@ -1,4 +1,4 @@
-"""What is around the two tables: variables of the server, privileges of the account, tables that tell of leads in use."""
+"""The environment of the two tables: server variables, privileges of the account, tables that show leads in use."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ IN_USE_TABLES = ("vicidial_hopper", "vicidial_live_agents", "vicidial_auto_calls
 ALL = ("GRANT ALL PRIVILEGES ON *.* TO {account}",)
 STOCK = ("GRANT SELECT, INSERT, UPDATE, DELETE, LOCK TABLES ON <db>.* TO {account}",)
 PRINTED = ("what `python -m service grants` prints",)
-"""Stands for it."""
+"""A placeholder for the output of the command."""
 
 NEEDED = {
     **dict.fromkeys((LIST, ARCHIVE), ("SELECT", "INSERT", "UPDATE", "DELETE")),
@@ -77,7 +77,7 @@ def _all_but(table: str, privilege: str) -> tuple[str, ...]:
     )
 
 
-# All columns of Vicidial's but the last, one by one; a site's own are not among them.
+# All columns of Vicidial except the last, listed one by one; none that a site has added.
 SEEN = (
     "lead_id, entry_date, modify_date, status, user, vendor_lead_code, source_id, list_id, gmt_offset_now,"
     " called_since_last_reset, phone_code, phone_number, title, first_name, middle_initial, last_name, address1, address2,"

@@ -1,6 +1,6 @@
-"""What sites make of the two tables: changed columns, keys, engines, partitions.
+"""How sites change the two tables: columns, keys, engines, partitions.
 
-Statements stand in SQL, <db> being the name of the database.
+In statements, <db> is the name of the database.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ BIG = (3000000000, 4294967295)
 
 @dataclass(frozen=True)
 class Peculiarity:
-    """What is not as Vicidial made it."""
+    """A difference from Vicidial's installation."""
 
     name: str
     early: tuple[str, ...] = ()
-    """Run while the tables are empty."""
+    """Statements to run while the tables are empty."""
     late: tuple[str, ...] = ()
-    """Run when they have their rows."""
+    """Statements to run when the tables have their rows."""
     variables: tuple[tuple[str, str], ...] = ()
     """Global variables of the server."""
     grants: tuple[str, ...] | None = None
-    """What the account may do, in place of what is drawn for it; {account} is the account."""
+    """Privileges of the account, instead of those that are drawn; {account} is the account."""
     in_use: tuple[tuple[int, str, str], ...] = ()
-    """A lead, the table and column that say that it is in use, and the statement that has them say it."""
+    """A lead, the table.column that shows that it is in use, and the statement that adds it there."""
     stuck: frozenset[int] = frozenset()
-    """Leads that may stay in vicidial_list, or whose archived row may stay as it is, because something refuses the change."""
+    """Leads that may stay in vicidial_list, or whose archived row may stay unchanged, because the site refuses the change."""
     stuck_back: frozenset[int] = frozenset()
-    """The same of the way back."""
+    """The same for bringing leads back."""
     alters: frozenset[str] = frozenset()
-    """Tables that change a row while it is written to them."""
+    """Tables that change a row when it is written."""
     columns: tuple[Column, ...] = ()
     lead_ids: tuple[int, ...] = ()
-    """More leads."""
+    """Ids of more leads to add."""
 
 
 def on(table: str, *changes: str, **more: Any) -> Peculiarity:
@@ -46,7 +46,7 @@ def on(table: str, *changes: str, **more: Any) -> Peculiarity:
 
 
 def each_way(*changes: str, **more: Any) -> list[Peculiarity]:
-    """In vicidial_list, in the archive, in both."""
+    """Return three peculiarities: the changes in vicidial_list, in the archive, and in both."""
     both = Peculiarity(
         f"both: {'; '.join(changes)}",
         tuple(f"ALTER TABLE {table} {change}" for table in (LIST, ARCHIVE) for change in changes),

@@ -1,4 +1,4 @@
-"""Try a site: serve it, call it, and fix it where the service refuses it."""
+"""Test a site: serve it, call the API, and run the remedies if the service refuses it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from support.sites.surroundings import ALL
 MOST_REMEDIES = 20
 
 VALUES_DO_NOT_ALLOW_IT = (1048, 1062, 1138, 1178, 1264, 1265, 1292, 1366, 1406, 1416, 1452, 1713, 4025, 4078)
-"""Errors of an ALTER TABLE that would damage values or rows, or that MariaDB cannot do (a default that is too long, a geometry
-in a partitioned table): an administrator has to see to those first."""
+"""Errors of an ALTER TABLE that would damage values or rows, or that MariaDB cannot run (a default that is too long, a
+geometry in a partitioned table). An administrator has to remove the cause first."""
 
 WITHOUT_REMEDY = (
     "is no table that keeps rows, but a view",
@@ -27,23 +27,26 @@ WITHOUT_REMEDY = (
     "with system versioning",
     "cannot be read",
 )
-"""What /readyz says where no statement fixes it. An account that may not connect to the database is beyond its help, too."""
+"""Parts of the messages of /readyz about problems that no statement fixes.
+
+Another such problem is an account that cannot connect to the database.
+"""
 
 
 class Trial:
-    """What a site is put through."""
+    """The test of one site."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.model = Model(world.site, world.reader, world.in_use)
         self.errors: dict[str, int] = {}
-        """What MariaDB said to the remedies of the last round; 0: nothing."""
+        """The error number of each remedy of the last round; 0: success."""
         self.lead_ids = [lead.lead_id for lead in world.site.leads]
         everything = {"insert_leads": True, "delete_leads": True, "lead_ids": self.lead_ids}
         self.both_ways = [Call("archive", {**everything, "update_leads": True}), Call("dearchive", everything)]
 
     def run(self) -> str:
-        """Run the trial, and return its result in a word."""
+        """Run the trial, and return a short text of its result."""
         with self.world.served() as api:
             problems = self.world.problems(api)
             unsafe = self.model.unsafe(self.world.reader.read(), self.world.site.grants == ALL)
@@ -56,7 +59,7 @@ class Trial:
             if self.apply_remedies(api):
                 self.exercise(api, green=True)
                 return f"refused, fixed: {refusal}"
-        # Variables of a session are as they were when it began: what the remedy set is seen by new connections.
+        # A session keeps the variables with which it began. Only new connections see what a remedy has set.
         with self.world.served() as api:
             if self.apply_remedies(api):
                 self.exercise(api, green=True)
@@ -67,7 +70,10 @@ class Trial:
             return f"refused for good: {refusal}"
 
     def exercise(self, api: Api, green: bool) -> tuple[list[int], bool]:
-        """The calls of the site, then all leads there and back. The statuses, and whether every statement was needed."""
+        """Make the calls of the site, then archive all leads and bring them back.
+
+        Return the statuses, and whether every statement changed rows.
+        """
         statuses = []
         exercised = []
         for call in [*self.world.site.calls, *self.both_ways]:
@@ -101,7 +107,7 @@ class Trial:
             self.model.compared(before, lead_ids, response.json()["leads"])
 
     def apply_remedies(self, api: Api) -> bool:
-        """Run the remedies until /readyz is green. Whether it is."""
+        """Run the remedies, and return whether /readyz became green."""
         self.world.execute(STRICT)
         for _ in range(MOST_REMEDIES):
             problems = self.world.problems(api)
@@ -116,7 +122,10 @@ class Trial:
         return False
 
     def run_remedy(self, remedy: str) -> int:
-        """The number of the error, if there is one: it may be in the way of another remedy, or not be needed any more."""
+        """Run a remedy, and return its error number, or 0.
+
+        A remedy may fail because another one has to run first, or has made it unnecessary.
+        """
         before = self.world.reader.read()
         error = self.world.attempt("a remedy", remedy, expected=VALUES_DO_NOT_ALLOW_IT)
         self.keeps_all(before, self.world.reader.read(), remedy)
@@ -143,7 +152,7 @@ class Trial:
                 assert not changed, f"{remedy} changed {changed} of lead {lead_id} in {table}"
             other = after.columns[LIST if table == ARCHIVE else ARCHIVE]
             added = [name for name in after.columns[table] if name not in before.columns[table]]
-            # A column that neither table had is added to one after the other.
+            # A column that neither table had is added to the tables one after the other.
             # Vicidial copies rows by the position of their columns.
             for name in [each for each in added if self.world.reader.counterpart(each, other)]:
                 places = [self.world.reader.place(name, columns) for columns in (after.columns[table], other)]
