@@ -16,6 +16,7 @@ from types import FrameType
 
 from benchmark.anatomy import measure_anatomy
 from benchmark.data import ENGINES, ROOT, CheckError, Database
+from benchmark.felt import measure_dialler
 from benchmark.footprint import measure_footprint, measure_memory
 from benchmark.growth import fill, measure_growth
 from benchmark.machine import MachineError, describe, refuse_small_machine, server_options
@@ -82,6 +83,7 @@ def measure(folder: Path, sizes: Sizes) -> Results:
             database.prepare(sizes.leads)
         script = Script.read(databases[0].url, folder)
         throughput = measure_throughput(databases, script, folder, options_file, sizes)
+        dialler = measure_dialler(mariadb, folder, options_file, sizes)
         anatomy = measure_anatomy(mariadb, databases[0], script, sizes.leads_elsewhere)
         footprint_database = Database(mariadb, "footprint", "InnoDB")
         footprint = measure_footprint(footprint_database, folder, sizes)
@@ -97,7 +99,7 @@ def measure(folder: Path, sizes: Sizes) -> Results:
             filled.result()
         growth_database.run("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
         growth = measure_growth(growth_database, folder, sizes)
-        return Results(machine, sizes, throughput, anatomy, footprint, memory, growth)
+        return Results(machine, sizes, throughput, dialler, anatomy, footprint, memory, growth)
 
 
 if __name__ == "__main__":

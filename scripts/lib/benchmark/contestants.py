@@ -146,12 +146,16 @@ class PtArchiver:
             *("--limit", str(BATCH), "--commit-each", "--charset", "utf8", "--no-check-charset"),
             *("--no-safe-auto-increment", "--no-version-check", *options),
         ]
-        self._start_seconds = statistics.median(self._time("1 = 0") for _ in range(3))
+        self.start_seconds = statistics.median(self._time("1 = 0") for _ in range(3))
 
     def run(self, state: str, batches: Batches) -> Run:
         # Where the archive has the leads already, a plain INSERT would end it.
         seconds = self._time("1 = 1", *(["--replace"] if state != "fresh" else []))
-        return Run(sum(map(len, batches)), seconds - self._start_seconds)
+        return Run(sum(map(len, batches)), seconds - self.start_seconds)
+
+    def archive(self, where: str) -> None:
+        """Archive the leads for which the condition is true."""
+        self._time(where)
 
     def _time(self, where: str, *options: str) -> float:
         started = time.perf_counter()

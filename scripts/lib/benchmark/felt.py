@@ -1,158 +1,187 @@
-"""A private comparison of what a dialler feels beside each way to archive. Not part of scripts/bench yet.
-
-PYTHONPATH=scripts/lib python -m benchmark.felt [--rounds 3] [--engines MyISAM,InnoDB] [--seconds 4]
-"""
+"""What a dialler feels while leads are archived beside it: its latencies, with agents logged in and without, beside each way
+to archive, and beside nothing."""
 
 from __future__ import annotations
 
-import argparse
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 
 from mariadb import PrivateMariaDB
 
-from benchmark.data import IDLE_ID, ROOT, Database
+from benchmark.contestants import PtArchiver
+from benchmark.data import ENGINES, IDLE_ID, ROOT, Database
 from benchmark.dialler import Dialler, Pace
+from benchmark.progress import progress
 from benchmark.service_process import ServiceProcess
+from benchmark.sizes import Sizes
+from benchmark.spread import Spread
 
 DIALLED = 200_000
+"""Leads in vicidial_list that the dialler calls, and that nobody archives."""
+
 FIRST = 1_000_001
+"""The first id of the leads that are archived."""
 
-OPTIONS = (
-    "--innodb-buffer-pool-size=2G",
-    "--innodb-log-file-size=1G",
-    "--key-buffer-size=256M",
-    "--local-infile=1",
-    "--log-bin=binlog",
-    "--binlog-format=MIXED",
-    "--server-id=1",
-    "--max-binlog-size=256M",
-    "--sync-binlog=0",
-)
+WARM_UP = 0.5
+"""Seconds for which the dialler dials before anybody archives."""
+
+ALONE = "nobody archives"
+SERVICE = "lead-archive"
+BULK = "pt-archiver, bulk"
+VICIDIAL = "INSERT SELECT, DELETE"
+
+CONTESTANTS = (ALONE, SERVICE, BULK, VICIDIAL)
+
+AGENTS = {True: "logged in", False: "nobody"}
 
 
-class Bench:
-    def __init__(self, mariadb: PrivateMariaDB, engine: str, folder: Path, leads: int, seconds: float) -> None:
-        self.mariadb, self.engine, self.folder, self.leads, self.seconds = mariadb, engine, folder, leads, seconds
-        self.database = database = Database(mariadb, engine.lower(), engine)
-        database.make_up("spare", range(FIRST, FIRST + leads))
-        database.make_up("dialled", range(1, DIALLED + 1))
-        database.load("vicidial_list", "(SELECT * FROM dialled UNION ALL SELECT * FROM spare) AS both_tables", like="dialled")
-        database.run("DROP TABLE dialled")
-        self.options_file = folder / "client.cnf"
-        self.options_file.write_text(
-            f"[client]\nhost=127.0.0.1\nport={mariadb.port}\nuser={mariadb.user}\npassword={mariadb.password}\n"
+@dataclass(frozen=True)
+class Felt:
+    """One run: seconds from when each operation of the dialler was due to its answer."""
+
+    operations: list[tuple[float, float]]
+    """When each was due, in seconds since archiving began, and its latency."""
+    rate: float
+    """Leads archived per second."""
+
+    def percentile(self, percent: int) -> float:
+        """Return a percentile of the latencies, in milliseconds."""
+        return quantiles([latency for _, latency in self.operations], n=100)[percent - 1] * 1_000
+
+    @property
+    def longest(self) -> float:
+        """In milliseconds."""
+        return max(latency for _, latency in self.operations) * 1_000
+
+
+class DiallerRuns:
+    """The runs of all rounds, by engine, whether agents are logged in, and who archives."""
+
+    def __init__(self) -> None:
+        self.runs: dict[tuple[str, bool, str], list[Felt]] = defaultdict(list)
+
+    def percentile(self, engine: str, agents: bool, name: str, percent: int) -> Spread:
+        return Spread.of([run.percentile(percent) for run in self.runs[engine, agents, name]])
+
+    def longest(self, engine: str, agents: bool, name: str) -> Spread:
+        return Spread.of([run.longest for run in self.runs[engine, agents, name]])
+
+    def rate(self, engine: str, agents: bool, name: str) -> Spread:
+        return Spread.of([run.rate for run in self.runs[engine, agents, name]])
+
+    def percentile_by(self, engine: str, agents: bool, other: str, percent: int) -> Spread:
+        """Return the dialler's percentile beside lead-archive by that beside another contestant in the same round."""
+        pairs = zip(self.runs[engine, agents, SERVICE], self.runs[engine, agents, other], strict=True)
+        return Spread.of([ours.percentile(percent) / theirs.percentile(percent) for ours, theirs in pairs])
+
+    def rate_by(self, engine: str, agents: bool, other: str) -> Spread:
+        """Return lead-archive's rate by another contestant's in the same round."""
+        pairs = zip(self.runs[engine, agents, SERVICE], self.runs[engine, agents, other], strict=True)
+        return Spread.of([ours.rate / theirs.rate for ours, theirs in pairs])
+
+
+def measure_dialler(mariadb: PrivateMariaDB, folder: Path, options_file: Path, sizes: Sizes) -> DiallerRuns:
+    runs = DiallerRuns()
+    for engine in ENGINES:
+        database = Database(mariadb, f"dialler_{engine.lower()}", engine)
+        site = Site(mariadb, database, folder, options_file, sizes)
+        with ServiceProcess(database.url, folder) as service:
+            site.measure_starts(service)
+            for agents, who in AGENTS.items():
+                for number in range(sizes.rounds_dialler):
+                    progress(f"the dialler, {engine}, agents: {who}: round {number + 1} of {sizes.rounds_dialler}")
+                    for name in CONTESTANTS[number % 4 :] + CONTESTANTS[: number % 4]:
+                        runs.runs[engine, agents, name].append(site.run(name, agents, service))
+        database.run(f"DROP DATABASE {database.name}")
+    return runs
+
+
+class Site:
+    """A database with a dialler, and those who archive its finished leads."""
+
+    def __init__(self, mariadb: PrivateMariaDB, database: Database, folder: Path, options_file: Path, sizes: Sizes) -> None:
+        self._mariadb = mariadb
+        self._database = database
+        self._sizes = sizes
+        self._pt_archiver = PtArchiver(
+            BULK, options_file, database.name, "--bulk-insert", "--bulk-delete", "--run-time", f"{sizes.seconds_dialler}s"
         )
-        self.ids = folder / "ids.txt"
-        self.ids.write_text(f"{FIRST}-{FIRST + leads - 1}\n")
+        self._ids = folder / "ids.txt"
+        self._ids.write_text(f"{FIRST}-{FIRST + sizes.leads_dialler - 1}\n")
+        self._first_id = folder / "first_id.txt"
+        self._first_id.write_text(f"{FIRST}\n")
+        self._client_start = 0.0
+        database.make_up("spare", range(FIRST, FIRST + sizes.leads_dialler))
+        database.make_up("dialled", range(1, DIALLED + 1))
+        database.load("vicidial_list", "(SELECT * FROM dialled UNION ALL SELECT * FROM spare) AS leads", like="dialled")
 
-    def reset(self, agents: bool) -> None:
-        database = self.database
+    def measure_starts(self, service: ServiceProcess) -> None:
+        """Measure how long lead-archive takes for a single lead that is archived already."""
+        self._archive(SERVICE, service, self._first_id)
+        seconds = [self._timed(SERVICE, service, self._first_id) for _ in range(3)]
+        self._client_start = median(seconds)
+
+    def run(self, name: str, agents: bool, service: ServiceProcess) -> Felt:
+        self._reset(agents)
+        mariadb = self._mariadb
+        pace = Pace(mariadb.port, mariadb.user, mariadb.password, self._database.name, DIALLED)
+        with Dialler(pace) as dialler:
+            time.sleep(WARM_UP)
+            seconds = self._timed(name, service, self._ids)
+        start = {SERVICE: self._client_start, BULK: self._pt_archiver.start_seconds}.get(name, 0.0)
+        begin, end = WARM_UP + start, WARM_UP + seconds
+        operations = [(due - begin, latency) for due, latency in dialler.operations if begin <= due <= end]
+        archived = self._database.count("vicidial_list_archive")
+        return Felt(operations, archived / (seconds - start))
+
+    def _reset(self, agents: bool) -> None:
+        database = self._database
         database.run("TRUNCATE TABLE vicidial_list_archive")
         database.run("INSERT IGNORE INTO vicidial_list SELECT * FROM spare")
         database.run("DELETE FROM vicidial_live_agents")
         if agents:
             database.run(
-                f"INSERT INTO vicidial_live_agents (lead_id, user, status) SELECT seq + {IDLE_ID}, '1001', 'INCALL'"
-                " FROM seq_1_to_50"
+                "INSERT INTO vicidial_live_agents (lead_id, user, status)"
+                f" SELECT seq + {IDLE_ID}, '1001', 'INCALL' FROM seq_1_to_50"
             )
-        if self.engine == "InnoDB":
-            database.settle()
-        database.run("RESET MASTER")
+        database.settle()
 
-    def run(self, contestant: str, agents: bool, service: ServiceProcess) -> tuple[list[float], float, float]:
-        """Return the dialler's latencies, leads archived a second, and the seconds it took."""
-        self.reset(agents)
-        pace = Pace(self.mariadb.port, self.mariadb.user, self.mariadb.password, self.database.name, DIALLED)
-        with Dialler(pace) as dialler:
-            time.sleep(0.5)
-            begun = time.perf_counter()
-            startup = self.archive(contestant, service)
-            ended = time.perf_counter()
-        archived = self.database.count("vicidial_list_archive")
-        offset = 0.5 + startup
-        latencies = [latency for due, latency in dialler.operations if offset <= due <= 0.5 + ended - begun]
-        return latencies, archived / (ended - begun - startup), ended - begun - startup
+    def _timed(self, name: str, service: ServiceProcess, ids: Path) -> float:
+        started = time.perf_counter()
+        self._archive(name, service, ids)
+        return time.perf_counter() - started
 
-    def archive(self, contestant: str, service: ServiceProcess) -> float:
-        """Archive for a while. Return the seconds that its start took, in which nothing was archived."""
+    def _archive(self, name: str, service: ServiceProcess, ids: Path) -> None:
         where = f"lead_id >= {FIRST}"
-        if contestant == "alone":
-            time.sleep(self.seconds)
-            return 0
-        if contestant == "pt-archiver":
-            dsn = f"F={self.options_file},D={self.database.name},L=1"
-            command = [
-                *("pt-archiver", "--source", f"{dsn},t=vicidial_list", "--dest", f"{dsn},t=vicidial_list_archive"),
-                *("--limit", "500", "--commit-each", "--charset", "utf8", "--no-check-charset", "--where", where),
-                *("--no-safe-auto-increment", "--no-version-check", "--bulk-insert", "--bulk-delete"),
-                *("--run-time", f"{max(1, int(self.seconds))}s"),
-            ]
-            subprocess.run(command, check=True, capture_output=True, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"})
-            return 0.25
-        if contestant == "vicidial":
-            connection = self.mariadb.connect(self.database.name)
-            with connection, connection.cursor() as cursor:
+        if name == ALONE:
+            time.sleep(self._sizes.seconds_dialler)
+        elif name == BULK:
+            self._pt_archiver.archive(where)
+        elif name == VICIDIAL:
+            with self._mariadb.connect(self._database.name) as connection, connection.cursor() as cursor:
                 cursor.execute(f"INSERT INTO vicidial_list_archive SELECT * FROM vicidial_list WHERE {where}")
                 cursor.execute(f"DELETE FROM vicidial_list WHERE {where}")
-            return 0
-        jobs = contestant.partition("jobs=")[2] or "4"
-        command = [sys.executable, "-m", "lead_archive", "archive", str(self.ids), "--url", f"http://127.0.0.1:{service.port}"]
-        command += ["--jobs", jobs, "--start-over", "--quiet"]
-        environment = {"PATH": "/usr/bin:/bin", "LEAD_ARCHIVE_KEY": service.key}
+        else:
+            self._run_client(service, ids)
+
+    def _run_client(self, service: ServiceProcess, ids: Path) -> None:
+        """Run lead-archive with its defaults, until all leads are archived or the time is over."""
+        command = [sys.executable, "-m", "lead_archive", "archive", str(ids), "--start-over", "--quiet"]
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "LEAD_ARCHIVE_KEY": service.key,
+            "LEAD_ARCHIVE_URL": f"http://127.0.0.1:{service.port}",
+        }
         nowhere = subprocess.DEVNULL
         with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=nowhere, stderr=nowhere) as client:
             try:
-                client.wait(self.seconds + 0.6)
+                client.wait(self._sizes.seconds_dialler + self._client_start)
             except subprocess.TimeoutExpired:
                 client.send_signal(signal.SIGINT)
                 client.wait(60)
-        return 0.6
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4)
-    parser.add_argument("--leads", type=int, default=60_000)
-    parser.add_argument("--engines", default="MyISAM,InnoDB")
-    parser.add_argument("--agents", default="yes,no")
-    parser.add_argument("--contestants", default="alone,pt-archiver,service,service jobs=1,vicidial")
-    options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="felt"))
-    try:
-        with PrivateMariaDB(folder / "mariadb", OPTIONS) as mariadb:
-            for engine in options.engines.split(","):
-                bench = Bench(mariadb, engine, folder, options.leads, options.seconds)
-                with ServiceProcess(bench.database.url, folder) as service:
-                    for agents in options.agents.split(","):
-                        measure(bench, options, agents == "yes", service)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def measure(bench: Bench, options: argparse.Namespace, agents: bool, service: ServiceProcess) -> None:
-    found = defaultdict(list)
-    names = options.contestants.split(",")
-    for number in range(options.rounds):
-        for name in names[number % len(names) :] + names[: number % len(names)]:
-            latencies, rate, seconds = bench.run(name, agents, service)
-            cuts = quantiles(latencies, n=100)
-            found[name].append((cuts[49] * 1000, cuts[98] * 1000, max(latencies) * 1000, rate, seconds))
-    print(f"{bench.engine}, {'agents logged in' if agents else 'nobody logged in'}")
-    for name, rows in found.items():
-        p50, p99, worst, rate, seconds = (median(column) for column in zip(*rows, strict=True))
-        spread = " ".join(f"{row[1]:.1f}" for row in rows)
-        times = f"p50 {p50:6.2f}  p99 {p99:7.1f}  max {worst:7.1f} ms"
-        print(f"  {name:<16} {times}  {rate:7.0f} leads/s  {seconds:4.1f} s  p99 of each: {spread}", flush=True)
-
-
-if __name__ == "__main__":
-    main()

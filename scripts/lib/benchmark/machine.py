@@ -16,7 +16,7 @@ class MachineError(Exception):
 
 
 def server_options(buffer_pool: int) -> tuple[str, ...]:
-    """As in production, on a machine whose memory holds all data: every commit waits until the disk has the log.
+    """As on a primary with a replica, on a machine whose memory holds all data: every commit waits until the disk has the log.
 
     buffer_pool in MiB.
     """
@@ -25,7 +25,10 @@ def server_options(buffer_pool: int) -> tuple[str, ...]:
         "--innodb-log-file-size=4G",
         "--innodb-flush-log-at-trx-commit=1",
         "--key-buffer-size=256M",
-        "--skip-log-bin",
+        "--log-bin=binlog",
+        "--binlog-format=MIXED",
+        "--server-id=1",
+        "--expire-logs-days=1",
         "--local-infile=1",
     )
 

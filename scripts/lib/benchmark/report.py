@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmark.data import ENGINES
+from benchmark.dialler import CONNECTIONS, OPERATIONS_A_SECOND
+from benchmark.felt import ALONE, DIALLED, SERVICE
+from benchmark.felt import BULK as BULK_BESIDE_DIALLER
 from benchmark.machine import cores
 from benchmark.plots import plot
 from benchmark.results import Results, Table
@@ -15,6 +19,7 @@ TEMPLATE = Path(__file__).with_name("performance.md")
 def print_report(results: Results) -> None:
     tables: dict[str, Table] = {
         "The machine": results.machine_table(),
+        "What the dialler feels": results.dialler_table(),
         "Leads per second": results.throughput_table(),
         "Clients at once (InnoDB, fresh leads)": results.clients_table(),
         "The statements of a batch (InnoDB)": results.anatomy_table(),
@@ -26,7 +31,7 @@ def print_report(results: Results) -> None:
 
 
 def write_report(results: Results, folder: Path, seconds: float) -> None:
-    """Write performance.md, throughput.svg and growth.svg."""
+    """Write performance.md, dialler.svg, percentiles.svg, throughput.svg and growth.svg."""
     sizes, fresh = results.sizes, results.anatomy["fresh"]
     indexes = 13
     page = TEMPLATE.read_text(encoding="utf-8").format(
@@ -44,6 +49,23 @@ def write_report(results: Results, folder: Path, seconds: float) -> None:
         server_ms=results.throughput.server_cpu_seconds_a_batch(EIGHT_CLIENTS).median * 1_000,
         most=results.most_that_the_cores_allow(),
         most_by_bulk=results.most_that_the_cores_allow() / results.throughput.rate("InnoDB", "fresh", BULK).median,
+        dialler=results.dialler_table().markdown(),
+        operations=OPERATIONS_A_SECOND,
+        connections=CONNECTIONS,
+        dialled=DIALLED,
+        rounds_dialler=sizes.rounds_dialler,
+        seconds_dialler=sizes.seconds_dialler,
+        **{
+            f"{engine.lower()}_{short}": text
+            for engine in ENGINES
+            for short, text in (
+                ("p99", f"{results.dialler.percentile(engine, True, SERVICE, 99).median:.0f}"),
+                ("alone", f"{results.dialler.percentile(engine, True, ALONE, 99).median:.0f}"),
+                ("bulk", f"{results.dialler.percentile(engine, True, BULK_BESIDE_DIALLER, 99).median:.0f}"),
+                ("minutes_agents", f"{1_000_000 / results.dialler.rate(engine, True, SERVICE).median / 60:.0f}"),
+                ("minutes_nobody", f"{1_000_000 / results.dialler.rate(engine, False, SERVICE).median / 60:.0f}"),
+            )
+        },
         limit_ms=results.limit_milliseconds(),
         insert_ms=fresh["insert-ignore"] * 1_000,
         update_ms=fresh["update-join"] * 1_000,

@@ -9,8 +9,9 @@ from benchmark.anatomy import LIMIT as LIMIT_STATEMENTS
 from benchmark.anatomy import Anatomy
 from benchmark.contestants import service_name
 from benchmark.data import ENGINES, STATES
+from benchmark.felt import AGENTS, CONTESTANTS, DiallerRuns
 from benchmark.footprint import Footprint
-from benchmark.goals import Goal, goals
+from benchmark.goals import Goal, dialler_goals, goals
 from benchmark.growth import Growth
 from benchmark.machine import cores
 from benchmark.sizes import BATCH, CLIENTS, WORKERS, Sizes
@@ -46,6 +47,7 @@ class Results:
     machine: dict[str, str]
     sizes: Sizes
     throughput: Throughput
+    dialler: DiallerRuns
     anatomy: Anatomy
     footprint: Footprint
     memory: Spread
@@ -53,13 +55,33 @@ class Results:
 
     @property
     def goals(self) -> list[Goal]:
-        return goals(self.throughput, self.footprint, self.memory, self.growth, self.sizes)
+        return [
+            *dialler_goals(self.dialler),
+            *goals(self.throughput, self.footprint, self.memory, self.growth, self.sizes),
+        ]
 
     def machine_table(self) -> Table:
         return Table(["", ""], [[what, value] for what, value in self.machine.items()])
 
     def goals_table(self) -> Table:
         return Table(["What", "Goal", "Measured", SPREAD, "Verdict"], [goal.row for goal in self.goals])
+
+    def dialler_table(self) -> Table:
+        """Return the dialler's latencies in milliseconds beside each contestant."""
+        runs = self.dialler
+        rows = [
+            [
+                *(engine, AGENTS[agents], name),
+                runs.percentile(engine, agents, name, 50).cells(1)[0],
+                *runs.percentile(engine, agents, name, 99).cells(1),
+                runs.longest(engine, agents, name).cells(0)[0],
+                runs.rate(engine, agents, name).cells(0)[0],
+            ]
+            for engine in ENGINES
+            for agents in AGENTS
+            for name in CONTESTANTS
+        ]
+        return Table(["Engine", "Agents", "Who archives", "p50, ms", "p99, ms", SPREAD, "Longest, ms", "Leads/s"], rows)
 
     def throughput_table(self) -> Table:
         order = [LIMIT, ONE_CLIENT, EIGHT_CLIENTS, BULK, ROW_BY_ROW, DOCUMENTED]

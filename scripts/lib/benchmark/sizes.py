@@ -30,6 +30,11 @@ class Sizes:
     leads_growth: int
     """In one run into each of them."""
     leads_memory: int
+    rounds_dialler: int
+    seconds_dialler: int
+    """How long each contestant archives beside the dialler."""
+    leads_dialler: int
+    """More than anybody archives in that time, but for those who archive all in one statement."""
     starts: int
     refusals: int
     """Of each kind, in a round."""
@@ -38,14 +43,17 @@ class Sizes:
 
 
 FULL = Sizes(
-    rounds=7,
-    rounds_growth=9,
+    rounds=5,
+    rounds_growth=7,
     leads=16_000,
     leads_elsewhere=6_000,
     leads_row_by_row=1_000,
     growth=(100_000, 1_000_000, 5_000_000),
     leads_growth=5_000,
-    leads_memory=1_000_000,
+    leads_memory=400_000,
+    rounds_dialler=3,
+    seconds_dialler=4,
+    leads_dialler=60_000,
     starts=5,
     refusals=500,
     buffer_pool=4_096,
@@ -60,6 +68,9 @@ QUICK = Sizes(
     growth=(5_000, 20_000, 50_000),
     leads_growth=2_000,
     leads_memory=20_000,
+    rounds_dialler=1,
+    seconds_dialler=2,
+    leads_dialler=10_000,
     starts=2,
     refusals=100,
     buffer_pool=512,
