@@ -77,10 +77,10 @@ public class ArchiveLeads {
             } catch (IOException error) {
                 reason = error.toString(); // no answer, or half of one
             }
+            if (attempt + 1 == ATTEMPTS) stop(1, path + ": " + reason + "; " + ATTEMPTS + " attempts failed");
             System.err.printf("%s: %s; attempt %d in %.0f seconds%n", path, reason, attempt + 2, wait);
             Thread.sleep((long) (1000 * wait));
         }
-        stop(1, path + ": " + ATTEMPTS + " attempts failed");
         throw new IllegalStateException();
     }
 

@@ -33,10 +33,10 @@ async function call(path, body) {
     } catch (error) {
       reason = error.cause ?? error; // no answer, or half of one
     }
+    if (attempt + 1 === attempts) stop(1, `${path}: ${reason}; ${attempts} attempts failed`);
     console.error(`${path}: ${reason}; attempt ${attempt + 2} in ${wait.toFixed(0)} seconds`);
     await sleep(1000 * wait);
   }
-  stop(1, `${path}: ${attempts} attempts failed`);
 }
 
 function* batchesFromFile(name, limit) {

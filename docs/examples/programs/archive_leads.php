@@ -45,10 +45,13 @@ function call(string $path, ?array $body = null): array
         }
         $wait = max($retryAfter, min(60, 2 ** $attempt) * random_int(50, 100) / 100);
         $reason = $answer === false ? curl_error($curl) : $answer;
+        if ($attempt + 1 === ATTEMPTS) {
+            stop(1, "$path: $reason; " . ATTEMPTS . ' attempts failed');
+        }
         fprintf(STDERR, "%s: %s; attempt %d in %.0f seconds\n", $path, $reason, $attempt + 2, $wait);
         usleep((int) ($wait * 1_000_000));
     }
-    stop(1, "$path: " . ATTEMPTS . ' attempts failed');
+    throw new LogicException();
 }
 
 function batches_from_file(string $name, int $limit): array

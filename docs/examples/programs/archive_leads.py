@@ -44,9 +44,10 @@ def call(path: str, body: dict | None = None) -> tuple[int, dict]:
             wait = max(wait, retry_after)
         except (OSError, http.client.HTTPException, ValueError) as error:  # no answer, or half of one
             reason = error
+        if attempt + 1 == ATTEMPTS:
+            stop(1, f"{path}: {reason!r}; {ATTEMPTS} attempts failed")
         print(f"{path}: {reason!r}; attempt {attempt + 2} in {wait:.0f} seconds", file=sys.stderr)
         time.sleep(wait)
-    stop(1, f"{path}: {ATTEMPTS} attempts failed")
     raise AssertionError
 
 
