@@ -15,6 +15,7 @@ from service.admin.keys_command import keys
 from service.api.context import AppContext
 from service.app import create_app, create_context
 from service.archive.readiness import obstacle
+from service.archive.script import script
 from service.errors import DatabaseError, NotReadyError, SettingsError, StartError, StatementError
 from service.observability import logs
 from service.server.process_end import end_process
@@ -93,8 +94,8 @@ async def _script(context: AppContext, lead_ids: list[int]) -> str:
     await context.database.connect()
     try:
         async with context.database.transaction(START_TIMEOUT) as transaction:
-            script = await context.archive.script(transaction, lead_ids)
-            return f"{context.database.session};\n\n{script}"
+            text = await script(transaction, context.statements, context.archive_reader, lead_ids)
+            return f"{context.database.session};\n\n{text}"
     except NotReadyError as error:
         _end("\n".join(f"{problem.message}; mend it with: {problem.remedy}" for problem in error.problems))
     except DatabaseError as error:

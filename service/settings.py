@@ -117,9 +117,9 @@ class Settings(BaseSettings):
     LEAD_IDS_LIMIT: Annotated[Integer, Field(ge=1, le=10_000)] = 500
     LEADS_IN_USE: Literal["keep", "ignore"] = "keep"
     REUSED_LEAD_IDS: Literal["keep", "overwrite"] = "keep"
-    PACE: Literal["auto", "gentle", "full"] = "auto"
     DATABASE_TLS: tls.Mode = "off"
     DATABASE_TLS_CA_FILE: ReadableFile | None = None
+    PACE: Literal["auto", "gentle", "full"] = "auto"
     DATABASE_POOL_SIZE: Annotated[Integer, Field(ge=1, le=1_000)] = 8
     REQUEST_TIMEOUT: Annotated[Integer, Field(ge=1, le=3_600)] = 30
     HOST: str = "127.0.0.1"

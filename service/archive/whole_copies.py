@@ -2,7 +2,7 @@
 
 A damaged copy would be dialled, and the next archiving would write it over the archived row. A trigger can damage a copy, and
 no definition of a table shows it. So the INSERT itself compares each row as it was stored (sql/insert_whole_leads.sql). What
-be rolled back is rolled back. Otherwise sql/delete_damaged_copies.sql deletes the copies that nobody has written to since.
+can be rolled back is rolled back. Otherwise sql/delete_damaged_copies.sql deletes the copies that nobody has written to since.
 """
 
 from __future__ import annotations

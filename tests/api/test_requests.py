@@ -21,7 +21,8 @@ from service.access.keys import Keys
 from service.access.keys_file import KeysFile
 from service.api.error_responses import MAY_BE_APPLIED
 from service.api.request_checks import LARGEST_BODY, read_body
-from service.archive.mover import Batch, BeforeChange, Mover, Result
+from service.archive.batch import Batch, BeforeChange, Result
+from service.archive.mover import Mover
 from service.errors import RefusalError
 
 ARCHIVE = "/vicidial/leads/archive"

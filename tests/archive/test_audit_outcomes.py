@@ -19,7 +19,7 @@ from service.access.keys import Key
 from service.api.context import AppContext
 from service.api.error_responses import MAY_BE_APPLIED
 from service.api.leads import move
-from service.archive.mover import Mover
+from service.archive.look import Looker
 from service.archive.row_changes import Changes
 from service.database.transaction import Transaction
 from service.errors import DatabaseError
@@ -72,7 +72,7 @@ def deadlock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]]
     """deadlock(meanwhile): the first attempt of a batch ends in a deadlock, and something is done before the second."""
 
     def prepare(meanwhile: Callable[[], object]) -> None:
-        change, look = Changes.run, Mover._look
+        change, look = Changes.run, Looker.look
         attempts = []
 
         async def fail_once(changes: Changes, *arguments: Any, **options: Any) -> Any:
@@ -81,13 +81,13 @@ def deadlock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]]
                 raise DatabaseError("Deadlock found", DEADLOCK)
             return await change(changes, *arguments, **options)
 
-        async def look_later(mover: Mover, *arguments: Any) -> Any:
+        async def look_later(looker: Looker, *arguments: Any) -> Any:
             if len(attempts) == 1:
                 meanwhile()
-            return await look(mover, *arguments)
+            return await look(looker, *arguments)
 
         monkeypatch.setattr(Changes, "run", fail_once)
-        monkeypatch.setattr(Mover, "_look", look_later)
+        monkeypatch.setattr(Looker, "look", look_later)
 
     return prepare
 

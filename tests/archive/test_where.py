@@ -16,7 +16,7 @@ from support.process import PATIENCE
 from support.tables import Tables
 
 from service.app import create_context
-from service.archive.mover import Batch, Result
+from service.archive.batch import Batch, Result
 
 ENGINES = pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
 MIXED = [("InnoDB", "InnoDB"), ("MyISAM", "MyISAM"), ("MyISAM", "InnoDB")]

@@ -1,0 +1,119 @@
+"""The look at both tables with which each batch begins, before it changes anything."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from service.archive.conditions import Conditions
+from service.archive.lead_ids import NONE, LeadIDs
+from service.archive.pace import Pace
+from service.database.statements import Statements
+from service.database.transaction import Transaction
+from service.tables.definitions import TablePair, names
+from service.tables.in_use import MOST_NEARBY, by_id, nearby
+from service.tables.table_reader import TableReader
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What both tables held when the batch looked at them."""
+
+    leads: LeadIDs
+    """The leads of the batch that are in the source."""
+    copies: LeadIDs
+    """The leads of the batch that are in the target."""
+    reused: LeadIDs
+    """Leads that are in both tables and are two different leads: their lead_id was given out again."""
+    in_use: LeadIDs
+    in_use_nearby: bool
+    """Whether a lead is in use that has an id among those of the batch."""
+    agents: bool
+    """Whether agents are logged in, or it cannot be known."""
+    unmatched: LeadIDs
+    """Leads of the source that do not match the conditions of the batch."""
+    on_cluster: bool
+    pair: TablePair
+
+
+class Looker:
+    """Looks at the leads of a batch in both tables, and at everything that decides about them."""
+
+    def __init__(self, statements: Statements, tables: TableReader, pace: Pace) -> None:
+        self._statements = statements
+        self._tables = tables
+        self._pace = pace
+        self._conditions = Conditions(statements)
+
+    async def look(self, transaction: Transaction, asked: LeadIDs, where: Mapping[str, Any]) -> Seen:
+        """Read both tables. From here on, nobody can alter them until the transaction ends.
+
+        If both tables can roll back, the leads in the source are locked. Otherwise they are not. MyISAM has no row locks: the
+        dialler would wait for the whole table. And if only one of the tables is MyISAM, a statement that locks it may wait for
+        a row lock. If the owner of that row lock waits for the table, MariaDB does not detect the deadlock.
+        """
+        known = self._tables.cached
+        if known is None or known.problems:
+            known = await self._tables.read(transaction)
+        values = {
+            **known.values,
+            "table": known.values["source"],
+            "lead_ids": asked.sql,
+            "matches": await self._conditions.sql(transaction, known.source, where),
+            "least_packet": str(self._tables.least_packet),
+        }
+        in_use_query = nearby(known.leads_in_use, asked.first, asked.last)
+        sql = self._statements
+        asks_for_agents = self._pace.asks_for_agents and known.sees_agents
+        leads, ((copies, reused),), (session,), *answers = await transaction.select_each(
+            (sql.select_leads if known.one_transaction else sql.find_leads).fill(values),
+            sql.look_at_copies.fill(values),
+            sql.look_at_session.fill(values),
+            *self._tables.definition_queries,
+            *([sql.select_matching_leads.fill(values)] if where else []),
+            *([sql.look_at_agents.fill()] if asks_for_agents else []),
+            *([in_use_query] if in_use_query else []),
+        )
+        rest = iter(answers)
+        definitions = [next(rest), next(rest)]
+        matching = next(rest) if where else None
+        agents = bool(next(rest)[0][0]) if asks_for_agents else True
+        in_use = next(rest) if in_use_query else []
+        on_cluster, session_fits = session
+        if not session_fits:
+            self._tables.invalidate()  # reading everything again finds out what is wrong
+        pair = await self._tables.refresh_from(transaction, definitions)
+        if pair is not known and pair != known:
+            # A table was altered since the last batch, so the queries above used an outdated definition.
+            await transaction.commit()
+            return await self.look(transaction, asked, where)
+        present = asked.from_rows(leads)
+        return Seen(
+            leads=present,
+            copies=asked.from_concat(copies),
+            reused=asked.from_concat(reused) if pair.keep_reused else NONE,
+            in_use=await self._in_use(transaction, pair, asked, in_use),
+            in_use_nearby=bool(in_use),
+            agents=agents,
+            unmatched=NONE if matching is None else present.difference(LeadIDs(int(lead_id) for (lead_id,) in matching)),
+            on_cluster=bool(on_cluster),
+            pair=replace(pair, matches=values["matches"]) if where else pair,
+        )
+
+    async def _in_use(
+        self, transaction: Transaction, pair: TablePair, asked: LeadIDs, rows: Sequence[tuple[int, str]]
+    ) -> LeadIDs:
+        """Return the leads in use. rows: the answer to nearby(), which is incomplete if it is long."""
+        if rows and max(Counter(name for _, name in rows).values()) > MOST_NEARBY:
+            rows = await transaction.select(by_id(pair.leads_in_use, asked.sql) or "")
+        return asked.intersection(LeadIDs({int(lead_id) for lead_id, _ in rows}))
+
+    async def unknown(self, transaction: Transaction, leads: LeadIDs) -> LeadIDs:
+        """Return the leads that are in neither table."""
+        if not leads:
+            return NONE
+        values = {**names(self._tables.source, self._tables.target), "lead_ids": leads.sql}
+        rows = await transaction.select(self._statements.find_in_either_table.fill(values))
+        return leads.difference(leads.from_rows(rows))
