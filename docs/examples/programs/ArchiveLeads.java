@@ -125,6 +125,10 @@ public class ArchiveLeads {
     }
 
     public static void main(String[] arguments) throws IOException, InterruptedException {
+        if (arguments.length == 0 || System.getenv().getOrDefault("LEAD_ARCHIVE_URL", "").isEmpty()
+            || System.getenv().getOrDefault("LEAD_ARCHIVE_KEY", "").isEmpty()) {
+            stop(2, "usage: LEAD_ARCHIVE_URL=URL LEAD_ARCHIVE_KEY=KEY ArchiveLeads FILE, or ArchiveLeads --where CONDITIONS");
+        }
         String schema = call("/openapi.json", null).text().replaceFirst("(?s).*\"LeadIDs\":", "");
         int limit = (int) new Answer(200, schema).number("maxItems");
         if (arguments[0].equals("--where")) {

@@ -14,6 +14,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
+if len(sys.argv) < 2 or not os.environ.get("LEAD_ARCHIVE_URL") or not os.environ.get("LEAD_ARCHIVE_KEY"):
+    print("usage: LEAD_ARCHIVE_URL=URL LEAD_ARCHIVE_KEY=KEY archive_leads.py FILE, or archive_leads.py --where CONDITIONS", file=sys.stderr)
+    sys.exit(2)
+
 URL = os.environ["LEAD_ARCHIVE_URL"].rstrip("/")
 HEADERS = {"Authorization": f"Key={os.environ['LEAD_ARCHIVE_KEY']}", "Content-Type": "application/json"}
 FLAGS = {"insert_leads": True, "update_leads": True, "delete_leads": True}

@@ -69,6 +69,8 @@ if [[ $1 == --where ]]; then
     archive "$ids" # a page may be empty before the last one
   done
 else
+  [[ -r $1 ]] || stop 2 "$1 cannot be read"
+  ! wrong=$(tr -d '\r' <"$1" | grep -vxE '[0-9]+|[[:blank:]]*') || stop 2 "$1: ${wrong%%$'\n'*} is no lead id"
   batches='[inputs] | unique | range(0; length; $limit) as $start | .[$start:$start + $limit]' # without duplicates
   while read -r ids; do archive "$ids"; done < <(jq -nc --argjson limit "$limit" "$batches" "$1")
 fi
