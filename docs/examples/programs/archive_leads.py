@@ -14,12 +14,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
-if len(sys.argv) < 2 or not os.environ.get("LEAD_ARCHIVE_URL") or not os.environ.get("LEAD_ARCHIVE_KEY"):
-    print("usage: LEAD_ARCHIVE_URL=URL LEAD_ARCHIVE_KEY=KEY archive_leads.py FILE, or archive_leads.py --where CONDITIONS", file=sys.stderr)
-    sys.exit(2)
-
-URL = os.environ["LEAD_ARCHIVE_URL"].rstrip("/")
-HEADERS = {"Authorization": f"Key={os.environ['LEAD_ARCHIVE_KEY']}", "Content-Type": "application/json"}
+URL = os.environ.get("LEAD_ARCHIVE_URL", "").rstrip("/")
+KEY = os.environ.get("LEAD_ARCHIVE_KEY", "")
+USAGE = "usage: LEAD_ARCHIVE_URL=URL LEAD_ARCHIVE_KEY=KEY archive_leads.py FILE, or archive_leads.py --where CONDITIONS"
+HEADERS = {"Authorization": f"Key={KEY}", "Content-Type": "application/json"}
 FLAGS = {"insert_leads": True, "update_leads": True, "delete_leads": True}
 TRY_AGAIN = {408, 429, 500, 502, 503, 504}
 ATTEMPTS = 8
@@ -75,6 +73,8 @@ def batches_found(where: dict, limit: int) -> Iterator[list[int]]:
         page["after_lead_id"] = answer["next_after_lead_id"]
 
 
+if len(sys.argv) < 2 or not URL or not KEY:
+    stop(2, USAGE)
 _, contract = call("/openapi.json")
 limit = contract["components"]["schemas"]["LeadIDs"]["maxItems"]
 where = json.loads(sys.argv[2]) if sys.argv[1] == "--where" else None
