@@ -58,6 +58,7 @@ def main() -> int:
     seconds = time.monotonic() - started
     print_report(results)
     if arguments.write:
+        arguments.write.mkdir(parents=True, exist_ok=True)
         write_report(results, arguments.write, seconds)
     progress("done")
     missed = sum(not goal.met for goal in results.goals)

@@ -10,7 +10,7 @@ import yaml
 
 from service import resource_path
 from service.api import strict_json
-from service.api.body_errors import body_error
+from service.api.body_checks import body_error
 from service.errors import InvalidBodyError, InvalidJSONError
 from service.tables.definitions import LARGEST_LEAD_ID
 
@@ -60,7 +60,7 @@ class Contract:
 
 
 class RequestSchema:
-    """The compiled schema of a request body. body_errors.py has the messages for bodies that do not match it."""
+    """The compiled schema of a request body. body_checks.py has the messages for bodies that do not match it."""
 
     def __init__(self, contract: Contract, name: str) -> None:
         schema = contract.schema(name)

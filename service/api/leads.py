@@ -15,7 +15,7 @@ from service.access.keys import Key
 from service.access.keys_file import MOST_WAIT
 from service.api.context import AppContext
 from service.api.error_responses import refusal_for
-from service.api.request_checks import authenticate, read_body, refuse_other_media_types, refuse_within_office_hours
+from service.api.header_checks import authenticate, read_body, refuse_other_media_types, refuse_within_office_hours
 from service.archive.batch import Batch
 from service.archive.finder import Query
 from service.archive.mover import Mover

@@ -6,7 +6,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from service.api.request_checks import LARGEST_BODY
+from service.api.header_checks import LARGEST_BODY
 from service.server.request_parser import ParsingStoppedError, RequestParser
 
 MOST_HEADERS = 100

@@ -18,7 +18,7 @@ from support.refusals import Refusals
 from support.tables import Tables
 
 from service.api.contract import Contract
-from service.api.request_checks import LARGEST_BODY
+from service.api.header_checks import LARGEST_BODY
 from service.api.strict_json import bounded, parse
 
 MOST_EXPENSIVE = 15

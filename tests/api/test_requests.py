@@ -20,7 +20,7 @@ from support.refusals import UNKNOWN, Refusals
 from service.access.keys import Keys
 from service.access.keys_file import KeysFile
 from service.api.error_responses import MAY_BE_APPLIED
-from service.api.request_checks import LARGEST_BODY, read_body
+from service.api.header_checks import LARGEST_BODY, read_body
 from service.archive.batch import Batch, BeforeChange, Result
 from service.archive.mover import Mover
 from service.errors import RefusalError

@@ -25,7 +25,7 @@ from support.process import PATIENCE, ServiceProcess
 from support.tables import Tables
 
 from service.api.error_responses import MAY_BE_APPLIED
-from service.api.request_checks import LARGEST_BODY
+from service.api.header_checks import LARGEST_BODY
 from service.server.http_protocol import FULL
 from service.server.request_input import MOST_HEADERS
 from service.settings import Settings

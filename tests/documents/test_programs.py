@@ -141,6 +141,28 @@ def test_a_program_archives_the_leads_that_match_conditions(
     assert tables.both() == (stayed, live)
 
 
+def test_a_program_archives_nothing_from_a_file_with_a_line_that_is_no_id(
+    command: list[str], tables: Tables, environment: dict[str, str], tmp_path: Path
+) -> None:
+    tables.live(1, 7, 2024)
+    before = tables.both()
+    with ServiceProcess(environment) as service:
+        for line in ("2024-01-01", "7,8", "0x7", "7x"):
+            (tmp_path / "leads").write_text(f"1\n{line}\n")
+            status, lines, errors = archive(command, service.base_url, "leads", folder=tmp_path)
+
+            assert (status > 0, lines, tables.both()) == (True, [], before), (line, errors)
+        status, lines, errors = archive(command, service.base_url, "no such file", folder=tmp_path)
+    assert (status > 0, lines) == (True, []), errors
+
+
+def test_a_program_without_arguments_or_settings_shows_its_usage(command: list[str], tmp_path: Path) -> None:
+    done = run(*command, folder=tmp_path, LEAD_ARCHIVE_URL="", LEAD_ARCHIVE_KEY="")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: LEAD_ARCHIVE_URL=URL LEAD_ARCHIVE_KEY=KEY ")
+
+
 def test_a_program_ends_with_a_word_within_office_hours_and_where_it_is_refused(
     command: list[str], tables: Tables, environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ from support.process import PATIENCE, SLACK, ServiceProcess
 from support.tables import Tables
 from support.wire import Connection
 
-from service.api.request_checks import LARGEST_BODY
+from service.api.header_checks import LARGEST_BODY
 from service.server.http_protocol import HEAD_TIMEOUT
 from service.server.request_input import LARGEST_HEAD, MOST_CHUNKS
 

@@ -77,10 +77,10 @@ public class ArchiveLeads {
             } catch (IOException error) {
                 reason = error.toString(); // no answer, or half of one
             }
+            if (attempt + 1 == ATTEMPTS) stop(1, path + ": " + reason + "; " + ATTEMPTS + " attempts failed");
             System.err.printf("%s: %s; attempt %d in %.0f seconds%n", path, reason, attempt + 2, wait);
             Thread.sleep((long) (1000 * wait));
         }
-        stop(1, path + ": " + ATTEMPTS + " attempts failed");
         throw new IllegalStateException();
     }
 
@@ -125,6 +125,10 @@ public class ArchiveLeads {
     }
 
     public static void main(String[] arguments) throws IOException, InterruptedException {
+        if (arguments.length == 0 || System.getenv().getOrDefault("LEAD_ARCHIVE_URL", "").isEmpty()
+            || System.getenv().getOrDefault("LEAD_ARCHIVE_KEY", "").isEmpty()) {
+            stop(2, "usage: LEAD_ARCHIVE_URL=URL LEAD_ARCHIVE_KEY=KEY ArchiveLeads FILE, or ArchiveLeads --where CONDITIONS");
+        }
         String schema = call("/openapi.json", null).text().replaceFirst("(?s).*\"LeadIDs\":", "");
         int limit = (int) new Answer(200, schema).number("maxItems");
         if (arguments[0].equals("--where")) {

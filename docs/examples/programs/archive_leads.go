@@ -92,6 +92,10 @@ func call(path string, body any) (int, answer, []byte) {
 				return status, said, text
 			}
 		}
+		reason := fmt.Sprintf("%s: %d %s %v", path, status, text, err)
+		if attempt+1 == attempts {
+			stop(1, fmt.Sprintf("%s; %d attempts failed", reason, attempts))
+		}
 		wait := float64(int(1)<<attempt) * (0.5 + rand.Float64()/2)
 		if wait > 60 {
 			wait = 60
@@ -99,10 +103,9 @@ func call(path string, body any) (int, answer, []byte) {
 		if seconds > wait {
 			wait = seconds
 		}
-		fmt.Fprintf(os.Stderr, "%s: %d %s %v; attempt %d in %.0f seconds\n", path, status, text, err, attempt+2, wait)
+		fmt.Fprintf(os.Stderr, "%s; attempt %d in %.0f seconds\n", reason, attempt+2, wait)
 		time.Sleep(time.Duration(wait * float64(time.Second)))
 	}
-	stop(1, fmt.Sprintf("%s: %d attempts failed", path, attempts))
 	panic("not reached")
 }
 
@@ -152,6 +155,9 @@ func found(where json.RawMessage, limit int, archive func([]int64)) {
 }
 
 func main() {
+	if len(os.Args) < 2 || os.Getenv("LEAD_ARCHIVE_URL") == "" || os.Getenv("LEAD_ARCHIVE_KEY") == "" {
+		stop(2, "usage: LEAD_ARCHIVE_URL=URL LEAD_ARCHIVE_KEY=KEY archive_leads FILE, or archive_leads --where CONDITIONS")
+	}
 	_, _, text := call("/openapi.json", nil)
 	var contract struct {
 		Components struct {

@@ -5,6 +5,10 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 
+if (process.argv.length < 3 || !process.env.LEAD_ARCHIVE_URL || !process.env.LEAD_ARCHIVE_KEY) {
+  console.error("usage: LEAD_ARCHIVE_URL=URL LEAD_ARCHIVE_KEY=KEY archive_leads.mjs FILE, or archive_leads.mjs --where CONDITIONS");
+  process.exit(2);
+}
 const url = process.env.LEAD_ARCHIVE_URL.replace(/\/$/, "");
 const headers = { Authorization: `Key=${process.env.LEAD_ARCHIVE_KEY}`, "Content-Type": "application/json" };
 const flags = { insert_leads: true, update_leads: true, delete_leads: true };
@@ -33,14 +37,17 @@ async function call(path, body) {
     } catch (error) {
       reason = error.cause ?? error; // no answer, or half of one
     }
+    if (attempt + 1 === attempts) stop(1, `${path}: ${reason}; ${attempts} attempts failed`);
     console.error(`${path}: ${reason}; attempt ${attempt + 2} in ${wait.toFixed(0)} seconds`);
     await sleep(1000 * wait);
   }
-  stop(1, `${path}: ${attempts} attempts failed`);
 }
 
 function* batchesFromFile(name, limit) {
-  const ids = [...new Set(readFileSync(name, "utf8").split("\n").filter((line) => line.trim()).map(Number))]; // without duplicates
+  const lines = readFileSync(name, "utf8").split("\n").map((line) => line.trim()).filter(Boolean);
+  const wrong = lines.find((line) => !/^\d+$/.test(line));
+  if (wrong) stop(2, `${name}: ${wrong} is no lead id`);
+  const ids = [...new Set(lines.map(Number))]; // without duplicates
   for (let start = 0; start < ids.length; start += limit) yield ids.slice(start, start + limit);
 }
 

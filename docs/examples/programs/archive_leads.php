@@ -1,5 +1,5 @@
 <?php
-// Archives leads: php archive_leads.php FILE, or php archive_leads.php --where '{"statuses": ["DNC"]}'. PHP 8.0 or later, with curl.
+// Archives leads: php archive_leads.php FILE, or php archive_leads.php --where '{"statuses": ["DNC"]}'. PHP 8.1 or later, with curl.
 //
 // FILE holds one lead id a line. LEAD_ARCHIVE_URL and LEAD_ARCHIVE_KEY say where, and with which key. Prints the leads that
 // stayed, each with the reason. Exit status: 0 done, 1 the service or the network fails, 2 refused, 3 within office hours.
@@ -13,6 +13,10 @@ function stop(int $status, string $message): never
 {
     fwrite(STDERR, "$message\n");
     exit($status);
+}
+
+if ($argc < 2 || !getenv('LEAD_ARCHIVE_URL') || !getenv('LEAD_ARCHIVE_KEY')) {
+    stop(2, 'usage: LEAD_ARCHIVE_URL=URL LEAD_ARCHIVE_KEY=KEY archive_leads.php FILE, or archive_leads.php --where CONDITIONS');
 }
 
 /** Returns the status and the answer, after as many attempts as it takes: to repeat a request is always safe. */
@@ -45,15 +49,22 @@ function call(string $path, ?array $body = null): array
         }
         $wait = max($retryAfter, min(60, 2 ** $attempt) * random_int(50, 100) / 100);
         $reason = $answer === false ? curl_error($curl) : $answer;
+        if ($attempt + 1 === ATTEMPTS) {
+            stop(1, "$path: $reason; " . ATTEMPTS . ' attempts failed');
+        }
         fprintf(STDERR, "%s: %s; attempt %d in %.0f seconds\n", $path, $reason, $attempt + 2, $wait);
         usleep((int) ($wait * 1_000_000));
     }
-    stop(1, "$path: " . ATTEMPTS . ' attempts failed');
+    throw new LogicException();
 }
 
 function batches_from_file(string $name, int $limit): array
 {
     $lines = file($name, FILE_IGNORE_NEW_LINES | FILE_SKIP_EMPTY_LINES) ?: stop(2, "$name: no lead ids");
+    $lines = array_filter(array_map('trim', $lines), 'strlen');
+    foreach ($lines as $line) { // intval would take 2024-01-01 for the lead 2024
+        ctype_digit($line) || stop(2, "$name: $line is no lead id");
+    }
     return array_chunk(array_values(array_unique(array_map('intval', $lines))), $limit); // without duplicates
 }
 

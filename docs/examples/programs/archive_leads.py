@@ -14,8 +14,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
-URL = os.environ["LEAD_ARCHIVE_URL"].rstrip("/")
-HEADERS = {"Authorization": f"Key={os.environ['LEAD_ARCHIVE_KEY']}", "Content-Type": "application/json"}
+URL = os.environ.get("LEAD_ARCHIVE_URL", "").rstrip("/")
+KEY = os.environ.get("LEAD_ARCHIVE_KEY", "")
+USAGE = "usage: LEAD_ARCHIVE_URL=URL LEAD_ARCHIVE_KEY=KEY archive_leads.py FILE, or archive_leads.py --where CONDITIONS"
+HEADERS = {"Authorization": f"Key={KEY}", "Content-Type": "application/json"}
 FLAGS = {"insert_leads": True, "update_leads": True, "delete_leads": True}
 TRY_AGAIN = {408, 429, 500, 502, 503, 504}
 ATTEMPTS = 8
@@ -44,9 +46,10 @@ def call(path: str, body: dict | None = None) -> tuple[int, dict]:
             wait = max(wait, retry_after)
         except (OSError, http.client.HTTPException, ValueError) as error:  # no answer, or half of one
             reason = error
+        if attempt + 1 == ATTEMPTS:
+            stop(1, f"{path}: {reason!r}; {ATTEMPTS} attempts failed")
         print(f"{path}: {reason!r}; attempt {attempt + 2} in {wait:.0f} seconds", file=sys.stderr)
         time.sleep(wait)
-    stop(1, f"{path}: {ATTEMPTS} attempts failed")
     raise AssertionError
 
 
@@ -70,6 +73,8 @@ def batches_found(where: dict, limit: int) -> Iterator[list[int]]:
         page["after_lead_id"] = answer["next_after_lead_id"]
 
 
+if len(sys.argv) < 2 or not URL or not KEY:
+    stop(2, USAGE)
 _, contract = call("/openapi.json")
 limit = contract["components"]["schemas"]["LeadIDs"]["maxItems"]
 where = json.loads(sys.argv[2]) if sys.argv[1] == "--where" else None

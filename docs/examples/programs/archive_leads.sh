@@ -11,12 +11,15 @@ trap 'rm -f "$answer" "$headers"' EXIT
 
 stop() { echo "$2" >&2; exit "$1"; }
 
+[[ ${1-} && ${LEAD_ARCHIVE_URL-} && ${LEAD_ARCHIVE_KEY-} ]] ||
+  stop 2 'usage: LEAD_ARCHIVE_URL=URL LEAD_ARCHIVE_KEY=KEY archive_leads.sh FILE, or archive_leads.sh --where CONDITIONS'
+
 # call PATH [BODY]: sets status and fills $answer, after as many attempts as it takes: to repeat a request is always safe.
 call() {
   local attempt wait retry_after
   for ((attempt = 0; attempt < attempts; attempt++)); do
     # The key comes from a file descriptor: all users of a machine can read the arguments of its programs.
-    status=$(curl --silent --max-time 60 --output "$answer" --dump-header "$headers" --write-out '%{http_code}' \
+    status=$(curl --silent --show-error --max-time 60 --output "$answer" --dump-header "$headers" --write-out '%{http_code}' \
       --header @<(printf 'Authorization: Key=%s\n' "$LEAD_ARCHIVE_KEY") --header 'Content-Type: application/json' \
       ${2:+--data-binary @<(printf %s "$2")} "${LEAD_ARCHIVE_URL%/}$1") || status=000
     retry_after=$(sed -n 's/^[Rr]etry-[Aa]fter: *\([0-9]*\).*/\1/p' "$headers" | tail -1)
@@ -26,12 +29,13 @@ call() {
       000 | 408 | 429 | 500 | 502 | 503 | 504) ;;
       *) return ;;
     esac
+    ((attempt + 1 < attempts)) || break
     wait=$((attempt < 6 ? 1 << attempt : 60))
     wait=$((${retry_after:-0} > wait ? retry_after : wait))
     echo "$1: status $status; attempt $((attempt + 2)) in $wait seconds" >&2
     sleep "$wait"
   done
-  stop 1 "$1: $attempts attempts failed"
+  stop 1 "$1: status $status; $attempts attempts failed"
 }
 
 # archive IDS: a JSON array with at most as many ids as the limit.
@@ -65,6 +69,8 @@ if [[ $1 == --where ]]; then
     archive "$ids" # a page may be empty before the last one
   done
 else
+  [[ -r $1 ]] || stop 2 "$1 cannot be read"
+  ! wrong=$(tr -d '\r' <"$1" | grep -vxE '[0-9]+|[[:blank:]]*') || stop 2 "$1: ${wrong%%$'\n'*} is no lead id"
   batches='[inputs] | unique | range(0; length; $limit) as $start | .[$start:$start + $limit]' # without duplicates
   while read -r ids; do archive "$ids"; done < <(jq -nc --argjson limit "$limit" "$batches" "$1")
 fi

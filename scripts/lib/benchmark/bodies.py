@@ -11,7 +11,7 @@ from benchmark.progress import progress
 from benchmark.spread import Spread
 from service.api.contract import Contract
 from service.api.error_responses import refusal_for
-from service.api.request_checks import LARGEST_BODY
+from service.api.header_checks import LARGEST_BODY
 from service.errors import InvalidBodyError
 
 LIMITS = (500, 10_000)

@@ -11,7 +11,7 @@ from typing import Any
 from jsonschema_rs import ValidationError
 
 from service.api import strict_json
-from service.api.where_errors import where_error
+from service.api.where_checks import where_error
 from service.errors import InvalidBodyError
 from service.tables.definitions import LARGEST_LEAD_ID
 

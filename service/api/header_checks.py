@@ -1,4 +1,4 @@
-"""The checks of every request about leads that come before its body is validated, in the order of the contract."""
+"""The checks before the body is validated, in the contract's order: API key, office hours, media type, size."""
 
 from __future__ import annotations
 
