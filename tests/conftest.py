@@ -57,6 +57,14 @@ def pytest_testnodedown(node: Any) -> None:
         node.config.stash[VERSION] = version
 
 
+SLOW_FILES = ("test_server_variables.py", "test_sites.py", "test_openapi.py", "test_schemathesis_cli.py", "test_cluster.py")
+"""They are started first. Otherwise one process would still run one of them when the others have nothing left to do."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: SLOW_FILES.index(item.path.name) if item.path.name in SLOW_FILES else len(SLOW_FILES))
+
+
 @pytest.fixture(scope="session")
 def new_database(mariadb: PrivateMariaDB) -> NewDatabase:
     """Create databases quickly: migrate once for each engine, and copy the tables with CREATE TABLE ... LIKE."""

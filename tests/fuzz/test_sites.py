@@ -26,7 +26,7 @@ from support.sites.rows import Reader, same
 from support.sites.server import LENIENT, OPTIONS, SiteServer
 from support.sites.trial import Trial
 
-SITES = int(os.environ.get("LEAD_ARCHIVE_SITES", "40"))
+SITES = int(os.environ.get("LEAD_ARCHIVE_SITES", "12" if os.environ.get("LEAD_ARCHIVE_BRIEF") else "40"))
 
 SHRINKING = 60
 """Seconds to simplify a site that fails."""
