@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from support.api import KEY
+from support.api import KEY, PATHS, SCHEMA
 from support.fake_service import Reply, fake, moved
-from support.generated import NODE, documented_all, npm_program, run
+from support.generated import NODE, Prism, documented_all, npm_program, run
 from support.paths import ROOT, SCRATCH
 from support.process import ServiceProcess
 from support.refusals import every_day_but_the_one_in_three_days
@@ -26,6 +26,8 @@ DRIVERS = ROOT / "tests/support/drivers"
 LARGEST = 4294967295
 
 OK = "lead_ids batch was successfully processed"
+
+RESPONSES: dict[str, Any] = PATHS["/vicidial/leads/archive"]["post"]["responses"]
 
 LANGUAGES = ("java", "go", "php", "typescript-fetch")
 
@@ -104,6 +106,12 @@ def client(request: pytest.FixtureRequest) -> Iterator[GeneratedClient]:
         yield GeneratedClient(request.param, Path(folder))
 
 
+@pytest.fixture(scope="module")
+def mock() -> Iterator[str]:
+    with Prism("mock") as prism:
+        yield prism.url
+
+
 def call(url: str, *lead_ids: int, **headers: str) -> dict[str, Any]:
     return {"url": url, "lead_ids": lead_ids, "headers": {"Authorization": f"Key={KEY}", **headers}}
 
@@ -136,6 +144,30 @@ def test_leads_are_archived_and_every_refusal_is_understood(
     ]
     stayed = {2: live.pop(2)}
     assert tables.both() == (stayed, live)
+
+
+def test_every_error_of_the_contract_is_understood(client: GeneratedClient, mock: str) -> None:
+    """A mock gives the answers, since no client can bring about all of them."""
+    errors = sorted(set(RESPONSES) - {"200"})
+
+    answers = client.send(*(call(mock, 1, Prefer=f"code={status}") for status in errors))
+
+    assert [str(status) for status, _, _ in answers] == errors
+    for status, (_, lead_ids, message) in zip(errors, answers, strict=True):
+        examples = [
+            example["value"] for example in resolve(RESPONSES[status])["content"]["application/json"]["examples"].values()
+        ]
+        assert {"message": message, "lead_ids": lead_ids} in [
+            {"message": example["message"], "lead_ids": example.get("lead_ids")} for example in examples
+        ]
+
+
+def resolve(response: dict[str, Any]) -> dict[str, Any]:
+    """Return a response of the contract, also if it is a reference."""
+    resolved: dict[str, Any] = response
+    if "$ref" in response:
+        resolved = SCHEMA.raw_schema["components"]["responses"][response["$ref"].rpartition("/")[2]]
+    return resolved
 
 
 def test_an_answer_may_have_fields_of_a_later_release(client: GeneratedClient) -> None:
