@@ -104,6 +104,10 @@ class Mover:
         remaining = NONE
         if batch.delete_leads and counts[sql.delete_leads] < len(seen.leads):
             remaining = await self._changes.find(transaction, seen.pair.source.name, seen.leads)
+        left = leaving.difference(remaining)
+        if counts[sql.delete_leads] < len(left):
+            # Somebody else has deleted leads meanwhile, which only tables without row locks allow. They were not moved.
+            left = await self._changes.find(transaction, seen.pair.target.name, left)
         return Result(
             select_count=len(seen.leads),
             insert_count=counts[sql.insert_leads],
@@ -112,7 +116,7 @@ class Mover:
             remaining_lead_ids=list(remaining),
             reused_lead_ids=list(seen.reused),
             unmatched_lead_ids=list(unmatched),
-            deleted_lead_ids=list(leaving.difference(remaining)),
+            deleted_lead_ids=list(left),
             pace="gentle" if turn.gentle else "full",
         )
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pymysql
@@ -186,6 +188,28 @@ def test_a_lead_that_gets_into_use_between_two_chunks_stays(tables: Tables, api:
 
     assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (16, 16, [8])
     assert tables.ids() == ([8], [lead_id for lead_id in range(1, 18) if lead_id != 8])
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+def test_the_audit_does_not_say_that_a_lead_was_moved_that_somebody_deleted(
+    tables: Tables, new_api: Callable[..., Api], tmp_path: Path
+) -> None:
+    api = new_api(AUDIT_LOG=str(tmp_path / "audit.log"))
+    tables.live(*range(1, 18))
+    before, _ = tables.both()
+    tables.execute(
+        "CREATE TRIGGER deletes BEFORE INSERT ON vicidial_list_archive FOR EACH ROW"
+        " IF NEW.lead_id = 1 THEN DELETE FROM vicidial_list WHERE lead_id = 17; END IF"
+    )
+
+    answer = api.archive_all(list(range(1, 18))).json()
+
+    moved = list(range(1, 17))
+    assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (16, 16, [])
+    outcome = json.loads((tmp_path / "audit.log").read_text().splitlines()[-1])
+    assert (outcome["outcome"], outcome["deleted_lead_ids"]) == ("committed", moved)
+    assert tables.both() == ({}, {lead_id: before[lead_id] for lead_id in moved})
 
 
 @pytest.mark.usefixtures("small_chunks")
