@@ -52,11 +52,6 @@ class Throughput:
         engine, state, contestant = cell
         return Spread.of(self.by_limit[engine, state, contestant])
 
-    def ratio_of_two(self, engine: str, state: str, contestant: str, other: str) -> Spread:
-        """The contestant's leads per second by the other's of the same round, each by the limit before it."""
-        pairs = zip(self.by_limit[engine, state, contestant], self.by_limit[engine, state, other], strict=True)
-        return Spread.of([ratio / other_ratio for ratio, other_ratio in pairs])
-
     def p99_by_median(self) -> Spread:
         """Of the latencies of all rounds together, with one client and fresh leads."""
         latencies = [latency for run in self.runs["InnoDB", "fresh", ONE_CLIENT] for latency in run.latencies]
