@@ -105,7 +105,7 @@ class CompareLeads(LeadsEndpoint):
     async def answer(self, context: AppContext, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
         lead_ids = context.contract.compare_request.parse(body)["lead_ids"]
         leads = await context.comparer.compare(lead_ids, key.list_ids, remaining(deadline))
-        return {"message": "leads were compared", "leads": [asdict(lead) for lead in leads]}
+        return {"message": "leads were compared", "leads": [vars(lead) for lead in leads]}
 
 
 class FindLeads(LeadsEndpoint):
@@ -125,7 +125,7 @@ class FindLeads(LeadsEndpoint):
         logger.info(
             "leads found", **fields, found=len(page.lead_ids), next_after_lead_id=page.next_after_lead_id, done=page.done
         )
-        return {"message": "leads were found", **asdict(page)}
+        return {"message": "leads were found", **vars(page)}
 
 
 async def move(
@@ -140,7 +140,7 @@ async def move(
     facts: dict[str, Any] = {}
     try:
         result = await mover.process(Batch(**fields, list_ids=key.list_ids, key=key.name), remaining(deadline), batch.intend)
-        outcome, facts = Outcome.COMMITTED, asdict(result)
+        outcome, facts = Outcome.COMMITTED, dict(vars(result))  # asdict() would copy each id
         context.readiness.is_served()
         count_moved(operation, facts)
     except DatabaseError as error:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.archive.lead_ids import LeadIDs
 from service.archive.pace import Turn
@@ -28,15 +28,15 @@ from service.tables.definitions import TablePair
 class Sizes:
     """How many leads a statement changes at most."""
 
-    staged: int
-    """INSERT from the temporary table. Also the number of leads between two looks at the tables."""
+    chunk: int
+    """Between two looks at the tables. Also INSERT from the temporary table."""
     joined: int
     """INSERT and UPDATE from the source: both tables are locked while they run."""
     delete: int
 
 
-GENTLE = Sizes(staged=250, joined=25, delete=50)
-FULL = Sizes(staged=500, joined=100, delete=125)
+GENTLE = Sizes(chunk=250, joined=25, delete=50)
+FULL = Sizes(chunk=500, joined=100, delete=125)
 
 
 class Chunks:
@@ -55,7 +55,7 @@ class Chunks:
 
     def of(self, leads: LeadIDs) -> list[LeadIDs]:
         """Return the leads in chunks. The tables are looked at before each of them."""
-        return leads.parts(self._sizes.staged)
+        return leads.parts(self._sizes.chunk)
 
     async def change(
         self,
@@ -75,10 +75,17 @@ class Chunks:
         counts: Counter[Statement] = Counter()
         source = await self._stage(pair, steps[sql.insert_leads]) if steps[sql.insert_leads] else None
         sizes = {
-            sql.insert_leads: self._sizes.staged if source else self._sizes.joined,
+            sql.insert_leads: self._sizes.chunk if source else self._sizes.joined,
             sql.update_leads: self._sizes.joined,
             sql.delete_leads: self._sizes.delete,
         }
+        options = Options(source or {}, in_use_nearby, failures=self._failures)
+        if not self._turn.gentle and pair.same_rollback:
+            # Nothing happens in between, so everything is sent together. The tables are free between two statements.
+            self._failures.more_to_come = not is_last
+            options = replace(options, most={**sizes, sql.insert_whole_leads: self._sizes.joined})
+            counts.update(await self._changes.run(self._transaction, pair, steps, options=options))
+            steps = {}
         for statement, leads in steps.items():
             if statement == sql.delete_leads and leads and counts and not pair.same_rollback:
                 # The copies must be permanent before the DELETE if only one of the tables can roll back.
@@ -89,7 +96,6 @@ class Chunks:
                 if counts and pair.same_rollback:
                     await self._turn.rest()  # no row is locked, and the transaction keeps the definitions as they are
                 self._failures.more_to_come = not is_last or number < len(parts)
-                options = Options(source or {}, in_use_nearby, failures=self._failures)
                 counts.update(await self._changes.run(self._transaction, pair, {statement: part}, options=options))
         await self._transaction.commit()
         return counts
@@ -103,7 +109,7 @@ class Chunks:
     async def _stage(self, pair: TablePair, leads: LeadIDs) -> Mapping[str, str] | None:
         """Copy leads into the temporary table. Return the placeholders with which INSERT reads them from there, None if there
         is no such table."""
-        table = ChunkTable.of(pair)
+        table = pair.chunk_table
         if table is None or self._refused:
             return None
         if table != self._table:

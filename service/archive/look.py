@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from service.archive.batch import Batch
 from service.archive.conditions import Conditions
@@ -100,7 +100,7 @@ class Looker:
             agents=agents,
             unmatched=NONE if matching is None else present.difference(LeadIDs(int(lead_id) for (lead_id,) in matching)),
             on_cluster=bool(on_cluster),
-            pair=replace(pair, matches=within(values["matches"], batch.list_ids)),
+            pair=pair.matching(within(values["matches"], batch.list_ids)),
         )
 
     async def _in_use(

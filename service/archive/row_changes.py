@@ -62,6 +62,8 @@ class Options:
     was_blocked: bool = False
     """Whether another transaction held a lock that an earlier attempt wanted. It may be putting leads into use."""
     failures: Failures = field(default_factory=Failures)
+    most: Mapping[Statement, int] = field(default_factory=dict)
+    """How many leads a statement changes at most, where that matters. If there are more, it is sent several times."""
 
 
 class Changes:
@@ -92,12 +94,17 @@ class Changes:
         counts = dict.fromkeys(steps, 0)
         options = options or Options()
         each, waits = options.in_use_nearby or options.was_blocked, options.was_blocked
-        todo = [Run(statement, leads, each=each, waits=waits) for statement, leads in steps.items() if leads]
+        todo = [
+            Run(statement, part, each=each, waits=waits)
+            for statement, leads in steps.items()
+            for part in leads.parts(options.most.get(statement) or len(leads) or 1)
+        ]
+        most_sent = len(todo)  # many leads that fail one by one make a long list
         for run in todo:
             options.failures.given[run.statement] += len(run.leads)
         while todo:
             done = 0
-            sent = todo[: len(steps)]  # many leads that fail one by one make a long list
+            sent = todo[:most_sent]
             again: list[Run] = []
             transaction.send_first(self._statements.set_foreign_key_checks.fill(pair.values))
             if not all(self._written(pair, run.statement).transactional for run in sent):

@@ -3,13 +3,12 @@ archive's indexes are written."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from service.database.statements import identifier
 from service.tables.columns import Column
-from service.tables.definitions import LEADS, TablePair
 from service.tables.same_data import BYTES, INTEGERS, NUMBERS, TEXTS, TIMES, is_ambiguous
 
 NAME = "lead_archive_chunk"
@@ -26,11 +25,8 @@ class ChunkTable:
     columns: str
 
     @classmethod
-    def of(cls, pair: TablePair) -> Self | None:
-        """Return the table for the leads of the source. None if it is of no use, or if it may not keep a column as it is."""
-        if pair.target.name == LEADS or pair.source.transactional:
-            return None
-        columns = [column for column, _ in pair.columns]
+    def of(cls, columns: Sequence[Column]) -> Self | None:
+        """Return the table for leads with these columns. None if it may not keep a column as it is."""
         if not all(map(_is_safe, columns)):
             return None
         lead_id = next(column for column in columns if column.name.lower() == "lead_id")

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Self
 
 from service.database.statements import identifier, table_of
 from service.errors import Problem
+from service.tables.chunk_table import ChunkTable
 from service.tables.columns import Column, outside_texts
 from service.tables.in_use import not_in_use
 from service.tables.reused_lead_ids import reused
@@ -110,6 +113,14 @@ class TablePair:
     problems: tuple[Problem, ...] = ()
     """Why leads cannot be moved, including problems_to_read. Empty if they can."""
 
+    def matching(self, matches: str) -> Self:
+        """Return the pair for a request with these conditions. It keeps what this pair has worked out already."""
+        if matches == self.matches:
+            return self
+        pair = copy(self)
+        vars(pair).update(matches=matches, values={**self.values, "matches": matches})
+        return pair
+
     @property
     def table_names(self) -> tuple[str, ...]:
         """All tables that the statements name, and the sequences from which a column gets its default."""
@@ -121,6 +132,14 @@ class TablePair:
         """The columns of the source, each with its counterpart in the target."""
         pairs = ((column, self.target.counterpart(column)) for column in self.source.columns.values())
         return tuple((column, copy) for column, copy in pairs if copy)
+
+    @cached_property
+    def chunk_table(self) -> ChunkTable | None:
+        """The temporary table that takes new leads on their way into the archive. None if it is of no use, or if it may not
+        keep them as they are."""
+        if self.target.name == LEADS or self.source.transactional:
+            return None
+        return ChunkTable.of([column for column, _ in self.columns])
 
     @cached_property
     def missing(self) -> tuple[Column, ...]:

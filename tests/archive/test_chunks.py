@@ -30,7 +30,7 @@ ACCOUNT = "'no_temporary_tables'@'127.0.0.1'"
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks so small that a few leads need many, of all kinds."""
-    monkeypatch.setattr(chunks, "FULL", Sizes(staged=5, joined=2, delete=3))
+    monkeypatch.setattr(chunks, "FULL", Sizes(chunk=5, joined=2, delete=3))
 
 
 def use_engines(tables: Tables, live: str, archive: str) -> None:
