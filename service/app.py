@@ -28,6 +28,7 @@ from service.archive.conditions import Conditions
 from service.archive.finder import Finder
 from service.archive.mover import Mover
 from service.archive.pace import Pace
+from service.archive.readers import READERS, Readers
 from service.archive.readiness import Readiness
 from service.archive.turns import Turns
 from service.database.pool import Database
@@ -64,6 +65,7 @@ def create_context(settings: Settings, now: Callable[[], datetime] | None = None
     statements = Statements.load()
     url, tls = settings.DATABASE_URL.get_secret_value(), settings.database_tls
     database = Database(url, statements, pool_size=settings.DATABASE_POOL_SIZE, timeout=settings.REQUEST_TIMEOUT, tls=tls)
+    readers = Readers(Database(url, statements, pool_size=READERS, timeout=settings.REQUEST_TIMEOUT, tls=tls))
     readiness_database = Database(url, statements, pool_size=1, timeout=READINESS_TIMEOUT, tls=tls, counted=False)
     audit = Audit(settings.AUDIT_LOG)
     admin_log_database = Database(url, statements, pool_size=1, timeout=admin_log.TIMEOUT, tls=tls, counted=False)
@@ -89,10 +91,11 @@ def create_context(settings: Settings, now: Callable[[], datetime] | None = None
         office_hours=settings.office_hours,
         dearchive_office_hours=settings.dearchive_office_hours,
         database=database,
+        readers=readers,
         archive=Mover(database, statements, archive_reader, pace),
         dearchive=Mover(database, statements, dearchive_reader, pace),
-        comparer=Comparer(database, statements, archive_reader),
-        finder=Finder(database, statements, Conditions(statements), {"list": archive_reader, "archive": dearchive_reader}),
+        comparer=Comparer(readers, statements, archive_reader),
+        finder=Finder(readers, statements, Conditions(statements), {"list": archive_reader, "archive": dearchive_reader}),
         statements=statements,
         archive_reader=archive_reader,
         readiness=Readiness(readiness_database, statements, archive_reader, dearchive_reader, audit, admin_log=log),
@@ -114,6 +117,7 @@ def create_app(settings: Settings | None = None, now: Callable[[], datetime] | N
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await context.database.connect()
+        await context.readers.database.connect()
         await context.readiness.database.connect()
         await context.admin_log.connect()
         # Everything that exists now stays until the end: the garbage collector need not look at it again.
@@ -125,6 +129,7 @@ def create_app(settings: Settings | None = None, now: Callable[[], datetime] | N
             async with asyncio.timeout(DISCONNECT_TIMEOUT):
                 await context.admin_log.disconnect()
                 await context.readiness.database.disconnect()
+                await context.readers.database.disconnect()
                 await context.database.disconnect()
         except TimeoutError:  # the database does not answer; the service ends all the same
             pass

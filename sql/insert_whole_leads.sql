@@ -1,6 +1,6 @@
 -- For dearchive: as insert_leads, and remember each copy that is stored with other data than the archived row, such as one that
 -- a trigger changed: its lead_id and a fingerprint of the stored row. RETURNING sees the row as it was stored, before anybody
--- else can write to it. What user variables hold survives an error in a later row.
+-- else can write to it. What user variables hold survives an error in a later row: see restore_damaged_copies.
 INSERT IGNORE INTO {target} ({target_columns})
 SELECT {source_columns}
 FROM {source} AS source FORCE INDEX ({source_key})

@@ -14,6 +14,7 @@ from service.archive.admin_log import AdminLog
 from service.archive.comparer import Comparer
 from service.archive.finder import Finder
 from service.archive.mover import Mover
+from service.archive.readers import Readers
 from service.archive.readiness import Readiness
 from service.database.pool import Database
 from service.database.statements import Statements
@@ -31,6 +32,7 @@ class AppContext:
     office_hours: OfficeHours
     dearchive_office_hours: OfficeHours
     database: Database
+    readers: Readers
     archive: Mover
     dearchive: Mover
     comparer: Comparer

@@ -104,7 +104,7 @@ class CompareLeads(LeadsEndpoint):
 
     async def answer(self, context: AppContext, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
         lead_ids = context.contract.compare_request.parse(body)["lead_ids"]
-        leads = await context.comparer.compare(lead_ids, key.list_ids, remaining(deadline))
+        leads = await context.comparer.compare(lead_ids, key.list_ids, remaining(deadline), key=key.name)
         return {"message": "leads were compared", "leads": [vars(lead) for lead in leads]}
 
 
@@ -119,6 +119,7 @@ class FindLeads(LeadsEndpoint):
             table=fields.get("in", "list"),
             after_lead_id=fields.get("after_lead_id"),
             list_ids=key.list_ids,
+            key=key.name,
         )
         page = await context.finder.find(query, remaining(deadline))
         count_found(query.table, len(page.lead_ids))

@@ -6,10 +6,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from service.archive.lead_ids import LeadIDs
+from service.archive.readers import Readers
 from service.archive.scope import visible_leads
-from service.database.pool import Database
 from service.database.statements import Statements
-from service.database.transaction import READ_ONLY, Transaction
+from service.database.transaction import Transaction
 from service.tables.definitions import TablePair
 from service.tables.in_use import by_id
 from service.tables.table_reader import TableReader
@@ -36,23 +36,22 @@ class Lead:
 class Comparer:
     """Compares the rows of leads in two tables. It only reads, and locks no rows."""
 
-    def __init__(self, database: Database, statements: Statements, tables: TableReader) -> None:
-        self._database = database
+    def __init__(self, readers: Readers, statements: Statements, tables: TableReader) -> None:
+        self._readers = readers
         self._statements = statements
         self._tables = tables
 
-    async def compare(self, lead_ids: list[int], list_ids: frozenset[int] | None, seconds: float) -> list[Lead]:
+    async def compare(
+        self, lead_ids: list[int], list_ids: frozenset[int] | None, seconds: float, *, key: str = ""
+    ) -> list[Lead]:
         """Return a Lead for each id, in the order of lead_ids. An id that is in neither table is no error.
 
         list_ids: the lists whose leads the caller may see; None: all lists. Any other lead is reported to be in neither table.
-        seconds: the time limit. Raises NotReadyError if the tables cannot be compared, and DatabaseError for an error of the
-        database.
+        seconds: the time limit. key: the name of the caller's API key. Raises NotReadyError if the tables cannot be compared,
+        and DatabaseError for an error of the database.
         """
-        return await self._database.attempt(
-            lambda transaction: self._compare(transaction, lead_ids, list_ids),
-            seconds,
-            self._tables.invalidate_on,
-            begin=READ_ONLY,
+        return await self._readers.read(
+            key, lambda transaction: self._compare(transaction, lead_ids, list_ids), seconds, self._tables.invalidate_on
         )
 
     async def _compare(self, transaction: Transaction, lead_ids: list[int], list_ids: frozenset[int] | None) -> list[Lead]:

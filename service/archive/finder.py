@@ -10,10 +10,10 @@ from typing import Any
 
 from service.archive.conditions import Conditions
 from service.archive.lead_ids import LeadIDs
+from service.archive.readers import Readers
 from service.archive.scope import visible_leads, within
-from service.database.pool import Database
 from service.database.statements import Statements
-from service.database.transaction import READ_ONLY, Transaction
+from service.database.transaction import Transaction
 from service.tables.definitions import LARGEST_LEAD_ID
 from service.tables.table_reader import TableReader
 
@@ -50,6 +50,8 @@ class Query:
     after_lead_id: int | None = None
     list_ids: frozenset[int] | None = None
     """The lists whose leads the caller may see; None: all lists."""
+    key: str = ""
+    """The name of the caller's API key. The keys take turns."""
 
 
 @dataclass
@@ -65,13 +67,13 @@ class Finder:
     """Searches one of the two tables. It only reads, and locks no rows."""
 
     def __init__(
-        self, database: Database, statements: Statements, conditions: Conditions, readers: Mapping[str, TableReader]
+        self, readers: Readers, statements: Statements, conditions: Conditions, tables: Mapping[str, TableReader]
     ) -> None:
-        """readers: by the table to search, a reader whose source is that table."""
-        self._database = database
+        """tables: by the table to search, a TableReader whose source is that table."""
+        self._readers = readers
         self._statements = statements
         self._conditions = conditions
-        self._readers = readers
+        self._tables = tables
 
     async def find(self, query: Query, seconds: float) -> Page:
         """Return the next page.
@@ -79,13 +81,13 @@ class Finder:
         seconds: the time limit. Raises NotReadyError if the tables cannot be compared, ConditionError if a condition cannot be
         checked safely, and DatabaseError for an error of the database.
         """
-        reader = self._readers[query.table]
-        return await self._database.attempt(
-            lambda transaction: self._find(transaction, reader, query), seconds, reader.invalidate_on, begin=READ_ONLY
+        tables = self._tables[query.table]
+        return await self._readers.read(
+            query.key, lambda transaction: self._find(transaction, tables, query), seconds, tables.invalidate_on
         )
 
-    async def _find(self, transaction: Transaction, reader: TableReader, query: Query) -> Page:
-        pair = await reader.read(transaction, to_write=False)
+    async def _find(self, transaction: Transaction, tables: TableReader, query: Query) -> Page:
+        pair = await tables.read(transaction, to_write=False)
         matches = await self._conditions.sql(transaction, pair.source, query.where)
         if query.table == "list":
             matches = within(matches, query.list_ids)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -106,7 +106,7 @@ class Changes:
             done = 0
             sent = todo[:most_sent]
             again: list[Run] = []
-            transaction.send_first(self._statements.set_foreign_key_checks.fill(pair.values))
+            self._send_first(transaction, pair, sent)
             if not all(self._written(pair, run.statement).transactional for run in sent):
                 transaction.changes_may_persist = True
             try:
@@ -142,6 +142,11 @@ class Changes:
                         left_alone.add(lead_id)
                 todo = [*(replace(failed, leads=part) for part in parts), *todo[done + 1 :], *again]
         return counts
+
+    def _send_first(self, transaction: Transaction, pair: TablePair, runs: Sequence[Run]) -> None:
+        """Send what must come before some statements, together with them."""
+        del runs  # for subclasses
+        transaction.send_first(self._statements.set_foreign_key_checks.fill(pair.values))
 
     def _filled(self, pair: TablePair, run: Run, values: Mapping[str, str], options: Options) -> str:
         filled = {**values, "lead_ids": run.leads.sql}

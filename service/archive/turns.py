@@ -1,27 +1,31 @@
-"""Whose turn it is: batches wait inside the service, not in front of the tables, and fairly among the API keys."""
+"""Whose turn it is: requests wait inside the service, not in front of the tables, and fairly among the API keys."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
 
+from prometheus_client import Gauge
+
 from service.observability import metrics
 
 
 class Turns:
-    """At most a number of batches have their turn at a time. The next turn is that of the key with the fewest; among equals,
-    of the key that had none for the longest time. The batches of one key come in their order."""
+    """At most a number of requests have their turn at a time. The next turn is that of the key with the fewest; among equals,
+    of the key that had none for the longest time. The requests of one key come in their order."""
 
-    def __init__(self, most: int) -> None:
-        """most: the number of turns at a time where nothing forbids it."""
+    def __init__(self, most: int, waiting: Gauge = metrics.WAITING_TURN, *, one_at_a_time: bool = True) -> None:
+        """most: the number of turns at a time where nothing forbids it. waiting: counts those who wait. one_at_a_time: as
+        one_at_a_time(), until it is called."""
         self._most = most
-        self._limit = 1
+        self._limit = 1 if one_at_a_time else most
+        self._gauge = waiting
         self._running: Counter[str] = Counter()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         """By key, those who wait. The key that had a turn last comes last."""
 
     def one_at_a_time(self, alone: bool) -> None:
-        """Set whether only one batch may have its turn at a time. Batches that have theirs already keep it."""
+        """Set whether only one request may have its turn at a time. Requests that have theirs already keep it."""
         self._limit = 1 if alone else self._most
         self._admit()
 
@@ -30,7 +34,7 @@ class Turns:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, deque()).append(turn)
         self._admit()
-        with metrics.WAITING_TURN.track_inprogress():
+        with self._gauge.track_inprogress():
             try:
                 await turn
             except asyncio.CancelledError:

@@ -7,12 +7,12 @@ can be rolled back is rolled back. Otherwise sql/delete_damaged_copies.sql delet
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 
 from service.archive.lead_ids import NONE, LeadIDs
-from service.archive.row_changes import Changes, Options
+from service.archive.row_changes import Changes, Options, Run
 from service.database.statements import Statement
 from service.database.transaction import Transaction
 from service.tables.definitions import TablePair
@@ -43,16 +43,32 @@ class WholeCopies(Changes):
         others = {statement: ids for statement, ids in steps.items() if statement != insert}
         return {insert: count, **await super().run(transaction, pair, others, left_alone, values, options=options)}
 
+    def _send_first(self, transaction: Transaction, pair: TablePair, runs: Sequence[Run]) -> None:
+        super()._send_first(transaction, pair, runs)
+        if runs[0].statement == self._statements.insert_whole_leads:
+            transaction.send_first(self._statements.keep_damaged_copies.fill())
+
+    async def _finished(self, transaction: Transaction, pair: TablePair, statement: Statement, leads: LeadIDs) -> LeadIDs:
+        if statement == self._statements.insert_whole_leads and pair.target.transactional:
+            transaction.send_first(self._statements.restore_damaged_copies.fill())
+        return await super()._finished(transaction, pair, statement, leads)
+
     async def _insert(
-        self, transaction: Transaction, pair: TablePair, leads: LeadIDs, options: Options | None
+        self,
+        transaction: Transaction,
+        pair: TablePair,
+        leads: LeadIDs,
+        options: Options | None,
+        refused: set[int] | None = None,
     ) -> tuple[int, int, LeadIDs]:
         """Insert leads. Return the number of copies, the number of damaged ones, and the ids of the damaged ones.
 
-        Not all of these ids are known if the fingerprints of the copies are longer than max_allowed_packet.
+        Not all of these ids are known if the fingerprints of the copies are longer than max_allowed_packet. refused: the leads
+        that cannot be inserted are added to it.
         """
         sql = self._statements
         transaction.send_first(sql.forget_damaged_copies.fill())
-        counts = await super().run(transaction, pair, {sql.insert_whole_leads: leads}, options=options)
+        counts = await super().run(transaction, pair, {sql.insert_whole_leads: leads}, refused, options=options)
         ((damaged, text),) = await transaction.select(sql.show_damaged_copies.fill())
         copies = {int(copy.split(":")[0]) for copy in _text(text).split(",") if copy}
         return counts[sql.insert_whole_leads], int(damaged), LeadIDs(copies)
@@ -63,17 +79,18 @@ class WholeCopies(Changes):
         """Insert leads. If a copy is damaged, roll back and insert the others only. Return the number of copies."""
         sql = self._statements
         count, remaining = 0, leads
+        refused: set[int] = set()
         while remaining:
             await transaction.execute(sql.set_savepoint.fill())
-            count, damaged, _ = await self._insert(transaction, pair, remaining, options)
+            count, damaged, _ = await self._insert(transaction, pair, remaining, options, refused)
             if not damaged:
                 break
             # A trigger may have changed lead_id. So the leads that are whole are known, and those that are damaged are not.
             whole = await self.select(transaction, sql.select_equal_leads, pair, remaining)
             await transaction.execute(sql.roll_back_to_savepoint.fill())
             count, remaining = 0, whole if len(whole) < len(remaining) else NONE
-        if len(remaining) < len(leads):
-            logger.warning("damaged copies undone", lead_ids=list(leads.difference(remaining)))
+        if undone := leads.difference(remaining, LeadIDs(refused)):
+            logger.warning("damaged copies undone", lead_ids=list(undone))
         return count
 
     async def _insert_or_delete(

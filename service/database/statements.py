@@ -97,6 +97,8 @@ class Statements:
     find_leads: Statement
     find_matching_leads: Statement
     forget_damaged_copies: Statement
+    keep_damaged_copies: Statement
+    restore_damaged_copies: Statement
     highest_lead_id: Statement
     insert_admin_log: Statement
     insert_leads: Statement

@@ -20,6 +20,7 @@ from uvicorn.config import STARTUP_FAILURE
 from service.access.certificate import Certificate
 from service.access.keys_file import KeysFile
 from service.api import metrics_app
+from service.archive.readers import READERS
 from service.errors import StartError
 from service.observability import metrics
 from service.observability.metrics_folder import MetricsFolder
@@ -122,7 +123,9 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
     """
     certificate = _certificate(settings)
     try:
-        most = most_connections(settings.DATABASE_POOL_SIZE + (MOST_ON_METRICS_PORT + EXTRA if settings.METRICS_PORT else 0))
+        most = most_connections(
+            settings.DATABASE_POOL_SIZE + READERS + (MOST_ON_METRICS_PORT + EXTRA if settings.METRICS_PORT else 0)
+        )
     except ValueError as error:
         raise StartError(str(error)) from error
     listener = listen(settings.HOST, settings.PORT)

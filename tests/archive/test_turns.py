@@ -1,4 +1,5 @@
-"""Batches take turns: one at a time where they would queue up in front of the dialler, and fairly among the API keys."""
+"""Batches take turns: one at a time where they would queue up in front of the dialler, and fairly among the API keys. Searches
+and comparisons take turns of their own."""
 
 from __future__ import annotations
 
@@ -6,17 +7,22 @@ import asyncio
 import hashlib
 import json
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.api import Api
 from support.tables import Tables
 from support.waiting import wait_until
 
+from service.archive.readers import READERS, Readers
 from service.archive.turns import Turns
+from service.database.pool import Database
+from service.database.transaction import Transaction
 
 
 async def taken(turns: Turns, *keys: str) -> tuple[list[str], list[asyncio.Task[None]]]:
@@ -98,18 +104,30 @@ def test_who_is_gone_gets_no_turn() -> None:
 KEYS = ("greedy", "modest")
 
 
+NewClients = Callable[..., tuple[Api, Api]]
+
+
 @pytest.fixture
-def clients(new_api: Callable[..., Api], tmp_path: Path) -> tuple[Api, Api]:
-    """An API with two keys, as the two of them call it."""
+def new_clients(new_api: Callable[..., Api], tmp_path: Path) -> NewClients:
+    """new_clients(SETTING="value", ...) -> an API with two keys, as the two of them call it."""
     keys_file = tmp_path / "two_keys.toml"
     keys_file.touch(mode=0o600)
     digests = {key: hashlib.sha256(key.encode()).hexdigest() for key in KEYS}
     keys_file.write_text("".join(f'[[keys]]\nname = "{key}"\nsha256 = "{digest}"\n' for key, digest in digests.items()))
+
+    def new(**settings: str) -> tuple[Api, Api]:
+        api = new_api(API_KEYS_FILE=str(keys_file), **settings)
+        greedy, modest = (Api(api.client, key) for key in KEYS)
+        return greedy, modest
+
+    return new
+
+
+@pytest.fixture
+def clients(new_clients: NewClients, tmp_path: Path) -> tuple[Api, Api]:
     audit_log = tmp_path / "audit.jsonl"
     audit_log.touch()
-    api = new_api(API_KEYS_FILE=str(keys_file), AUDIT_LOG=str(audit_log), REQUEST_TIMEOUT="10")
-    greedy, modest = (Api(api.client, key) for key in KEYS)
-    return greedy, modest
+    return new_clients(AUDIT_LOG=str(audit_log), REQUEST_TIMEOUT="10")
 
 
 @contextmanager
@@ -167,6 +185,87 @@ def test_a_batch_that_waits_for_a_lead_lets_others_go_first(tables: Tables, clie
     assert tables.both() == ({}, before)
 
 
+@pytest.mark.parametrize("pool_size", ["1", "3"])
+def test_who_looks_at_leads_waits_for_no_batch(tables: Tables, new_clients: NewClients, pool_size: str) -> None:
+    """Batches that wait for a lead hold all connections that they may use."""
+    greedy, modest = new_clients(DATABASE_POOL_SIZE=pool_size, PACE="full", REQUEST_TIMEOUT="60")
+    tables.live(1, 2, 3, list_id=101)
+    assert greedy.archive_all([3]).json()["delete_count"] == 1
+    before = tables.both()
+    with (
+        ThreadPoolExecutor(8) as threads,
+        tables.mariadb.connect(tables.database, autocommit=False) as holder,
+        holder.cursor() as cursor,
+    ):
+        cursor.execute("SELECT lead_id FROM vicidial_list WHERE lead_id = 1 FOR UPDATE")
+        retries = lock_wait_timeouts(greedy)
+        stuck = [threads.submit(greedy.archive_all, [1]) for _ in range(8)]
+        wait_until(lambda: (lock_waits(tables), waiting(greedy)) == (int(pool_size), 8 - int(pool_size)))
+        for client in (modest, greedy):
+            assert client.find(where={"list_ids": [101]}).json()["lead_ids"] == [1, 2]
+            assert [lead["in_list"] for lead in client.compare([1, 3]).json()["leads"]] == [True, False]
+        assert lock_wait_timeouts(greedy) == retries  # so no batch has given its connection back
+        assert tables.both() == before
+        holder.rollback()
+        assert {answer.result().status_code for answer in stuck} == {200}
+    live, archived = tables.both()
+    assert (list(live), list(archived)) == ([2], [1, 3])
+
+
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+def test_who_looks_at_leads_keeps_no_batch_waiting(tables: Tables, new_clients: NewClients) -> None:
+    greedy, modest = new_clients(DATABASE_POOL_SIZE="1", REQUEST_TIMEOUT="60")
+    tables.live(1)
+    before, _ = tables.both()
+    with ThreadPoolExecutor(8) as threads:
+        with tables.mariadb.connect(tables.database) as other, other.cursor() as cursor:
+            cursor.execute("LOCK TABLES vicidial_lists WRITE")
+            found = [threads.submit(greedy.find, where={"campaign_ids": ["SPRING"]}) for _ in range(8)]
+            wait_until(lambda: (in_progress(tables), metric(greedy, "database_pool_waiting")) == (READERS, 8 - READERS))
+            assert modest.archive_all([1]).json()["delete_count"] == 1
+            assert not any(answer.done() for answer in found)
+        assert {answer.result().status_code for answer in found} == {200}
+    assert tables.both() == ({}, before)
+
+
+def test_the_searches_of_a_greedy_key_leave_turns_to_others() -> None:
+    """On a database whose transactions do nothing but wait."""
+
+    class Held(Database):
+        def __init__(self) -> None:
+            pass
+
+        async def attempt(self, work: Callable[[Any], Any], *_: Any, **__: Any) -> Any:
+            await work(None)
+
+    async def scene() -> list[str]:
+        readers = Readers(Held())
+        order: list[str] = []
+        ends: deque[asyncio.Future[None]] = deque()
+
+        async def read(key: str) -> None:
+            async def work(_: Transaction) -> None:
+                order.append(key)
+                ends.append(asyncio.get_running_loop().create_future())
+                await ends[-1]
+
+            await readers.read(key, work, 60, lambda _: None)
+
+        tasks = [asyncio.create_task(read(key)) for key in [*["greedy"] * 5, "modest"]]
+        for _ in tasks:
+            await let_all_run()
+            ends.popleft().set_result(None)
+        await asyncio.gather(*tasks)
+        return order
+
+    assert asyncio.run(scene()) == [*["greedy"] * READERS, "modest", *["greedy"] * (5 - READERS)]
+
+
+def lock_wait_timeouts(api: Api) -> int:
+    """The transactions that were retried after they had waited for a lock in vain."""
+    return metric(api, 'database_retries_total{code="1205"}')
+
+
 def lock_waits(tables: Tables) -> int:
     """The statements that wait for a row. InnoDB looks again only if nobody has asked for a tenth of a second."""
     time.sleep(0.2)
@@ -176,8 +275,13 @@ def lock_waits(tables: Tables) -> int:
 
 def waiting(api: Api) -> int:
     """The batches that wait for their turn, as /metrics says."""
-    text = api.get("/metrics").text
-    return int(float(text.split("\nbatches_waiting ")[1].split("\n")[0]))
+    return metric(api, "batches_waiting")
+
+
+def metric(api: Api, name: str) -> int:
+    """The value of a metric. name: with its labels, as /metrics writes it. 0 if it is not there yet."""
+    lines = api.get("/metrics").text.splitlines()
+    return next((int(float(line.split()[-1])) for line in lines if line.startswith(f"{name} ")), 0)
 
 
 def in_progress(tables: Tables) -> int:

@@ -26,6 +26,7 @@ from support.process import PATIENCE, SLACK, ServiceProcess, clean, with_descrip
 from support.tables import Tables
 
 from service.api.middleware import PART
+from service.archive.readers import READERS
 from service.server.connections import EXTRA, HANDSHAKE_TIMEOUT, KEPT_BACK, LEAST
 from service.server.http_protocol import HEAD_TIMEOUT
 from service.server.serve import MOST_ON_METRICS_PORT
@@ -81,7 +82,7 @@ def test_idle_connections_make_room_for_those_that_ask(tables: Tables, settings:
     assert tables.ids() == ([], [1])
 
 
-NEEDED = LEAST + 8 + KEPT_BACK + EXTRA
+NEEDED = LEAST + 8 + READERS + KEPT_BACK + EXTRA
 """Descriptors for the default settings: connections to the database, and those that a process keeps back."""
 
 

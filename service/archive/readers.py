@@ -1,0 +1,50 @@
+"""Who only looks at leads waits for no batch, and no batch waits for who looks: they have connections of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from service.archive.pace import Pace
+from service.archive.turns import Turns
+from service.database.pool import Database
+from service.database.transaction import READ_ONLY, Transaction
+from service.errors import DatabaseError
+from service.observability import metrics
+
+READERS = 2
+"""Connections of each process for searches and comparisons. Batches that wait for a lock may hold all others for long."""
+
+T = TypeVar("T")
+
+
+class Readers:
+    """Runs the transactions of searches and comparisons. They take turns, fairly among the API keys."""
+
+    def __init__(self, database: Database) -> None:
+        """database: a pool of READERS connections that no batch uses."""
+        self.database = database
+        self._pace = Pace("full", Turns(READERS, metrics.WAITING, one_at_a_time=False))
+
+    async def read(
+        self,
+        key: str,
+        work: Callable[[Transaction], Awaitable[T]],
+        seconds: float,
+        on_error: Callable[[DatabaseError], None],
+    ) -> T:
+        """Run `work` in a transaction that only reads, and retry it as Database.attempt() does.
+
+        key: the name of the caller's API key. seconds: the time limit for everything. on_error: called with each error of the
+        database. Raises what `work` raises, and DatabaseError.
+        """
+        deadline = asyncio.get_running_loop().time() + seconds
+        async with self._pace.turn(key, seconds) as turn:
+            return await self.database.attempt(
+                work,
+                deadline - asyncio.get_running_loop().time(),
+                on_error,
+                READ_ONLY,
+                after_lock_wait=turn.pass_on,
+            )
