@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from service.archive.lead_ids import LeadIDs
 from service.archive.pace import Turn
@@ -72,32 +72,46 @@ class Chunks:
         batch follows.
         """
         sql = self._statements
-        counts: Counter[Statement] = Counter()
         source = await self._stage(pair, steps[sql.insert_leads]) if steps[sql.insert_leads] else None
-        sizes = {
+        most = {
             sql.insert_leads: self._sizes.chunk if source else self._sizes.joined,
+            sql.insert_whole_leads: self._sizes.joined,
             sql.update_leads: self._sizes.joined,
             sql.delete_leads: self._sizes.delete,
         }
-        options = Options(source or {}, in_use_nearby, failures=self._failures)
-        if not self._turn.gentle and pair.same_rollback:
-            # Nothing happens in between, so everything is sent together. The tables are free between two statements.
-            self._failures.more_to_come = not is_last
-            options = replace(options, most={**sizes, sql.insert_whole_leads: self._sizes.joined})
-            counts.update(await self._changes.run(self._transaction, pair, steps, options=options))
-            steps = {}
+        options = Options(source or {}, in_use_nearby, failures=self._failures, most=most)
+        async with self._turn.writing():
+            if self._turn.gentle or not pair.same_rollback:
+                counts = await self._change_one_by_one(pair, steps, look_again, options, is_last=is_last)
+            else:
+                # In one round trip. The tables are free between two statements.
+                self._failures.more_to_come = not is_last
+                counts = Counter(await self._changes.run(self._transaction, pair, steps, options=options))
+            await self._transaction.commit()
+            return counts
+
+    async def _change_one_by_one(
+        self,
+        pair: TablePair,
+        steps: Mapping[Statement, LeadIDs],
+        look_again: Callable[[], Awaitable[TablePair]],
+        options: Options,
+        *,
+        is_last: bool,
+    ) -> Counter[Statement]:
+        """As change(), with a rest after each statement, and without the last COMMIT."""
+        counts: Counter[Statement] = Counter()
         for statement, leads in steps.items():
-            if statement == sql.delete_leads and leads and counts and not pair.same_rollback:
+            if statement == self._statements.delete_leads and leads and counts and not pair.same_rollback:
                 # The copies must be permanent before the DELETE if only one of the tables can roll back.
                 await self._transaction.commit()
                 pair = await look_again()
-            parts = leads.parts(sizes[statement])
+            parts = leads.parts(options.most[statement])
             for number, part in enumerate(parts, start=1):
                 if counts and pair.same_rollback:
                     await self._turn.rest()  # no row is locked, and the transaction keeps the definitions as they are
                 self._failures.more_to_come = not is_last or number < len(parts)
                 counts.update(await self._changes.run(self._transaction, pair, {statement: part}, options=options))
-        await self._transaction.commit()
         return counts
 
     async def end(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Literal
 
 from service.archive.turns import Turns
@@ -19,6 +19,10 @@ Setting = Literal["auto", "gentle", "full"]
 
 LONGEST_REST = 1.0
 """Seconds. A batch that waited for a lock has not worked all that time."""
+
+
+ON_TABLE_LOCKS = 2
+"""Turns at a time where a write locks a whole table: one batch writes, and the next one reads what it needs to know."""
 
 
 class Turn:
@@ -75,6 +79,11 @@ class Turn:
             await asyncio.sleep(self.rest_seconds())
         self._worked_since = self._clock()
 
+    def writing(self) -> AbstractAsyncContextManager[None]:
+        """Wait until no other batch is in this block. Where a write locks a whole table, batches wait for each other here, and
+        not in front of the dialler."""
+        return self._pace.writing
+
     def rest_seconds(self) -> float:
         """Return how long a rest is due now."""
         return min(self._clock() - self._worked_since, LONGEST_REST) if self.gentle else 0.0
@@ -89,6 +98,7 @@ class Pace:
         self._turns = turns
         self.gentle = setting != "full"
         """Whether the last batch was gentle."""
+        self.writing = asyncio.Lock()
 
     @property
     def asks_for_agents(self) -> bool:
@@ -98,7 +108,7 @@ class Pace:
         """As Turn.look(). Return whether to be gentle."""
         self.gentle = self._setting == "gentle" or (self._setting == "auto" and agents)
         metrics.PACE_GENTLE.set(self.gentle)
-        self._turns.one_at_a_time(self.gentle or table_locks)
+        self._turns.at_most(1 if self.gentle else ON_TABLE_LOCKS if table_locks else None)
         return self.gentle
 
     @asynccontextmanager

@@ -15,8 +15,8 @@ class Turns:
     of the key that had none for the longest time. The requests of one key come in their order."""
 
     def __init__(self, most: int, waiting: Gauge = metrics.WAITING_TURN, *, one_at_a_time: bool = True) -> None:
-        """most: the number of turns at a time where nothing forbids it. waiting: counts those who wait. one_at_a_time: as
-        one_at_a_time(), until it is called."""
+        """most: the number of turns at a time where nothing forbids it. waiting: counts those who wait. one_at_a_time: whether
+        there is one turn at a time until at_most() is called."""
         self._most = most
         self._limit = 1 if one_at_a_time else most
         self._gauge = waiting
@@ -24,9 +24,10 @@ class Turns:
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         """By key, those who wait. The key that had a turn last comes last."""
 
-    def one_at_a_time(self, alone: bool) -> None:
-        """Set whether only one request may have its turn at a time. Requests that have theirs already keep it."""
-        self._limit = 1 if alone else self._most
+    def at_most(self, number: int | None) -> None:
+        """Set how many requests may have their turn at a time; None: nothing forbids more. Requests that have theirs already
+        keep it."""
+        self._limit = self._most if number is None else min(number, self._most)
         self._admit()
 
     async def take(self, key: str) -> None:
