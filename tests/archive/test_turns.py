@@ -152,7 +152,7 @@ def test_the_batches_of_a_modest_client_go_between_those_of_a_greedy_one(
             wait_until(lambda: waiting(greedy) == 4)
             answers.append(threads.submit(modest.archive_all, [8]))
             wait_until(lambda: waiting(greedy) == 5)
-            # Only one batch waits for the table in front of the dialler. The second one waits inside the service until it may write.
+            # Only one batch waits for the table in front of the dialler. The second one waits inside the service.
             wait_until(lambda: in_progress(tables) == 1)
         assert [answer.result().json()["delete_count"] for answer in answers] == [1] * 7
 
