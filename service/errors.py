@@ -131,6 +131,8 @@ class DatabaseError(ServiceError):
         super().__init__(message)
         self.code = code
         self.outcome_known = outcome_known
+        self.statement: str | None = None
+        """The statement that failed, if several were sent together. It contains lead ids."""
         self._retry = retry
         self._accounts = accounts
 

@@ -18,9 +18,11 @@ from service.access.keys import Keys
 from service.access.office_hours import OfficeHours
 from service.admin.keys_command import state
 from service.app import create_context
+from service.archive.refusals import LOCKED
 from service.database.statements import Statements, identifier, table_of
 from service.database.transaction import READ_ONLY, Transaction
 from service.errors import DatabaseError
+from service.mariadb_errors import LOCK_WAIT_TIMEOUT
 from service.settings import Settings
 from service.tables.definitions import TablePair
 from service.tables.preconditions.server import server_problem, version_problem
@@ -76,6 +78,7 @@ async def _database(settings: Settings) -> list[Finding]:
             (server,) = await transaction.select(loaded.describe_server.fill())
             found = _server(server, settings)
         async with database.transaction(TIMEOUT) as transaction:
+            transaction.set_variables(loaded.wait_briefly.fill())
             state = await context.readiness.look_in(transaction)
             pair = context.archive_reader.cached
             assert pair is not None
@@ -91,6 +94,8 @@ async def _database(settings: Settings) -> list[Finding]:
     except DatabaseError as error:
         if fixable := server_problem(error):
             return [*found, Finding("archive, dearchive", fixable.message, State.PROBLEM, fixable.remedy)]
+        if error.code == LOCK_WAIT_TIMEOUT:
+            return [*found, Finding("archive, dearchive", LOCKED.message, State.PROBLEM)]
         return [Finding("database", str(error), State.PROBLEM)]
     finally:
         await database.disconnect()
@@ -161,7 +166,12 @@ async def _pace(transaction: Transaction, loaded: Statements, pair: TablePair, s
         return Finding("pace", f"{settings.PACE}, as PACE says", State.OK if settings.PACE == "gentle" else State.NOTE)
     if not pair.sees_agents:
         return Finding("pace", "gentle: vicidial_live_agents cannot be read", State.NOTE)
-    ((agents,),) = await transaction.select(loaded.look_at_agents.fill())
+    try:
+        ((agents,),) = await transaction.select(loaded.look_at_agents.fill())
+    except DatabaseError as error:
+        if error.code != LOCK_WAIT_TIMEOUT:
+            raise
+        return Finding("pace", "gentle now: another session has locked vicidial_live_agents", State.NOTE)
     return Finding("pace", "gentle now: agents are logged in" if agents else "full now: no agent is logged in")
 
 

@@ -142,7 +142,7 @@ async def move(
     try:
         result = await mover.process(Batch(**fields, list_ids=key.list_ids, key=key.name), remaining(deadline), batch.intend)
         outcome, facts = Outcome.COMMITTED, dict(vars(result))  # asdict() would copy each id
-        context.readiness.is_served()
+        context.readiness.is_served(operation)
         count_moved(operation, facts)
     except DatabaseError as error:
         outcome = Outcome.ROLLED_BACK if error.outcome_known else Outcome.NOT_KNOWN

@@ -17,7 +17,7 @@ from service.database.pool import Database
 from service.database.statements import Statements, literal, text
 from service.database.transaction import Transaction
 from service.errors import DatabaseError, Problem
-from service.mariadb_errors import ACCESS_DENIED, NO_SUCH_TABLE
+from service.mariadb_errors import ACCESS_DENIED, LOCK_WAIT_TIMEOUT, NO_SUCH_TABLE
 from service.observability.metrics import ADMIN_LOG_FAILURES
 from service.tables.preconditions.server import Session
 from service.tables.privileges import ADMIN_LOG, Grants
@@ -81,6 +81,8 @@ class AdminLog:
         except DatabaseError as error:
             if error.code == NO_SUCH_TABLE:
                 return Problem(f"there is no table {ADMIN_LOG}: batches are not in the Admin Change Log")
+            if error.code == LOCK_WAIT_TIMEOUT:
+                return Problem(f"another session has locked {ADMIN_LOG}: batches are not in the Admin Change Log")
             if not error.from_server:
                 raise
             if error.code not in ACCESS_DENIED:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from service.archive.batch import Batch
 from service.archive.conditions import Conditions
@@ -13,6 +14,8 @@ from service.archive.pace import Pace
 from service.archive.scope import within
 from service.database.statements import Statements
 from service.database.transaction import Transaction
+from service.errors import DatabaseError
+from service.mariadb_errors import LOCK_WAIT_TIMEOUT
 from service.tables.definitions import TablePair, names
 from service.tables.in_use import MOST_NEARBY, by_id, nearby
 from service.tables.table_reader import TableReader
@@ -58,6 +61,8 @@ class Looker:
         known = self._tables.cached
         if known is None or known.problems:
             known = await self._tables.read(transaction)
+        if known.one_transaction:
+            transaction.set_variables(self._statements.wait_briefly.fill())
         values = {
             **known.values,
             "table": known.values["source"],
@@ -67,21 +72,25 @@ class Looker:
         }
         in_use_query = nearby(known.leads_in_use, asked.first, asked.last)
         sql = self._statements
-        asks_for_agents = self._pace.asks_for_agents and known.sees_agents
-        leads, ((copies, reused),), (session,), *answers = await transaction.select_each(
+        # Before the leads are locked, all that a batch reads from other tables: somebody may have locked those. After that,
+        # what other batches change.
+        before = [
+            *([sql.open_tables.fill(values)] if known.one_transaction else []),
+            *([in_use_query] if in_use_query else []),
+        ]
+        agents, answers = await self._look_at_agents(
+            transaction,
+            *before,
             (sql.select_leads if known.one_transaction else sql.find_leads).fill(values),
             sql.look_at_copies.fill(values),
             sql.look_at_session.fill(values),
             *self._tables.definition_queries,
             *([sql.select_matching_leads.fill(values)] if batch.where else []),
-            *([sql.look_at_agents.fill()] if asks_for_agents else []),
-            *([in_use_query] if in_use_query else []),
+            asks=self._pace.asks_for_agents and known.sees_agents,
         )
-        rest = iter(answers)
-        definitions = [next(rest), next(rest)]
-        matching = next(rest) if batch.where else None
-        agents = bool(next(rest)[0][0]) if asks_for_agents else True
-        in_use = next(rest) if in_use_query else []
+        in_use = answers[len(before) - 1] if in_use_query else []
+        leads, ((copies, reused),), (session,), *rest = answers[len(before) :]
+        definitions, matching = rest[:2], rest[2] if batch.where else None
         on_cluster, session_fits = session
         if not session_fits:
             self._tables.invalidate()  # reading everything again finds out what is wrong
@@ -102,6 +111,25 @@ class Looker:
             on_cluster=bool(on_cluster),
             pair=pair.matching(within(values["matches"], batch.list_ids)),
         )
+
+    async def _look_at_agents(
+        self, transaction: Transaction, *statements: str, asks: bool
+    ) -> tuple[bool, list[list[tuple[Any, ...]]]]:
+        """Return whether agents are logged in, or it cannot be known, and the rows of SELECTs, in one round trip.
+
+        asks: whether to look for agents at all.
+        """
+        if not asks:
+            return True, await transaction.select_each(*statements)
+        look = self._statements.look_at_agents.fill()
+        try:
+            (((agents,),), *answers) = await transaction.select_each(look, *statements)
+        except DatabaseError as error:
+            if (error.code, error.statement) != (LOCK_WAIT_TIMEOUT, look):
+                raise
+            # Somebody has locked the table, or is writing to it. A batch does not need it.
+            return True, await transaction.select_each(*statements)
+        return bool(agents), answers
 
     async def _in_use(
         self, transaction: Transaction, pair: TablePair, asked: LeadIDs, rows: Sequence[tuple[int, str]]

@@ -44,6 +44,9 @@ class Obstacle(Problem):
     operations: tuple[str, ...] = OPERATIONS
 
 
+LOCKED_OBSTACLE = Obstacle(LOCKED.message)
+
+
 @dataclass(frozen=True)
 class State:
     """What the last look at the database found."""
@@ -100,7 +103,7 @@ class Readiness:
                 except DatabaseError as error:
                     logger.warning("database error", error=str(error), code=error.code, outcome_known=True)
                     is_locked = waited(error) and await self._is_locked(seconds)
-                    self._state = State((Obstacle(LOCKED.message) if is_locked else obstacle(error),))
+                    self._state = State((LOCKED_OBSTACLE if is_locked else obstacle(error),))
                 if reason := await self._audit.problem():
                     unwritable = Obstacle(f"the audit log cannot be written: {reason}")
                     self._state = replace(self._state, obstacles=(*self._state.obstacles, unwritable))
@@ -117,18 +120,26 @@ class Readiness:
         if refusal:
             self._refusals.note(refusal)
 
-    def is_served(self) -> None:
-        """Forget that the database refused a batch: it has processed another one."""
+    def is_served(self, operation: str) -> None:
+        """Forget what was in the way of an operation, such as a refusal by the database: another batch was processed."""
         self._refusals.forget()
+        if any(operation in obstacle.operations for obstacle in self._state.obstacles):
+            self.expire()
 
     async def _is_locked(self, seconds: float) -> bool:
-        """Return whether another session has locked one of the tables, or the whole server. Locked leads do not count."""
-        queries = [self._statements.try_lock.fill({"table": identifier(table)}) for table in (LEADS, ARCHIVE)]
-        try:
-            async with self.database.transaction(seconds) as transaction:
-                await transaction.select_each(*queries)
-        except DatabaseError as error:
-            return error.code == LOCK_WAIT_TIMEOUT
+        """Return whether another session has locked a table that batches need, or the server. Locked leads do not count."""
+        sql = self._statements
+        tries = {
+            **dict.fromkeys((LEADS, ARCHIVE), sql.try_lock),
+            **dict.fromkeys((*self._readers["archive"].in_use_tables, LISTS), sql.try_to_read),
+        }
+        for table, statement in tries.items():
+            try:
+                async with self.database.transaction(seconds) as transaction:
+                    await transaction.select(statement.fill({"table": identifier(table)}))
+            except DatabaseError as error:
+                if error.code == LOCK_WAIT_TIMEOUT:
+                    return True
         return False
 
     async def look(self, seconds: float) -> State:
@@ -212,6 +223,8 @@ def order_note(pair: TablePair) -> list[Problem]:
 
 def obstacle(error: DatabaseError) -> Obstacle:
     """Return what everybody may know about an error. The log has the whole message."""
+    if error.code == LOCK_WAIT_TIMEOUT:  # no look waits for a row
+        return LOCKED_OBSTACLE
     if problem := server_problem(error):
         return Obstacle(problem.message, problem.remedy)
     if error.from_server:

@@ -119,7 +119,8 @@ class Changes:
                 todo = [*todo[done:], *again]
             except DatabaseError as error:
                 is_blocked = error.code == LOCK_WAIT_TIMEOUT and any(
-                    self._is_guarded(pair, run) and not run.waits for run in sent[done : done + 1]
+                    self._is_guarded(pair, run) and (not run.waits or not pair.source.transactional)
+                    for run in sent[done : done + 1]
                 )
                 if not (error.may_be_of_a_row(pair.table_names) or (is_blocked and not pair.one_transaction)):
                     raise
@@ -157,7 +158,9 @@ class Changes:
         if not run.each:
             filled["not_in_use"] = none_nearby(pair.leads_in_use, run.leads.first, run.leads.last)
         way = self._statements.looking_up_each if run.waits else self._statements.without_waiting
-        return way.fill({"statement": run.statement.fill(filled)})
+        # While a DELETE waits, the dialler waits for the table. What it has done is known, so it can be run again at any time.
+        lock_wait_timeout = "@@lock_wait_timeout" if pair.source.transactional else "1"
+        return way.fill({"statement": run.statement.fill(filled), "lock_wait_timeout": lock_wait_timeout})
 
     def _is_all_or_nothing(self, pair: TablePair, run: Run) -> bool:
         """Return whether one lead in use makes a DELETE spare all of its leads."""

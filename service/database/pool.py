@@ -36,7 +36,7 @@ ROLLBACK_TIMEOUT = 2
 """Seconds to wait for a rollback. After that the connection is closed, which rolls back too."""
 
 ATTEMPTS = 10
-"""Maximum number of attempts of a transaction that meets transient errors."""
+"""Maximum number of attempts of a transaction that meets transient errors. Waits for a lock do not count."""
 
 T = TypeVar("T")
 
@@ -136,9 +136,10 @@ class Database:
         """
         deadline = asyncio.get_running_loop().time() + seconds
         in_new_session = False
+        failures = 0
         attempts = stamina.retry_context(
-            on=_can_be_retried,
-            attempts=ATTEMPTS,
+            on=lambda error: _can_be_retried(error) and failures < ATTEMPTS,
+            attempts=None,
             timeout=seconds,
             wait_initial=0.01,
             wait_max=0.5,
@@ -153,6 +154,7 @@ class Database:
                 except DatabaseError as error:
                     in_new_session = in_new_session or isinstance(error, StaleSessionError)
                     on_error(error)
+                    failures += error.code != LOCK_WAIT_TIMEOUT
                     if after_lock_wait and error.code == LOCK_WAIT_TIMEOUT and _can_be_retried(error):
                         await after_lock_wait()
                     raise

@@ -107,6 +107,7 @@ class Statements:
     look_at_copies: Statement
     look_at_session: Statement
     looking_up_each: Statement
+    open_tables: Statement
     prepare: Statement
     restore_leads: Statement
     roll_back_to_savepoint: Statement
@@ -124,8 +125,10 @@ class Statements:
     stage_table: Statement
     touch_leads: Statement
     try_lock: Statement
+    try_to_read: Statement
     update_leads: Statement
     visible_leads: Statement
+    wait_briefly: Statement
     without_waiting: Statement
     leads_in_use: Mapping[str, Statement]
     """The statements of sql/leads_in_use/, by the table and column they are named after: `vicidial_hopper.lead_id`."""

@@ -56,6 +56,11 @@ class Results:
         while self._position < self._unread:
             await self._go_on()
 
+    @property
+    def statement(self) -> str:
+        """The statement whose result is read now."""
+        return self._sent[self._position]
+
     async def next(self) -> bool:
         """Go to the next result that somebody needs. Return False if there is none."""
         while self._position + 1 < len(self._sent):
@@ -67,7 +72,7 @@ class Results:
     @property
     def at_check(self) -> bool:
         """Whether the statement whose result is read now is a check of the session."""
-        return self._sent[self._position] in self._checks
+        return self.statement in self._checks
 
     async def _go_on(self) -> None:
         self._position += 1
@@ -90,9 +95,9 @@ class Transaction:
         session. session.sql also resets what a trigger has set."""
         self.connection = connection
         self.session = session
-        self._variables = variables
+        self._session_variables = variables
         self._begin = begin
-        self._first = [variables, begin]
+        self._begin_again()
         self._is_checked = False
         """Whether the session was checked, and no statement has written since. Each one may run a trigger."""
         self._has_written = False
@@ -101,23 +106,38 @@ class Transaction:
         """Whether a change may persist even if the transaction fails from now on: COMMIT was sent and not answered with a
         deadlock, or the statements wrote to a table without rollback."""
 
+    def _begin_again(self) -> None:
+        self._variables = [self._session_variables]
+        """What sets the variables of the session. It is sent again after each statement that writes."""
+        self._first = [self._session_variables, self._begin]
+
     def send_first(self, statement: str) -> None:
         """Send a statement together with the next one, before it."""
         self._first.append(statement)
+
+    def set_variables(self, statement: str) -> None:
+        """Set variables of the session, from the next statement to the last one before COMMIT."""
+        self._variables.append(statement)
+        self.send_first(statement)
 
     async def commit(self) -> None:
         """Commit. The next statement begins a new transaction."""
         persisted_already = self.changes_may_persist
         self.changes_may_persist = persisted_already or self._writes
         try:
-            await self.connection.commit()
+            if self._variables == [self._session_variables]:
+                await self.connection.commit()
+            else:  # COMMIT waits as long as session.sql says: what makes it wait stops the commits of everybody else, too
+                async with self.connection.cursor(QuietCursor) as cursor:
+                    await cursor.execute(f"{self._session_variables};\nCOMMIT")
+                    await cursor.nextset()
         except DRIVER_ERRORS as error:
             # In a cluster, COMMIT fails like this if another node changed the same rows: this transaction was rolled back.
             if error.args[:1] == (DEADLOCK,):
                 self.changes_may_persist = persisted_already
             raise self._error(error) from error
         self._writes = False
-        self._first = [self._variables, self._begin]
+        self._begin_again()
 
     async def select(self, statement: str) -> list[tuple[Any, ...]]:
         """Return the rows of a SELECT."""
@@ -151,7 +171,7 @@ class Transaction:
         finally:
             self._has_written = True
             self._is_checked = False
-            self._first.append(self._variables)
+            self._first += self._variables
 
     async def create_temporary_table(self, statement: str) -> None:
         """Run a CREATE TEMPORARY TABLE of this service's own. The server counts it even if it fails."""
@@ -183,7 +203,9 @@ class Transaction:
                 self._is_checked = self._is_checked or results.is_checked
                 yield results
         except DRIVER_ERRORS as error:
-            raise self._error(error, at_check=results is not None and results.at_check) from error
+            failure = self._error(error, at_check=results is not None and results.at_check)
+            failure.statement = results.statement if results else None
+            raise failure from error
 
     def _error(self, error: Exception, *, at_check: bool = False) -> DatabaseError:
         if not isinstance(error, MySQLError):

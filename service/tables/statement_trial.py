@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Iterable
 from service.database.statements import Statement, Statements, identifier, literal, table_of
 from service.database.transaction import Transaction
 from service.errors import DatabaseError, Problem
-from service.mariadb_errors import ACCESS_DENIED, NO_SUCH_COLUMN, NO_SUCH_TABLE, UNUSABLE_TABLE
+from service.mariadb_errors import ACCESS_DENIED, LOCK_WAIT_TIMEOUT, NO_SUCH_COLUMN, NO_SUCH_TABLE, UNUSABLE_TABLE
 from service.tables.definitions import TablePair
 from service.tables.preconditions.server import server_problem
 from service.tables.privileges import Grants
@@ -57,7 +57,12 @@ class StatementTrial:
 
     async def sees_agents(self, transaction: Transaction) -> bool:
         """Return whether the account can read which agents are logged in."""
-        return await self._try(transaction, self._statements.look_at_agents.fill()) is None
+        try:
+            return await self._try(transaction, self._statements.look_at_agents.fill()) is None
+        except DatabaseError as error:
+            if error.code != LOCK_WAIT_TIMEOUT:
+                raise
+            return True  # somebody alters the table; each batch tries to read it
 
     async def leads(self, transaction: Transaction, pair: TablePair) -> list[Problem]:
         """Read a row of each of the two tables. Return the problems."""

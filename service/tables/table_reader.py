@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from service.database.statements import Statements, identifier
+from service.database.statements import Statements, identifier, table_of
 from service.database.transaction import Transaction
 from service.errors import DatabaseError, NotReadyError
 from service.mariadb_errors import ACCESS_DENIED, NO_SUCH_COLUMN, NO_SUCH_KEY, NO_SUCH_TABLE
@@ -50,6 +50,8 @@ class TableReader:
         self.whole_only = whole_only
         self.least_packet = least_packet
         self._leads_in_use = statements.leads_in_use if keep_leads_in_use else {}
+        self.in_use_tables = tuple(dict.fromkeys(map(table_of, self._leads_in_use)))
+        """The tables that show leads in use, whether they exist or not."""
         self._keep_reused = keep_reused
         self.definition_queries = [
             statements.show_create_table.fill({"table": identifier(table)}) for table in (source, target)

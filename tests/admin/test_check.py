@@ -89,6 +89,24 @@ def test_what_a_role_grants_is_seen(tables: Tables, bare: Account, environment: 
         tables.execute(f"DROP ROLE {role}_outer")
 
 
+@pytest.mark.parametrize(
+    ("leads_in_use", "found"),
+    [
+        ("keep", "PROBLEM +archive, dearchive +another session has locked a table or the server for writing"),
+        ("ignore", "note +pace +gentle now: another session has locked vicidial_live_agents"),
+    ],
+)
+def test_a_lock_on_the_agents_is_told(
+    tables: Tables, bare: Account, environment: dict[str, str], leads_in_use: str, found: str
+) -> None:
+    bare.grant(STOCK, "*")
+    with tables.mariadb.connect(tables.database) as other, other.cursor() as cursor:
+        cursor.execute("LOCK TABLES vicidial_live_agents WRITE")
+        status, output = check({**environment, "LEADS_IN_USE": leads_in_use}, bare)
+
+    assert (status, re.search(found, output) is not None) == (int("PROBLEM" in found), True), output
+
+
 def test_nothing_is_cut_off_where_there_is_no_terminal(tables: Tables, bare: Account, environment: dict[str, str]) -> None:
     name = "a_column_of_the_site_whose_name_is_as_long_as_names_of_columns_get"[:64]
     bare.grant(STOCK, "*")

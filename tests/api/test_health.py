@@ -225,9 +225,31 @@ def test_the_database_is_looked_at_once_a_second_however_many_ask(
         assert problems(api) == []
 
     assert tables.execute(looks) == before
-    # A request that is refused is a reason to look again.
+    # A batch that is processed is no reason to look again, as long as nothing was in its way. One that is refused is.
+    tables.live(2)
+    assert api.archive_all([2]).json()["delete_count"] == 1
+    before = tables.execute(looks)
+    assert problems(api) == []
+    assert tables.execute(looks) == before
     tables.live(1)
     tables.execute(f"ALTER TABLE {LIST} ADD COLUMN tier INT")
     assert api.archive_all([1]).status_code == 503
     assert [problem["message"] for problem in problems(api)] == ["vicidial_list_archive lacks the column tier"]
-    assert tables.ids() == ([1], [])
+    assert tables.ids() == ([1], [2])
+
+
+def test_a_batch_that_is_processed_shows_that_nothing_is_in_its_way(
+    tables: Tables, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a restart of the database: the last look has found nobody there."""
+    monkeypatch.setattr("service.archive.readiness.MAX_AGE", 3600.0)
+    tables.live(1)
+    tables.execute(f"RENAME TABLE {ARCHIVE} TO elsewhere")
+    assert len(problems(api)) == 1
+    tables.execute(f"RENAME TABLE elsewhere TO {ARCHIVE}")
+    assert len(problems(api)) == 1  # that is what the last look has found
+
+    assert api.archive_all([1]).json()["delete_count"] == 1
+
+    assert problems(api) == []
+    assert tables.ids() == ([], [1])

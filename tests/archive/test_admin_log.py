@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from structlog.testing import capture_logs
 from support.api import Api
 from support.remedies import account
 from support.tables import IN_USE_TABLES, Tables
+from support.waiting import wait_until
 
 NewApi = Callable[..., Api]
 
@@ -101,6 +103,30 @@ def test_a_table_that_somebody_locks_delays_the_answer_and_changes_nothing_else(
 
     assert (answer.status_code, answer.json()["delete_count"]) == (200, 1)
     assert rows(tables) == []
+
+
+def test_a_table_that_somebody_alters_is_not_called_wrong(tables: Tables, new_api: NewApi) -> None:
+    """ALTER TABLE waits for a transaction that has read the table, and everybody else waits for ALTER TABLE."""
+    api = new_api(ADMIN_LOG="on")
+    assert notes(api) == []
+    waiting = "SELECT 1 FROM information_schema.processlist WHERE state LIKE 'Waiting for table metadata%'"
+    with (
+        ThreadPoolExecutor(1) as administrator,
+        tables.mariadb.connect(tables.database, autocommit=False) as reader,
+        tables.mariadb.connect(tables.database) as other,
+        reader.cursor() as reading,
+        other.cursor() as altering,
+    ):
+        reading.execute("SELECT * FROM vicidial_admin_log")
+        change = "ALTER TABLE vicidial_admin_log MODIFY event_notes LONGTEXT, ALGORITHM = COPY"
+        altered = administrator.submit(altering.execute, change)
+        wait_until(lambda: tables.execute(waiting))
+        found = notes(api)
+        reader.rollback()
+        altered.result()
+
+    assert found == [("another session has locked vicidial_admin_log: batches are not in the Admin Change Log", None)]
+    assert notes(api) == []
 
 
 def test_the_account_needs_insert_on_the_table_and_nothing_else(tables: Tables, new_api: NewApi) -> None:

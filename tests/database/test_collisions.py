@@ -10,6 +10,7 @@ from typing import Any
 
 import pymysql
 import pytest
+from structlog.testing import capture_logs
 from support.api import Api
 from support.process import SLACK
 from support.tables import Tables
@@ -172,25 +173,28 @@ def test_nor_does_a_batch_of_thousands(tables: Tables, new_api: Callable[..., Ap
 
 @pytest.mark.parametrize("moved_to", ["vicidial_list", "vicidial_list_archive"])
 def test_a_lead_that_is_moved_between_the_two_looks_is_not_unknown(tables: Tables, api: Api, moved_to: str) -> None:
-    """Between the batch's look-ups in the two tables, another client moves the lead from the second table to the first."""
+    """The batch looks at the second table when it has locked its leads in the first one. It waits for lead 2 there. Meanwhile,
+    another client moves lead 1 from the second table to the first."""
     other_table = {"vicidial_list": "vicidial_list_archive", "vicidial_list_archive": "vicidial_list"}[moved_to]
     call = api.archive_all if moved_to == "vicidial_list" else api.dearchive_all
     tables.insert(other_table, 1)
-    with ThreadPoolExecutor(1) as client, locked(tables, f"LOCK TABLES {other_table} WRITE") as other:
-        batch = client.submit(call, [1])
-        while not tables.execute(
-            "SELECT 1 FROM information_schema.processlist WHERE state LIKE 'Waiting for table metadata%'"
-        ):
-            time.sleep(0.02)
+    tables.insert(moved_to, 2)
+    with (
+        ThreadPoolExecutor(1) as client,
+        locked(tables, f"SELECT * FROM {moved_to} WHERE lead_id = 2 FOR UPDATE") as other,
+        capture_logs() as log,
+    ):
+        batch = client.submit(call, [1, 2])
+        tables.wait_for_a_lock_wait()
         tables.insert(moved_to, 1)
-        with other.cursor() as cursor:
-            cursor.execute(f"DELETE FROM {other_table}")
-            cursor.execute("UNLOCK TABLES")
+        tables.execute(f"DELETE FROM {other_table}")
+        other.rollback()
         answer = batch.result()
 
+    assert "leads were moved between the looks at the two tables" in [line.get("error") for line in log]
     assert answer.status_code == 200
-    assert answer.json()["delete_count"] == 1
-    assert tables.ids() == (([], [1]) if moved_to == "vicidial_list" else ([1], []))
+    assert answer.json()["delete_count"] == 2
+    assert tables.ids() == (([], [1, 2]) if moved_to == "vicidial_list" else ([1, 2], []))
 
 
 def test_more_requests_than_the_pool_can_serve(tables: Tables, new_api: Callable[..., Api]) -> None:

@@ -1,0 +1,161 @@
+"""While somebody has locked a table that a batch needs, the dialler can write to the leads of the batch, and /readyz says
+why the batch is refused."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from support.api import Api
+from support.auditor import StuckDisk
+from support.remedies import problems
+from support.tables import IN_USE_TABLES, Tables
+from support.waiting import wait_until
+
+from service.archive.refusals import LOCKED
+
+NewApi = Callable[..., Api]
+
+TIMEOUT = 12
+"""REQUEST_TIMEOUT. Without brief waits, a batch would wait 4 seconds for a lock."""
+
+PATIENCE = 2
+"""Seconds that the dialler waits for the lock of a row or a table."""
+
+
+@contextmanager
+def lock(tables: Tables, *statements: str) -> Iterator[None]:
+    """Hold locks in another session."""
+    with tables.mariadb.connect(tables.database, autocommit=False) as other, other.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+        yield
+        other.rollback()
+        cursor.execute("UNLOCK TABLES")
+
+
+def dial(tables: Tables, batch: Future[Any]) -> int:
+    """Update lead 1 until the batch is answered. Return how often. Raises MySQLError for an update that waits too long."""
+    updates = 0
+    with tables.mariadb.connect(tables.database) as dialler, dialler.cursor() as cursor:
+        cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {PATIENCE}, lock_wait_timeout = {PATIENCE}")
+        while not batch.done():
+            updates += cursor.execute(f"UPDATE vicidial_list SET called_count = {updates + 1} WHERE lead_id = 1")
+            time.sleep(0.02)
+    return updates
+
+
+def called_count(tables: Tables) -> int:
+    ((count,),) = tables.execute("SELECT called_count FROM vicidial_list WHERE lead_id = 1")
+    return int(count or b"")
+
+
+HOLDERS = {
+    **{table: ([f"LOCK TABLES {table} WRITE"], {}) for table in IN_USE_TABLES},
+    "the archive": (["LOCK TABLES vicidial_list_archive WRITE"], {}),
+    "the archive, for reading": (["LOCK TABLES vicidial_list_archive READ"], {}),
+    "the lists": (["LOCK TABLES vicidial_lists WRITE"], {"where": {"campaign_ids": ["X"]}}),
+    "a lead of the archive": (["SELECT * FROM vicidial_list_archive WHERE lead_id = 2 FOR UPDATE"], {}),
+    "another lead of the batch": (["SELECT * FROM vicidial_list WHERE lead_id = 2 FOR UPDATE"], {}),
+    "the copy of a lead that is not committed": (
+        ["INSERT INTO vicidial_list_archive (lead_id, phone_number) VALUES (3, '')"],
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize(("statements", "fields"), HOLDERS.values(), ids=HOLDERS.keys())
+def test_the_dialler_does_not_wait_with_a_batch_that_waits_for_a_lock(
+    tables: Tables, new_api: NewApi, statements: list[str], fields: dict[str, Any]
+) -> None:
+    tables.execute("INSERT INTO vicidial_lists (list_id, campaign_id) VALUES (998, 'X')")
+    tables.live(1, 2, 3)
+    tables.archived(2, status="NEW")
+    api = new_api(REQUEST_TIMEOUT=str(TIMEOUT))
+    body = {**api.ALL, "lead_ids": [1, 2, 3], **fields}
+    assert problems(api) == []
+    _, copies = tables.both()
+    with ThreadPoolExecutor(1) as client, lock(tables, *statements):
+        batch = client.submit(api.archive, body)
+        updates = dial(tables, batch)
+        answer = batch.result()
+        found = [problem["message"] for problem in problems(api)]
+
+    assert (answer.status_code, "nothing was changed" in answer.json()["message"]) == (503, True)
+    assert found == ([LOCKED.message] if "LOCK TABLES" in statements[0] else [])
+    assert updates == called_count(tables) > 0
+    live, archived = tables.both()
+    assert (list(live), archived) == ([1, 2, 3], copies)
+
+    assert api.archive(body).json()["delete_count"] == 3
+    assert problems(api) == []
+    assert tables.both() == ({}, live)
+
+
+def test_a_locked_table_of_agents_means_that_they_are_logged_in(tables: Tables, new_api: NewApi, path: Any) -> None:
+    tables.live(1, 2)
+    before, _ = tables.both()
+    api = new_api(AUDIT_LOG=str(path), LEADS_IN_USE="ignore")
+    with lock(tables, "LOCK TABLES vicidial_live_agents WRITE"):
+        answer = api.archive_all([1, 2])
+        assert problems(api) == []
+
+    assert (answer.status_code, answer.json()["delete_count"]) == (200, 2)
+    assert json.loads(path.read_text().splitlines()[1])["pace"] == "gentle"
+    assert tables.both() == ({}, before)
+
+
+@pytest.mark.parametrize("in_use", [False, True], ids=["none is in use", "one is in use nearby"])
+def test_a_long_update_of_the_hopper_does_not_keep_the_dialler_from_the_leads(
+    tables: Tables, new_api: NewApi, path: Any, disk: StuckDisk, in_use: bool
+) -> None:
+    """It begins after the batch has looked at the hopper, and before the DELETE does."""
+    tables.execute("ALTER TABLE vicidial_hopper ENGINE = MyISAM")
+    tables.execute(f"INSERT INTO vicidial_hopper (lead_id) VALUES ({2 if in_use else 9})")
+    tables.live(1, 3)
+    api = new_api(AUDIT_LOG=str(path), REQUEST_TIMEOUT="30")
+    with ThreadPoolExecutor(2) as threads, tables.mariadb.connect(tables.database) as other, other.cursor() as cursor:
+        batch = threads.submit(api.archive_all, [1, 3])
+        wait_until(lambda: path.exists() and path.read_text())
+        update = threads.submit(cursor.execute, "UPDATE vicidial_hopper SET lead_id = lead_id WHERE SLEEP(5) = 0")
+        wait_until(lambda: tables.execute("SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"))
+        disk.released.set()
+        updates = dial(tables, batch)
+        update.result()
+        answer = batch.result()
+
+    assert (answer.status_code, answer.json()["delete_count"]) == (200, 2)
+    assert updates > 0
+    live, archived = tables.both()
+    assert (live, list(archived)) == ({}, [1, 3])
+    assert tables.execute("SELECT called_count FROM vicidial_list_archive WHERE lead_id = 1") == [(str(updates).encode(),)]
+
+
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+def test_a_long_update_of_the_hopper_does_not_keep_the_dialler_from_a_table_without_rows_to_lock(
+    tables: Tables, new_api: NewApi, path: Any, disk: StuckDisk
+) -> None:
+    """A DELETE that waits for the hopper may have locked vicidial_list already: MariaDB locks tables in the order in which
+    they lie in memory, which is often that in which they were opened."""
+    tables.execute("FLUSH TABLES")
+    tables.live(1, 3)
+    tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (9)")
+    api = new_api(AUDIT_LOG=str(path), REQUEST_TIMEOUT="30")
+    with ThreadPoolExecutor(2) as threads, tables.mariadb.connect(tables.database) as other, other.cursor() as cursor:
+        batch = threads.submit(api.archive_all, [1, 3])
+        wait_until(lambda: path.exists() and path.read_text())
+        update = threads.submit(cursor.execute, "UPDATE vicidial_hopper SET lead_id = lead_id WHERE SLEEP(5) = 0")
+        wait_until(lambda: tables.execute("SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"))
+        disk.released.set()
+        updates = dial(tables, batch)
+        update.result()
+        answer = batch.result()
+
+    assert (answer.status_code, answer.json()["remaining_lead_ids"]) == (200, [1])  # it has changed since it was copied
+    assert updates == called_count(tables) > 0
+    assert tables.ids() == ([1], [1, 3])
