@@ -19,7 +19,15 @@ from service.api.header_checks import authenticate, read_body, refuse_other_medi
 from service.archive.batch import Batch
 from service.archive.finder import Query
 from service.archive.mover import Mover
-from service.errors import AuditError, ConditionError, DatabaseError, InvalidBodyError, NotReadyError, UnknownLeadsError
+from service.errors import (
+    AuditError,
+    ConditionError,
+    DatabaseError,
+    InvalidBodyError,
+    LeadsGoneError,
+    NotReadyError,
+    UnknownLeadsError,
+)
 from service.observability.audit_log import Outcome
 from service.observability.metrics import count_found, count_moved
 
@@ -50,6 +58,9 @@ class LeadsEndpoint(HTTPEndpoint):
         except AuditError as error:
             context.readiness.expire()
             logger.error("audit line lost", error=str(error))
+            raise refusal_for(error) from error
+        except LeadsGoneError as error:
+            logger.warning("leads gone", lead_ids=error.lead_ids)
             raise refusal_for(error) from error
         except ConditionError as error:
             logger.error("condition not usable", error=str(error))
@@ -133,7 +144,7 @@ async def move(
 ) -> dict[str, Any]:
     """Process a batch, write its two audit records, and return the body of the answer.
 
-    Raises what Mover.process() raises, and AuditError.
+    Raises what Mover.process() raises, AuditError and LeadsGoneError.
     """
     batch = context.audit.batch(operation, key.name, fields)
     outcome = Outcome.NOT_KNOWN
@@ -155,7 +166,9 @@ async def move(
     await context.admin_log.write(
         operation, key=key.name, address=address, request=fields, result=facts, seconds=remaining(deadline)
     )
-    for only_audited in ("deleted_lead_ids", "pace"):
+    if gone := facts["gone_lead_ids"]:
+        raise LeadsGoneError(gone)
+    for only_audited in ("deleted_lead_ids", "gone_lead_ids", "pace"):
         del facts[only_audited]
     return {"message": "lead_ids batch was successfully processed", **facts}
 
