@@ -25,6 +25,7 @@ from service.errors import (
     DatabaseError,
     InvalidBodyError,
     LeadsGoneError,
+    MendableError,
     NotReadyError,
     UnknownLeadsError,
 )
@@ -154,18 +155,19 @@ async def move(
         outcome, facts = Outcome.COMMITTED, asdict(result)
         context.readiness.is_served()
         count_moved(operation, facts)
-    except DatabaseError as error:
+    except (DatabaseError, MendableError) as error:
         outcome = Outcome.ROLLED_BACK if error.outcome_known else Outcome.NOT_KNOWN
         raise
     except (UnknownLeadsError, AuditError):
         outcome = Outcome.ROLLED_BACK  # raised before anything was changed; earlier attempts were rolled back
         raise
     finally:
-        # After any other exception, such as a cancellation or a NotReadyError between two commits, the outcome is not known.
+        # After any other exception, such as a cancellation, the outcome is not known.
         await batch.conclude(outcome, facts)
-    await context.admin_log.write(
-        operation, key=key.name, address=address, request=fields, result=facts, seconds=remaining(deadline)
-    )
+        if batch.intended and outcome is not Outcome.ROLLED_BACK:
+            await context.admin_log.write(
+                operation, key=key.name, address=address, request=fields, result=facts, seconds=remaining(deadline)
+            )
     if gone := facts["gone_lead_ids"]:
         raise LeadsGoneError(gone)
     for only_audited in ("deleted_lead_ids", "gone_lead_ids", "pace"):
