@@ -89,7 +89,7 @@ def command(name: str, flags: dict[str, str], text: str) -> None:
         asked = {f"{flag}_leads": options.pop(flag) for flag in flags}
         dry_run = options.pop("dry_run", False)
         try:
-            where = take_where(options)
+            where = take_where(options, archived=name == "dearchive" or options.get("place") == "archive")
             refuse_mixture(file, where, options)
         except UsageError as error:
             say_errors(error)
@@ -126,7 +126,7 @@ def refuse_mixture(file: str | None, where: dict[str, Any], options: dict[str, A
 
 def find(place: str | None, **options: Any) -> None:
     try:
-        where = take_where(options)
+        where = take_where(options, archived=place == "archive")
         if not where:
             raise UsageError("no conditions are given: name at least one, such as --list 101")
     except UsageError as error:

@@ -49,10 +49,10 @@ OPTIONS: list[Callable[[Any], Any]] = [
 ]
 
 
-def take_where(options: dict[str, Any]) -> Where:
+def take_where(options: dict[str, Any], *, archived: bool) -> Where:
     """Take the condition options out of a command's options, and return the conditions; empty if none was given.
 
-    Raises UsageError that lists all errors.
+    archived: whether they choose archived leads, none of which is a new lead. Raises UsageError that lists all errors.
     """
     where: Where = {}
     given: dict[str, str] = {}
@@ -75,6 +75,6 @@ def take_where(options: dict[str, Any]) -> Where:
             errors.append(f"{option}: {error}")
     if errors:
         raise UsageError("\n".join(errors))
-    if words := trap(where):
+    if not archived and (words := trap(where)):
         say(f"note: {words.format(entered='--entered-days-ago', count='--called-count 1')}")
     return where

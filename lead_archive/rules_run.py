@@ -114,7 +114,7 @@ class _Runner:
         self._report.stopped = interrupts.stop.is_set()
 
     async def _one(self, rule: Rule, server: Server, offer: Offer, interrupts: Interrupts) -> Result:
-        if words := trap(rule.where):
+        if rule.operation == "archive" and (words := trap(rule.where)):
             note = words.format(entered="entered_at_least_days_ago", count="called_count_at_least = 1")
             say(f"note: {rule.name}: {note}")
         operation = Operation(rule.operation, FLAGS[rule.operation], dry_run=self._dry_run, where=rule.where)

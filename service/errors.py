@@ -8,6 +8,7 @@
     ├── InvalidJSONError       the request body is not JSON                      400
     ├── InvalidBodyError       the request body does not fit the contract        400
     ├── UnknownLeadsError      some leads are in neither table                   404
+    ├── LeadsGoneError         leads disappeared in the middle of a batch        503
     ├── AuditError             the audit log cannot be written                   503
     ├── DatabaseError          MariaDB refused, did not answer, or broke off     503
     └── MendableError          an administrator must change something first     503
@@ -101,6 +102,15 @@ class UnknownLeadsError(ServiceError):
         super().__init__("lead_ids does not exist")
         unknown_ids = set(unknown)
         self.lead_ids = [lead_id for lead_id in asked if lead_id in unknown_ids]
+
+
+class LeadsGoneError(ServiceError):
+    """Another session has taken leads away in the middle of a batch. The other leads were processed. The answer to a repeat
+    names those that are unknown now."""
+
+    def __init__(self, lead_ids: list[int]) -> None:
+        super().__init__(lead_ids)
+        self.lead_ids = lead_ids
 
 
 class AuditError(ServiceError):

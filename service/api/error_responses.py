@@ -13,6 +13,7 @@ from service.errors import (
     ConditionError,
     DatabaseError,
     InvalidBodyError,
+    LeadsGoneError,
     MendableError,
     NotReadyError,
     RefusalError,
@@ -60,6 +61,11 @@ def refusal_for(error: Exception) -> RefusalError:
             message = f"{error}; {_outcome(error)}"
         case DatabaseError(outcome_known=True) if problem := server_problem(error):
             message = f"leads cannot be moved until an administrator mends this: {problem.message}; nothing was changed"
+        case LeadsGoneError():
+            message = (
+                "leads of the batch were deleted or moved by another program while it was processed; the batch may have been "
+                "applied to the others. Send the same request again: the answer names those that are gone"
+            )
         case AuditError():
             message = f"{error}; nothing was changed, repeat the request when an administrator has mended it"
         case DatabaseError(outcome_known=True):

@@ -19,7 +19,16 @@ from service.api.header_checks import authenticate, read_body, refuse_other_medi
 from service.archive.batch import Batch
 from service.archive.finder import Query
 from service.archive.mover import Mover
-from service.errors import AuditError, ConditionError, DatabaseError, InvalidBodyError, NotReadyError, UnknownLeadsError
+from service.errors import (
+    AuditError,
+    ConditionError,
+    DatabaseError,
+    InvalidBodyError,
+    LeadsGoneError,
+    MendableError,
+    NotReadyError,
+    UnknownLeadsError,
+)
 from service.observability.audit_log import Outcome
 from service.observability.metrics import count_found, count_moved
 
@@ -50,6 +59,9 @@ class LeadsEndpoint(HTTPEndpoint):
         except AuditError as error:
             context.readiness.expire()
             logger.error("audit line lost", error=str(error))
+            raise refusal_for(error) from error
+        except LeadsGoneError as error:
+            logger.warning("leads gone", lead_ids=error.lead_ids)
             raise refusal_for(error) from error
         except ConditionError as error:
             logger.error("condition not usable", error=str(error))
@@ -134,7 +146,7 @@ async def move(
 ) -> dict[str, Any]:
     """Process a batch, write its two audit records, and return the body of the answer.
 
-    Raises what Mover.process() raises, and AuditError.
+    Raises what Mover.process() raises, AuditError and LeadsGoneError.
     """
     batch = context.audit.batch(operation, key.name, fields)
     outcome = Outcome.NOT_KNOWN
@@ -144,19 +156,22 @@ async def move(
         outcome, facts = Outcome.COMMITTED, dict(vars(result))  # asdict() would copy each id
         context.readiness.is_served(operation)
         count_moved(operation, facts)
-    except DatabaseError as error:
+    except (DatabaseError, MendableError) as error:
         outcome = Outcome.ROLLED_BACK if error.outcome_known else Outcome.NOT_KNOWN
         raise
     except (UnknownLeadsError, AuditError):
         outcome = Outcome.ROLLED_BACK  # raised before anything was changed; earlier attempts were rolled back
         raise
     finally:
-        # After any other exception, such as a cancellation or a NotReadyError between two commits, the outcome is not known.
+        # After any other exception, such as a cancellation, the outcome is not known.
         await batch.conclude(outcome, facts)
-    await context.admin_log.write(
-        operation, key=key.name, address=address, request=fields, result=facts, seconds=remaining(deadline)
-    )
-    for only_audited in ("deleted_lead_ids", "pace"):
+        if batch.intended and outcome is not Outcome.ROLLED_BACK:
+            await context.admin_log.write(
+                operation, key=key.name, address=address, request=fields, result=facts, seconds=remaining(deadline)
+            )
+    if gone := facts["gone_lead_ids"]:
+        raise LeadsGoneError(gone)
+    for only_audited in ("deleted_lead_ids", "gone_lead_ids", "pace"):
         del facts[only_audited]
     return {"message": "lead_ids batch was successfully processed", **facts}
 

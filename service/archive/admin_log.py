@@ -50,12 +50,13 @@ class AdminLog:
     async def write(
         self, operation: str, *, key: str, address: str, request: Mapping[str, Any], result: Mapping[str, Any], seconds: float
     ) -> None:
-        """Write the row of a batch that changed something. Never raise an error of the database.
+        """Write the row of a batch that changed something, or may have. Never raise an error of the database.
 
         operation: archive or dearchive. key: the name of the API key. address: that of the caller. request, result: the fields
-        of the request, and of what was done. seconds: the time that is left to answer.
+        of the request, and of what was done; no result if the outcome is not known. seconds: the time that is left to answer.
         """
-        if self._database is None or not any(result[name] for name in ("insert_count", "update_count", "delete_count")):
+        changed = not result or any(result[name] for name in ("insert_count", "update_count", "delete_count"))
+        if self._database is None or not changed:
             return
         values = {
             "user": _plain(key, 20),
@@ -97,15 +98,18 @@ class AdminLog:
 
 
 def notes(operation: str, request: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    """Return what was done, in the form of Vicidial's own script, with the conditions and the ids."""
+    """Return what was done, in the form of Vicidial's own script, with the conditions and the ids. result: empty if it is not
+    known."""
     source, target = ("vicidial_list", "vicidial_list_archive")[:: 1 if operation == "archive" else -1]
     where = f"where {json.dumps(request['where'])}|" if "where" in request else ""
+    asked = f"requested lead_ids {' '.join(map(str, request['lead_ids']))}|"
+    if not result:
+        return f"outcome not known: {source} leads may have been copied to {target} and deleted|{where}{asked}"
     deleted = " ".join(map(str, result["deleted_lead_ids"]))
-    asked = " ".join(map(str, request["lead_ids"]))
     return (
         f"{result['insert_count']} {source} leads copied to {target}|{result['update_count']} {target} leads updated|"
         f"{result['delete_count']} {source} leads deleted|{where}"
-        f"deleted lead_ids {deleted or 'none'}|requested lead_ids {asked}|"
+        f"deleted lead_ids {deleted or 'none'}|{asked}"
     )
 
 

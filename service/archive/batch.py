@@ -41,5 +41,7 @@ class Result:
     """The leads of the source that did not match the conditions, and were left alone."""
     deleted_lead_ids: list[int]
     """The leads that left the source."""
+    gone_lead_ids: list[int]
+    """The leads that another session has deleted, or given to a list that the caller may not see, meanwhile."""
     pace: str
     """gentle or full."""

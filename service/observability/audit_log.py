@@ -80,7 +80,8 @@ class AuditedBatch:
             "key": key,
         }
         self._fields = fields
-        self._intended = False
+        self.intended = False
+        """Whether the first record was written, or may have been: then the batch may have changed something."""
 
     async def intend(self, leaving: Sequence[int]) -> None:
         """Record what an attempt is about to do. Raises AuditError if the batch must not go on.
@@ -92,24 +93,24 @@ class AuditedBatch:
         facts = {**self._fields, "leaving_lead_ids": list(leaving)}
         if self._file is None:
             logger.info(f"{self._operation} intended", **self._common, **facts)
-            self._intended = True
+            self.intended = True
             return
         self._open.add(self._common["batch_id"])
-        before, self._intended = (
-            self._intended,
+        before, self.intended = (
+            self.intended,
             True,
         )  # a task that is cancelled now does not know whether the record is on disk
         try:
             await self._file.append({"event": "intent", "time": now(), **self._common, **facts})
         except AuditError as error:
-            self._intended = before or error.may_be_written
+            self.intended = before or error.may_be_written
             raise
 
     async def conclude(self, outcome: Outcome, result: dict[str, Any]) -> None:
         """Record the outcome if the batch has its first record. The record is written even if this is cancelled. What the
         batch has done stays done, whether or not the record can be written."""
         try:
-            future = self._submit_outcome(outcome, result) if self._intended else None
+            future = self._submit_outcome(outcome, result) if self.intended else None
         finally:
             self._open.discard(self._common["batch_id"])
         if future:

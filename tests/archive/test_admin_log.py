@@ -63,6 +63,35 @@ def test_each_batch_that_changed_something_has_its_row(tables: Tables, new_api: 
     assert int(seconds or b"") < 1_000
 
 
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+def test_a_batch_that_may_have_been_half_done_has_its_row(tables: Tables, new_api: NewApi) -> None:
+    """The DELETE fails at the second lead. Only tables without rollback keep what was done before."""
+    api = new_api(ADMIN_LOG="on")
+    tables.live(1, 2, 3)
+    before, _ = tables.both()
+    tables.execute(
+        "CREATE TRIGGER break_off BEFORE DELETE ON vicidial_list FOR EACH ROW"
+        " IF OLD.lead_id = 2 THEN SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1021; END IF"
+    )
+    is_half_done = tables.execute("SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE()"
+                                  " AND table_name = 'vicidial_list' AND engine = 'MyISAM'")  # fmt: skip
+
+    assert api.archive_all([3, 2, 1]).status_code == 503
+    tables.execute("ALTER TABLE vicidial_list ADD COLUMN more INT")
+    assert api.archive_all([3, 2]).status_code == 503  # before anything was changed
+    tables.execute("ALTER TABLE vicidial_list DROP COLUMN more")
+
+    if not is_half_done:
+        assert (tables.both(), rows(tables)) == ((before, {}), [])
+        return
+    assert tables.both() == ({2: before[2], 3: before[3]}, before)
+    (row,) = rows(tables)
+    assert row[-2] == (
+        "outcome not known: vicidial_list leads may have been copied to vicidial_list_archive and deleted|"
+        "requested lead_ids 3 2 1|"
+    )
+
+
 def test_by_default_nothing_is_written(tables: Tables, api: Api) -> None:
     tables.live(1)
     api.archive_all([1])

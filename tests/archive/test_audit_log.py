@@ -39,7 +39,7 @@ def test_each_batch_leaves_its_intent_and_its_outcome(tables: Tables, audited: A
     assert outcome.pop("batch_id") == batch
     assert intent == {"event": "intent", **common, **Api.ALL, "lead_ids": [3, 2, 1], "leaving_lead_ids": [1]}
     counts = {name: value for name, value in response.json().items() if name != "message"}
-    facts = {"outcome": "committed", **counts, "deleted_lead_ids": [1], "pace": "full"}
+    facts = {"outcome": "committed", **counts, "deleted_lead_ids": [1], "gone_lead_ids": [], "pace": "full"}
     assert outcome == {"event": "outcome", **common, **facts}
     assert (back["event"], back["operation"], back["leaving_lead_ids"]) == ("intent", "dearchive", [1])
     assert (back_outcome["outcome"], back_outcome["deleted_lead_ids"]) == ("committed", [1])

@@ -23,6 +23,10 @@ from service.archive import chunks
 from service.archive.chunks import Sizes
 from service.tables.chunk_table import NAME
 
+GONE = (
+    "leads of the batch were deleted or moved by another program while it was processed; the batch may have been applied to "
+    "the others. Send the same request again: the answer names those that are gone"
+)
 PAIRS = [pair for pair in product(["InnoDB", "MyISAM", "Aria"], repeat=2) if pair != ("InnoDB", "InnoDB")]
 ACCOUNT = "'no_temporary_tables'@'127.0.0.1'"
 
@@ -190,26 +194,62 @@ def test_a_lead_that_gets_into_use_between_two_chunks_stays(tables: Tables, api:
     assert tables.ids() == ([8], [lead_id for lead_id in range(1, 18) if lead_id != 8])
 
 
+DELETES = (
+    "CREATE TRIGGER deletes BEFORE INSERT ON vicidial_list_archive FOR EACH ROW"
+    " IF NEW.lead_id = 1 THEN DELETE FROM vicidial_list WHERE lead_id = {}; END IF"
+)
+"""Somebody deletes a lead while the first ones are being copied."""
+
+
 @pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
-def test_the_audit_does_not_say_that_a_lead_was_moved_that_somebody_deleted(
-    tables: Tables, new_api: Callable[..., Api], tmp_path: Path
+@pytest.mark.parametrize("victim", [3, 17], ids=["of the same chunk", "of a later chunk"])
+@pytest.mark.parametrize("deletes", [True, False], ids=["move", "copy"])
+def test_a_lead_that_somebody_deletes_meanwhile_is_in_the_answer_to_the_repeat(
+    tables: Tables, new_api: Callable[..., Api], tmp_path: Path, victim: int, deletes: bool
 ) -> None:
+    """The batch before it is not answered as if the lead had been archived before. The audit does not claim the lead."""
     api = new_api(AUDIT_LOG=str(tmp_path / "audit.log"))
-    tables.live(*range(1, 18))
+    asked = list(range(1, 18))
+    others = [lead_id for lead_id in asked if lead_id != victim]
+    tables.live(*asked)
     before, _ = tables.both()
-    tables.execute(
-        "CREATE TRIGGER deletes BEFORE INSERT ON vicidial_list_archive FOR EACH ROW"
-        " IF NEW.lead_id = 1 THEN DELETE FROM vicidial_list WHERE lead_id = 17; END IF"
-    )
+    copies = {lead_id: before[lead_id] for lead_id in others}
+    tables.execute(DELETES.format(victim))
+    batch = {**api.ALL, "delete_leads": deletes, "lead_ids": asked}
 
-    answer = api.archive_all(list(range(1, 18))).json()
+    response = api.archive(batch)
 
-    moved = list(range(1, 17))
-    assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (16, 16, [])
+    in_archive = victim == 3  # the temporary table of its chunk had it already
+    if in_archive:
+        copies[victim] = before[victim]
+    assert tables.both() == ({} if deletes else {lead_id: before[lead_id] for lead_id in others}, copies)
     outcome = json.loads((tmp_path / "audit.log").read_text().splitlines()[-1])
-    assert (outcome["outcome"], outcome["deleted_lead_ids"]) == ("committed", moved)
-    assert tables.both() == ({}, {lead_id: before[lead_id] for lead_id in moved})
+    assert outcome["outcome"] == "committed"
+    assert outcome["deleted_lead_ids"] == (sorted(copies) if deletes else [])
+    if in_archive:
+        assert (response.status_code, outcome["gone_lead_ids"]) == (200, [])
+        return
+    assert (response.status_code, outcome["gone_lead_ids"]) == (503, [victim])
+    assert response.json() == {"message": GONE}
+    again = api.archive(batch)
+    assert (again.status_code, again.json()["lead_ids"]) == (404, [victim])
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+def test_a_lead_in_use_that_somebody_deletes_meanwhile_is_in_the_answer_to_the_repeat(tables: Tables, api: Api) -> None:
+    """It was not about to be deleted, and is not left behind either."""
+    tables.live(1, 2)
+    before, _ = tables.both()
+    tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (2)")
+    tables.execute(DELETES.format(2))
+
+    response = api.archive_all([1, 2])
+
+    assert (response.status_code, response.json()) == (503, {"message": GONE})
+    assert tables.both() == ({}, {1: before[1]})
+    assert api.archive_all([1, 2]).json()["lead_ids"] == [2]
 
 
 @pytest.mark.usefixtures("small_chunks")

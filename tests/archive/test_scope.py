@@ -13,6 +13,8 @@ import pytest
 from support.api import KEY, Api
 from support.tables import Tables
 
+from service.archive import chunks
+from service.archive.chunks import Sizes
 from service.database.transaction import Transaction
 
 CALLS = ["archive_all", "dearchive_all", "compare"]
@@ -177,6 +179,34 @@ def test_a_lead_that_is_moved_to_another_list_meanwhile_is_unknown(
     assert response.text == unknown
     assert tables.ids()[0] == sorted([1, 5, *(FOREIGN[place] for place in ("live", "in no list", "reused"))])
     assert tables.rows("vicidial_list_archive") == archived
+
+
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+@pytest.mark.parametrize(
+    "fields", [{}, {"delete_leads": False}, {"where": {"statuses": ["SALE"]}}], ids=["move", "copy", "where"]
+)
+def test_a_lead_that_is_moved_to_another_list_in_mid_batch_is_answered_like_one_that_is_deleted(
+    restricted: Api, tables: Tables, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]
+) -> None:
+    """Its new row would be in remaining_lead_ids, or in unmatched_lead_ids."""
+    monkeypatch.setattr(chunks, "FULL", Sizes(staged=1, joined=1, delete=1))
+
+    def answers(meanwhile: str) -> list[tuple[int, str]]:
+        tables.execute("DELETE FROM vicidial_list")
+        tables.execute("DELETE FROM vicidial_list_archive")
+        tables.live(1, 5, list_id=101)
+        before, _ = tables.both()
+        tables.execute(f"CREATE OR REPLACE TRIGGER t BEFORE INSERT ON vicidial_list_archive FOR EACH ROW {meanwhile}")
+        found = [restricted.archive({**Api.ALL, "lead_ids": [1, 5], **fields}) for _ in range(2)]
+        live, archived = tables.both()
+        assert archived == {1: before[1]}
+        assert (1 in live) == ("delete_leads" in fields)
+        return [(response.status_code, response.text) for response in found]
+
+    moved = answers("UPDATE vicidial_list SET list_id = 103, status = 'NEW' WHERE lead_id = 5")
+
+    assert [status for status, _ in moved] == [503, 404]
+    assert moved == answers("DELETE FROM vicidial_list WHERE lead_id = 5")
 
 
 def test_leads_of_the_keys_lists_are_archived(restricted: Api, tables: Tables) -> None:

@@ -199,7 +199,7 @@ def test_a_lead_that_is_moved_to_a_list_of_others_while_the_batch_runs_is_left_a
 
     result = move(environment, settings_from, batch, move_to_a_list_of_others, way)
 
-    assert (result.delete_count, result.remaining_lead_ids, result.deleted_lead_ids) == (1, [1], [2])
+    assert (result.delete_count, result.gone_lead_ids, result.deleted_lead_ids) == (1, [1], [2])
     assert list(tables.rows(source)) == [1]
     after = tables.rows(target)
     assert after[2] == before[2]

@@ -158,6 +158,15 @@ def test_conditions_that_match_new_leads_are_told(tmp_path: Path, last_call: lis
         )
 
 
+def test_that_new_leads_match_is_not_told_of_archived_leads(tmp_path: Path) -> None:
+    with fake(lambda *_: page(), FIND_OPENAPI) as url:
+        client = Client(tmp_path, url)
+        for command in (["dearchive"], ["find", "--in", "archive"], ["compare", "--in", "archive"]):
+            assert "note: " not in client.invoke(*command, "--called-days-ago", 90, "-q").errors
+        client.write("rules.toml", "[[rules]]", "name = 'a'", "operation = 'dearchive'", "where.called_at_least_days_ago = 90")
+        assert client.invoke("run", "rules.toml", "-q").errors == ""
+
+
 def test_the_words_of_the_contract_for_a_condition_that_cannot_be_checked_are_known() -> None:
     document = yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8"))
     examples = document["components"]["responses"]["ServiceUnavailable"]["content"]["application/json"]["examples"]

@@ -34,6 +34,25 @@ def client(service: ServiceProcess, tmp_path: Path) -> Client:
     return Client(tmp_path, service.base_url)
 
 
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+def test_a_lead_that_somebody_deletes_in_mid_batch_is_named(tables: Tables, client: Client) -> None:
+    tables.live(1, 2)
+    before, _ = tables.both()
+    tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (2)")
+    tables.execute(
+        "CREATE TRIGGER deletes BEFORE INSERT ON vicidial_list_archive FOR EACH ROW"
+        " DELETE FROM vicidial_list WHERE lead_id = 2"
+    )
+    file = client.write("leads", "1-2")
+
+    result = client.run("archive", file, "--json")
+
+    assert result.status == 1
+    assert result.counts() == {"asked": 2, "already": 1, "unknown": 1}
+    assert client.read(f"{file}.archive.left.csv")[1:] == [f"2,{UNKNOWN}"]
+    assert tables.both() == ({}, {1: before[1]})
+
+
 def test_20_000_leads_with_the_service_killed_and_restarted_half_way(
     tables: Tables, service: ServiceProcess, client: Client
 ) -> None:

@@ -304,10 +304,10 @@ def test_too_many_headers_are_refused_by_the_service(tables: Tables, front: Fron
 
 
 REFUSED = {
-    "a long address": ("GET /" + "x" * 10_000, "", 400),
+    "a long address": ("GET /" + "x" * 10_000, "", 431),
     "no HTTP": ("\x01", "", 400),
     "a path of its own": ("GET /lead-archive-bad-request", "", 404),
-    "a long header": ("GET /livez", "X-Long: " + "x" * 40_000 + "\r\n", 400),
+    "a long header": ("GET /livez", "X-Long: " + "x" * 10_000 + "\r\n", 431),
     "no number": ("GET /livez", "Content-Length: x\r\n", 400),
     "TRACE": ("TRACE /livez", "", 405),
     "xchunked": ("POST /livez", "Transfer-Encoding: xchunked\r\n", 400),
@@ -321,7 +321,8 @@ def test_what_the_server_itself_refuses_is_json(front: Front, subtests: pytest.S
             answer = raw(front, f"{request_line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n".encode())
 
             head, body = answer.split(b"\r\n\r\n", 1)
-            assert head.startswith(f"HTTP/1.1 {status} ".encode())
+            is_apaches = b"Server: Apache" in head and name == "a long header"  # Apache has the same status for any bad header
+            assert head.startswith(f"HTTP/1.1 {400 if is_apaches else status} ".encode())
             for header in (b"content-type: application/json", b"x-request-id: ", b"cache-control: no-store", b"nosniff"):
                 assert header in head.lower()
             assert re.search(rb"^Server: (nginx|Apache/.*)\r$", head, re.MULTILINE)  # nginx without a version

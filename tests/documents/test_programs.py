@@ -50,8 +50,9 @@ def command(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @contextlib.contextmanager
 def unreliable(service: ServiceProcess) -> Iterator[tuple[str, list[str]]]:
-    """Yield the URL of a proxy that loses an answer, and answers twice itself; and the faults that it has not had yet."""
-    faults = ["429", "502", "lose the answer"]
+    """Yield the URL of a proxy that loses an answer, and has answers of its own; and the faults that it has not had yet.
+    An empty fault is none: each wait is short."""
+    faults = ["404", "", "200", "", "403", "", "502", "", "429", "lose the answer"]
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -61,7 +62,7 @@ def unreliable(service: ServiceProcess) -> Iterator[tuple[str, list[str]]]:
 
         def do_POST(self) -> None:
             fault = faults.pop() if faults and self.path.endswith("/archive") else ""
-            if fault in {"429", "502"}:
+            if fault.isdigit():
                 self.rfile.read(int(self.headers["Content-Length"]))
                 self.answer(int(fault), b"<html>the proxy is busy</html>", {"Retry-After": "1"} if fault == "429" else {})
             else:

@@ -69,9 +69,10 @@ public class ArchiveLeads {
                 HttpResponse<String> response = CLIENT.send(request.build(), HttpResponse.BodyHandlers.ofString());
                 Answer answer = new Answer(response.statusCode(), response.body());
                 long retryAfter = response.headers().firstValueAsLong("Retry-After").orElse(0);
+                boolean isJson = answer.text().stripLeading().startsWith("{"); // an answer of a proxy's own is not
                 // Office hours may last for hours: nobody should wait that long with a program open.
-                if (answer.status() == 403) stop(3, answer.message() + "; start again in " + retryAfter + " seconds");
-                if (!TRY_AGAIN.contains(answer.status())) return answer;
+                if (isJson && answer.status() == 403) stop(3, answer.message() + "; start again in " + retryAfter + " seconds");
+                if (isJson && !TRY_AGAIN.contains(answer.status())) return answer;
                 wait = Math.max(wait, retryAfter);
                 reason = answer.text();
             } catch (IOException error) {

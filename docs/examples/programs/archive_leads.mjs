@@ -35,7 +35,7 @@ async function call(path, body) {
       if (!tryAgain.has(response.status)) return [response.status, JSON.parse(reason)];
       wait = Math.max(wait, retryAfter);
     } catch (error) {
-      reason = error.cause ?? error; // no answer, or half of one
+      reason = error.cause ?? error; // no answer, half of one, or one of a proxy's own
     }
     if (attempt + 1 === attempts) stop(1, `${path}: ${reason}; ${attempts} attempts failed`);
     console.error(`${path}: ${reason}; attempt ${attempt + 2} in ${wait.toFixed(0)} seconds`);

@@ -41,11 +41,12 @@ function call(string $path, ?array $body = null): array
         }
         $answer = curl_exec($curl);
         $status = curl_getinfo($curl, CURLINFO_RESPONSE_CODE);
-        if ($status === 403) { // office hours may last for hours: nobody should wait that long with a program open
-            stop(3, json_decode($answer)->message . "; start again in $retryAfter seconds");
-        }
-        if ($answer !== false && !in_array($status, TRY_AGAIN, true)) {
-            return [$status, json_decode($answer, true, flags: JSON_THROW_ON_ERROR)];
+        $said = json_decode((string) $answer, true);
+        if (is_array($said) && !in_array($status, TRY_AGAIN, true)) { // an answer of a proxy's own is no JSON: try again
+            if ($status === 403) { // office hours may last for hours: nobody should wait that long with a program open
+                stop(3, "{$said['message']}; start again in $retryAfter seconds");
+            }
+            return [$status, $said];
         }
         $wait = max($retryAfter, min(60, 2 ** $attempt) * random_int(50, 100) / 100);
         $reason = $answer === false ? curl_error($curl) : $answer;

@@ -28,24 +28,30 @@ def stop(status: int, message: str) -> None:
     sys.exit(status)
 
 
+def open_url(request: urllib.request.Request) -> http.client.HTTPResponse | urllib.error.HTTPError:
+    try:
+        return urllib.request.urlopen(request, timeout=60)
+    except urllib.error.HTTPError as error:
+        return error  # an answer too
+
+
 def call(path: str, body: dict | None = None) -> tuple[int, dict]:
     """Return the status and the answer, after as many attempts as it takes: to repeat a request is always safe."""
     for attempt in range(ATTEMPTS):
-        wait = min(60, 2**attempt) * random.uniform(0.5, 1)
+        retry_after = 0
         request = urllib.request.Request(URL + path, body and json.dumps(body).encode(), HEADERS)
         try:
-            with urllib.request.urlopen(request, timeout=60) as response:
-                return response.status, json.load(response)
-        except urllib.error.HTTPError as error:
-            retry_after = int(error.headers.get("Retry-After", 0))
-            reason = error.read()
-            if error.code == 403:  # office hours may last for hours: nobody should wait that long with a program open
-                stop(3, f"{json.loads(reason)['message']}; start again in {retry_after} seconds")
-            if error.code not in TRY_AGAIN:
-                return error.code, json.loads(reason)
-            wait = max(wait, retry_after)
-        except (OSError, http.client.HTTPException, ValueError) as error:  # no answer, or half of one
+            with open_url(request) as response:
+                status, reason = response.status, response.read()
+            retry_after = int(response.headers.get("Retry-After", 0))
+            if status not in TRY_AGAIN:
+                answer = json.loads(reason)
+                if status == 403:  # office hours may last for hours: nobody should wait that long with a program open
+                    stop(3, f"{answer['message']}; start again in {retry_after} seconds")
+                return status, answer
+        except (OSError, http.client.HTTPException, ValueError) as error:  # no answer, half of one, or one of a proxy's own
             reason = error
+        wait = max(retry_after, min(60, 2**attempt) * random.uniform(0.5, 1))
         if attempt + 1 == ATTEMPTS:
             stop(1, f"{path}: {reason!r}; {ATTEMPTS} attempts failed")
         print(f"{path}: {reason!r}; attempt {attempt + 2} in {wait:.0f} seconds", file=sys.stderr)

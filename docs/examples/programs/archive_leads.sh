@@ -22,11 +22,12 @@ call() {
     status=$(curl --silent --show-error --max-time 60 --output "$answer" --dump-header "$headers" --write-out '%{http_code}' \
       --header @<(printf 'Authorization: Key=%s\n' "$LEAD_ARCHIVE_KEY") --header 'Content-Type: application/json' \
       ${2:+--data-binary @<(printf %s "$2")} "${LEAD_ARCHIVE_URL%/}$1") || status=000
+    jq -e objects "$answer" &>/dev/null || status+=' without JSON' # an answer of a proxy's own
     retry_after=$(sed -n 's/^[Rr]etry-[Aa]fter: *\([0-9]*\).*/\1/p' "$headers" | tail -1)
     case $status in
       # Office hours may last for hours: nobody should wait that long with a program open.
       403) stop 3 "$(jq -r .message "$answer"); start again in $retry_after seconds" ;;
-      000 | 408 | 429 | 500 | 502 | 503 | 504) ;;
+      000 | 408 | 429 | 500 | 502 | 503 | 504 | *JSON) ;;
       *) return ;;
     esac
     ((attempt + 1 < attempts)) || break

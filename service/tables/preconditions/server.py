@@ -58,7 +58,7 @@ def server_problem(error: DatabaseError, grants: Grants | None = None) -> Proble
         return Problem(f"a trigger or a view runs as an account that lacks a privilege or does not exist: {error}")
     if error.code in ACCESS_DENIED:
         return Problem(
-            f"the account lacks a privilege: {error}; `python -m service grants` prints all that it needs",
+            f"the account lacks a privilege: {error}; `python -m service grants` prints what it needs on Vicidial's tables",
             grants.lacking(str(error)) if grants else None,
         )
     if error.code == NO_SUCH_TABLE or error.code in UNUSABLE_TABLE:
