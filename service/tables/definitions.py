@@ -38,6 +38,8 @@ class ForeignKey:
     referenced_table: str
     incoming: bool
     """Whether it refers to one of the two tables."""
+    all_are_seen: bool
+    """Whether the account sees the foreign keys of all databases."""
     rules: frozenset[str]
     """Its actions on delete and on update: RESTRICT, NO ACTION, CASCADE, SET NULL, SET DEFAULT."""
 
