@@ -23,6 +23,7 @@ PLACEHOLDERS = frozenset(
         "table_names",
         "source_columns",
         "target_columns",
+        "nulls",
         "assignments",
         "same_data",
         "differences",
@@ -121,6 +122,7 @@ class Statements:
     stage_leads: Statement
     stage_table: Statement
     touch_leads: Statement
+    try_insert: Statement
     try_lock: Statement
     update_leads: Statement
     visible_leads: Statement

@@ -170,6 +170,7 @@ class TablePair:
             "target_key": identifier(self.target.unique_columns["lead_id"]),
             "source_columns": ", ".join(column for column, _ in copied),
             "target_columns": ", ".join(copy for _, copy in copied),
+            "nulls": ", ".join("NULL" for _ in copied),
             "assignments": ",\n    ".join(
                 f"target.{copy} = source.{column}" for column, copy in copied if column.lower() != "`lead_id`"
             ),
