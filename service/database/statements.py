@@ -23,6 +23,7 @@ PLACEHOLDERS = frozenset(
         "table_names",
         "source_columns",
         "target_columns",
+        "nulls",
         "assignments",
         "same_data",
         "differences",
@@ -124,6 +125,7 @@ class Statements:
     stage_leads: Statement
     stage_table: Statement
     touch_leads: Statement
+    try_insert: Statement
     try_lock: Statement
     try_to_read: Statement
     update_leads: Statement

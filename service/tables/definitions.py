@@ -41,6 +41,8 @@ class ForeignKey:
     referenced_table: str
     incoming: bool
     """Whether it refers to one of the two tables."""
+    all_are_seen: bool
+    """Whether the account sees the foreign keys of all databases."""
     rules: frozenset[str]
     """Its actions on delete and on update: RESTRICT, NO ACTION, CASCADE, SET NULL, SET DEFAULT."""
 
@@ -187,6 +189,7 @@ class TablePair:
             "target_key": identifier(self.target.unique_columns["lead_id"]),
             "source_columns": ", ".join(column for column, _ in copied),
             "target_columns": ", ".join(copy for _, copy in copied),
+            "nulls": ", ".join("NULL" for _ in copied),
             "assignments": ",\n    ".join(
                 f"target.{copy} = source.{column}" for column, copy in copied if column.lower() != "`lead_id`"
             ),

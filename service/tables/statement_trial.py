@@ -80,7 +80,7 @@ class StatementTrial:
         values = {**pair.values, "lead_ids": "NULL", "asked_lead_ids": "NULL", "table": pair.values["source"]}
         sql = self._statements
         tried = [sql.select_leads, sql.insert_whole_leads if whole_only else sql.insert_leads, sql.delete_leads]
-        tried += [] if whole_only else [sql.update_leads]
+        tried += [sql.try_insert] + ([] if whole_only else [sql.update_leads])
         tried += [sql.delete_damaged_copies] if whole_only and not pair.has_savepoints else []
         tried += [sql.touch_leads, sql.restore_leads] if on_cluster else []
         tried += [sql.stage_table] if whole_only and pair.differences else []
@@ -92,16 +92,6 @@ class StatementTrial:
                 if problem is None:
                     raise error
                 problems.append(problem)
-        if not problems:
-            # PREPARE of an INSERT does not check the privileges on columns.
-            problems += [
-                Problem(
-                    f"the account may not insert into the column {copy.name} of {pair.target.name}",
-                    grants.statement("INSERT", pair.target.name),
-                )
-                for _, copy in pair.columns
-                if not copy.generated and "insert" not in copy.privileges
-            ]
         return list(dict.fromkeys(problems))
 
     async def _read(self, transaction: Transaction, statement: Statement, **values: str) -> DatabaseError | None:

@@ -145,7 +145,7 @@ class TableReader:
         problems += [] if problems else await self._trial.leads(transaction, pair)
         to_write = [
             *session_problems(session, self.least_packet, (source, target)),
-            *foreign_key_problems(pair, bool(session.sees_all_tables), grants),
+            *foreign_key_problems(pair, grants),
         ]
         if try_batch and not problems:
             to_write += await self._trial.batch(transaction, pair, grants, bool(session.on_cluster), self.whole_only)
@@ -164,8 +164,8 @@ class TableReader:
         self._foreign_keys_read = time.monotonic()
         rows = await transaction.select(self._statements.describe_foreign_keys.fill(names(self.source, self.target)))
         return tuple(
-            ForeignKey(schema, table, name, referenced, bool(incoming), frozenset(rules))
-            for schema, table, name, referenced, incoming, *rules in rows
+            ForeignKey(schema, table, name, referenced, bool(incoming), bool(all_are_seen), frozenset(rules))
+            for schema, table, name, referenced, incoming, all_are_seen, *rules in rows
         )
 
     async def _appeared(self, transaction: Transaction) -> bool:

@@ -140,10 +140,15 @@ def test_a_row_that_the_account_cannot_see_is_not_changed(
     assert tables.both() == ((before[1], before[0]) if not answer["remaining_lead_ids"] else before)
 
 
+@pytest.mark.parametrize("more", ["USAGE ON *.*", "SELECT ON mysql.proc", "INSERT ON mysql.*"])
 def test_where_some_are_seen_the_account_must_see_all(
-    tables: Tables, stock: Account, new_api: NewApi, other_schema: str
+    tables: Tables, stock: Account, new_api: NewApi, other_schema: str, more: str
 ) -> None:
-    """For the visible foreign keys the checks are on, so the invisible ones would act too."""
+    """For the visible foreign keys the checks are on, so the invisible ones would act too.
+
+    That the account sees the tables of the database mysql does not mean that it sees all foreign keys.
+    """
+    tables.execute(f"GRANT {more} TO {stock.name}")
     tables.execute(
         f"CREATE TABLE {tables.database}.seen (lead_id INT UNSIGNED, FOREIGN KEY (lead_id) REFERENCES {LIST} (lead_id))"
     )
@@ -162,6 +167,27 @@ def test_where_some_are_seen_the_account_must_see_all(
     assert api.archive_all([1, 2]).json()["delete_count"] == 2
     assert tables.both() == ({}, before[0])
     assert tables.execute(f"SELECT lead_id, note FROM {other_schema}.notes") == [(b"1", b"call after six")]
+
+
+@pytest.mark.parametrize("rule", ["CASCADE", "SET NULL"])
+def test_an_account_that_may_read_all_databases_does_not_see_what_a_key_refers_to(
+    tables: Tables, stock: Account, new_api: NewApi, rule: str
+) -> None:
+    for table in (LIST, ARCHIVE):
+        tables.execute(f"ALTER TABLE {table} ADD COLUMN parent INT UNSIGNED")
+        stock.grant("INSERT", table)
+    tables.execute(f"ALTER TABLE {LIST} ADD CONSTRAINT own FOREIGN KEY (parent) REFERENCES {LIST} (lead_id) ON DELETE {rule}")
+    tables.execute(f"GRANT SELECT ON *.* TO {stock.name}")
+    tables.live(1)
+    tables.live(2, parent=1)
+    child = tables.rows(LIST)[2]
+    api = new_api(DATABASE_URL=stock.url)
+    done = refused_until_fixed(tables, api, "there are foreign keys, and the account cannot see", [1])
+    assert done == [
+        f"GRANT REFERENCES ON *.* TO {stock.name}",
+        f"ALTER TABLE `{tables.database}`.`{LIST}` DROP FOREIGN KEY `own`",
+    ]
+    assert tables.rows(LIST) == {2: child}
 
 
 @pytest.mark.parametrize("rule", ["CASCADE", "RESTRICT"])

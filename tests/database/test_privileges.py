@@ -133,6 +133,31 @@ def test_a_column_that_the_account_may_not_write_is_named(tables: Tables, grante
     refused_until_fixed(tables, api, "own", [1, 2])
 
 
+@pytest.mark.parametrize(("insert", "remedies"), [("*.*", 0), ("*", 0), (ARCHIVE, 0), ("some columns", 1)])
+def test_what_is_granted_beside_select_on_all_databases_counts(
+    tables: Tables, bare: Account, new_api: NewApi, insert: str, remedies: int
+) -> None:
+    """information_schema.columns then does not list what is granted on the database."""
+    tables.execute(f"GRANT SELECT ON *.* TO {bare.name}")
+    bare.grant("INSERT, UPDATE, DELETE" if insert == "*" else "UPDATE, DELETE", "*")
+    bare.grant("INSERT", LIST)
+    if insert == "*.*":
+        tables.execute(f"GRANT INSERT ON *.* TO {bare.name}")
+    elif insert == ARCHIVE:
+        bare.grant("INSERT", ARCHIVE)
+    elif insert == "some columns":
+        bare.grant(f"INSERT ({columns_of(tables, ARCHIVE).replace(', `comments`', '')})", ARCHIVE)
+    tables.live(1)
+    before, _ = tables.both()
+    api = new_api(DATABASE_URL=bare.url)
+
+    done = apply_remedies(tables, api)
+
+    assert done == [f"GRANT INSERT ON `{tables.database}`.`{ARCHIVE}` TO {bare.name}"] * remedies
+    assert api.archive_all([1]).json()["delete_count"] == 1
+    assert tables.both() == ({}, before)
+
+
 def test_what_a_role_grants_counts(tables: Tables, bare: Account, new_api: NewApi) -> None:
     role = f"archivists_{tables.database}"
     tables.execute(f"CREATE ROLE {role}")

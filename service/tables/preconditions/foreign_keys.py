@@ -10,11 +10,10 @@ from service.tables.definitions import TablePair
 from service.tables.privileges import Grants
 
 
-def foreign_key_problems(pair: TablePair, sees_all_tables: bool, grants: Grants) -> Iterator[Problem]:
+def foreign_key_problems(pair: TablePair, grants: Grants) -> Iterator[Problem]:
     """Find foreign keys that make a batch change rows of other tables or other leads, or that no lead could ever get past.
 
-    Other foreign keys (RESTRICT) only keep single leads where they are, and the statements notice that. sees_all_tables:
-    whether the account can see the tables of all databases.
+    Other foreign keys (RESTRICT) only keep single leads where they are, and the statements notice that.
     """
     tables = {pair.source.name, pair.target.name}
     for key in pair.foreign_keys:
@@ -32,7 +31,7 @@ def foreign_key_problems(pair: TablePair, sees_all_tables: bool, grants: Grants)
                 f"the foreign key {key.name} of {key.table} keeps every lead in {key.referenced_table} that is in both tables",
                 remedy,
             )
-    if pair.foreign_keys and not sees_all_tables:
+    if not all(key.all_are_seen for key in pair.foreign_keys):
         yield Problem(
             "there are foreign keys, and the account cannot see whether tables of other databases have some that change rows",
             f"GRANT REFERENCES ON *.* TO {grants.account}",

@@ -85,7 +85,6 @@ class Session:
     binlog_cache: int | None
     binlog_stmt_cache: int | None
     innodb_is_read_only: int
-    sees_all_tables: int
 
 
 def least_packet(limit: int) -> int:

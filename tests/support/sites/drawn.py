@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.sites.columns import Column, columns
 from support.sites.combinations import TOGETHER
 from support.sites.links import FOREIGN_KEYS, TRIGGERS
-from support.sites.surroundings import ALL, IN_USE, PRINTED, PRIVILEGES, STOCK, VARIABLES
+from support.sites.surroundings import ALL, IN_USE, PRINTED, PRIVILEGES, READS_ALL, STOCK, VARIABLES
 from support.sites.tables import CHANGED_COLUMNS, IDS, KEYS, LEAD_IDS, TABLES, Peculiarity
 
 
@@ -120,8 +120,12 @@ class Site:
     def names(self) -> frozenset[str]:
         return frozenset(peculiarity.name for peculiarity in self.peculiarities)
 
-    def stuck(self, operation: str) -> frozenset[int]:
-        each = [peculiarity.stuck if operation == "archive" else peculiarity.stuck_back for peculiarity in self.peculiarities]
+    def stuck(self, operation: str, foreign_keys_act: bool) -> frozenset[int]:
+        each = [
+            peculiarity.stuck if operation == "archive" else peculiarity.stuck_back
+            for peculiarity in self.peculiarities
+            if foreign_keys_act or not peculiarity.by_foreign_key
+        ]
         return frozenset().union(*each)
 
     def alters(self, table: str) -> bool:
@@ -147,7 +151,7 @@ def sites(draw: st.DrawFn) -> Site:
         peculiarities,
         everybody,
         draw(st.lists(calls(lead_ids), max_size=3)),
-        grants or draw(st.sampled_from([ALL, STOCK, PRINTED])),
+        grants or draw(st.sampled_from([ALL, STOCK, PRINTED, READS_ALL])),
         draw(st.sampled_from(["keep", "keep", "keep", "ignore"])),
         [column for each in peculiarities for column in each.columns],
     )

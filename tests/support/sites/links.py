@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from support.sites.columns import ARCHIVE, LIST
+from support.sites.surroundings import ALL, READS_ALL, STOCK
 from support.sites.tables import IDS, Peculiarity
 
 NOTES = "CREATE TABLE <db>.notes (note_id INT PRIMARY KEY, lead_id INT(9) UNSIGNED, FOREIGN KEY (lead_id) REFERENCES"
-ACTIONS = ("RESTRICT", "NO ACTION", "CASCADE", "SET NULL")
+ACTIONS = ("RESTRICT", "NO ACTION", "CASCADE", "SET NULL", "RESTRICT ON UPDATE CASCADE")
+
+
+def _foreign_key(name: str, early: tuple[str, ...], late: tuple[str, ...] = (), **more: Any) -> Peculiarity:
+    return Peculiarity(name, early, late, by_foreign_key=True, **more)
+
 
 FOREIGN_KEYS = [
     *(
-        Peculiarity(
+        _foreign_key(
             f"notes in {schema} on {table}: {action}",
             (
                 f"CREATE DATABASE IF NOT EXISTS {schema}",
@@ -27,7 +33,7 @@ FOREIGN_KEYS = [
         for action in ACTIONS
     ),
     *(
-        Peculiarity(
+        _foreign_key(
             f"parents within {table}: {action}",
             (
                 f"ALTER TABLE {LIST} ADD COLUMN parent_lead INT(9) UNSIGNED",
@@ -43,7 +49,7 @@ FOREIGN_KEYS = [
         for action in ACTIONS
     ),
     *(
-        Peculiarity(
+        _foreign_key(
             f"the archive refers to the list: {action}",
             (f"ALTER TABLE {ARCHIVE} ADD FOREIGN KEY (lead_id) REFERENCES {LIST} (lead_id) ON DELETE {action}",),
             stuck=IDS,
@@ -52,7 +58,7 @@ FOREIGN_KEYS = [
         for action in ACTIONS[:3]
     ),
     *(
-        Peculiarity(
+        _foreign_key(
             f"the list refers to vicidial_lists: {actions}",
             (
                 "CREATE TABLE vicidial_lists (list_id BIGINT(14) UNSIGNED PRIMARY KEY)",
@@ -62,6 +68,39 @@ FOREIGN_KEYS = [
             stuck_back=IDS,
         )
         for actions in ("", "ON DELETE CASCADE", "ON UPDATE CASCADE")
+    ),
+    *(
+        _foreign_key(
+            f"notes keep lead 1, notes in another database: {action}, {who}",
+            (
+                f"{NOTES} <db>.{LIST} (lead_id))",
+                "CREATE DATABASE <db>_crm",
+                f"{NOTES.replace('<db>', '<db>_crm')} <db>.{LIST} (lead_id) ON DELETE {action})",
+            ),
+            ("INSERT INTO <db>.notes VALUES (1, 1)", "INSERT INTO <db>_crm.notes VALUES (1, 2)"),
+            stuck=frozenset({1, 2}),
+            grants=grants,
+        )
+        for action in ("RESTRICT", "CASCADE", "SET NULL")
+        for who, grants in (
+            ("an administrator", ALL),
+            ("an ordinary account", STOCK),
+            ("an account that sees the database mysql", (*STOCK, "GRANT SELECT ON mysql.* TO {account}")),
+            ("an account that sees all tables", READS_ALL),
+        )
+    ),
+    *(
+        _foreign_key(
+            f"parents within vicidial_list, {action}, an account that sees all tables",
+            (
+                *(f"ALTER TABLE {table} ADD COLUMN parent_lead INT(9) UNSIGNED" for table in (LIST, ARCHIVE)),
+                f"ALTER TABLE {LIST} ADD FOREIGN KEY (parent_lead) REFERENCES {LIST} (lead_id) ON DELETE {action}",
+            ),
+            (f"UPDATE {LIST} SET parent_lead = 2, modify_date = modify_date WHERE lead_id = 1",),
+            stuck=frozenset({1, 2}),
+            grants=READS_ALL,
+        )
+        for action in ("CASCADE", "SET NULL")
     ),
 ]
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from support.sites.columns import ARCHIVE, LIST
 from support.sites.drawn import Call, Site
 from support.sites.rows import Column, Reader, Row, Snapshot, same
-from support.sites.surroundings import ALL, PRINTED, STOCK
 
 Verdicts = dict[str, bool | None]
 """For each column of the source: whether the other row has the same value. None: uncertain."""
@@ -21,15 +20,12 @@ UNSAFE = {
     "an engine that is not known to keep rows": "SELECT 1 FROM information_schema.tables WHERE table_schema = '<db>'"
     f" AND table_name IN ('{LIST}', '{ARCHIVE}') AND COALESCE(engine, '') NOT IN ('InnoDB', 'MyISAM', 'Aria')",
     FOREIGN_KEY: "SELECT 1 FROM information_schema.referential_constraints"
-    " WHERE constraint_schema = '<db>'"
-    f" AND referenced_table_name IN ('{LIST}', '{ARCHIVE}') AND delete_rule IN ('CASCADE', 'SET NULL')",
+    f" WHERE unique_constraint_schema = '<db>' AND referenced_table_name IN ('{LIST}', '{ARCHIVE}')"
+    " AND (delete_rule NOT IN ('RESTRICT', 'NO ACTION') OR update_rule NOT IN ('RESTRICT', 'NO ACTION'))",
     "a binary log of statements": "SELECT 1 FROM DUAL WHERE @@log_bin AND @@global.binlog_format = 'STATEMENT'",
     "packets that are too small": "SELECT 1 FROM DUAL WHERE @@global.max_allowed_packet < 1048576",
 }
-"""Reasons to refuse a site, each with a query that returns rows if the reason applies.
-
-Foreign keys of other databases are not queried: the rows show their effects.
-"""
+"""Reasons to refuse a site, each with a query that returns rows if the reason applies."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +36,8 @@ class Model:
     reader: Reader
     in_use: Mapping[int, frozenset[str]]
     """For each lead in use, the table.column that show it. Empty if LEADS_IN_USE allows to archive leads in use."""
+    foreign_keys_act: Callable[[], bool]
+    """Whether foreign keys have an effect: the account sees one of the two tables' keys, so the checks are on."""
 
     def verdicts(self, seen: Snapshot, source: str, target: str, row: Row, copy: Row) -> Verdicts:
         found: Verdicts = {}
@@ -67,8 +65,8 @@ class Model:
     def unsafe(self, seen: Snapshot, all_privileges: bool) -> list[str]:
         """Return the reasons for which the service must refuse the site."""
         why = [name for name, query in UNSAFE.items() if self.reader.execute(query.replace("<db>", self.reader.database))]
-        if FOREIGN_KEY in why and self.site.grants not in {ALL, STOCK, PRINTED}:
-            why.remove(FOREIGN_KEY)  # an account with privileges on single tables may see no key; then keys have no effect
+        if FOREIGN_KEY in why and not self.foreign_keys_act():
+            why.remove(FOREIGN_KEY)
         if not all_privileges and self.reader.execute("SELECT 1 FROM DUAL WHERE @@global.read_only"):
             why.append("the server is read-only for the account")
         largest = {table: largest_lead_id(seen.columns[table]) for table in (LIST, ARCHIVE)}
@@ -158,7 +156,7 @@ class Model:
             why = "reused" if reused else "in use"
             assert (row_after, copy_after) == (row, copy), f"lead {lead_id} is {why} and was not left alone"
             return
-        excused = lead_id in self.site.stuck(call.operation) or reused is None
+        excused = lead_id in self.site.stuck(call.operation, self.foreign_keys_act()) or reused is None
         if copy is None and not body["insert_leads"]:
             assert copy_after is None, f"lead {lead_id} was inserted"
         if copy is not None and not body.get("update_leads", False):

@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,15 @@ OPTIONS = (
 LENIENT = "SET SESSION sql_mode = 'NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO'"
 STRICT = "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO'"
 """The default of servers: an ALTER TABLE that would damage a value fails."""
+
+VISIBLE = "SET SESSION sql_select_limit = 18446744073709551615, max_join_size = 18446744073709551615, sql_big_selects = 1"
+"""What a session needs to see all rows of a query, whatever the variables of a site are."""
+
+FOREIGN_KEYS = (
+    "SELECT 1 FROM information_schema.referential_constraints"
+    f" WHERE (unique_constraint_schema = '<db>' AND referenced_table_name IN ('{LIST}', '{ARCHIVE}'))"
+    f" OR (constraint_schema = '<db>' AND table_name IN ('{LIST}', '{ARCHIVE}'))"
+)
 
 PASSWORD = "secret"
 
@@ -229,11 +238,23 @@ class World:
             cursor.execute(f"DROP DATABASE IF EXISTS {self.database}")
             cursor.execute("SET SESSION foreign_key_checks = 1")
 
+    def _connect(self) -> pymysql.connections.Connection[pymysql.cursors.Cursor]:
+        port = self.server.mariadb.port
+        return pymysql.connect(host="127.0.0.1", port=port, user=self.database, password=PASSWORD, database=self.database)
+
     def can_connect(self) -> bool:
         """Return whether the account can connect to the database."""
         try:
-            port = self.server.mariadb.port
-            pymysql.connect(host="127.0.0.1", port=port, user=self.database, password=PASSWORD, database=self.database).close()
+            self._connect().close()
         except pymysql.err.MySQLError:
             return False
         return True
+
+    def foreign_keys_act(self) -> bool:
+        """Return whether the account sees a foreign key of the two tables: then the service leaves the checks on."""
+        if not any(each.by_foreign_key for each in self.site.peculiarities) or not self.can_connect():
+            return False
+        with closing(self._connect()) as connection, connection.cursor() as cursor:
+            cursor.execute(VISIBLE)
+            cursor.execute(FOREIGN_KEYS.replace("<db>", self.database))
+            return bool(cursor.fetchall())

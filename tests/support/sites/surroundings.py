@@ -61,6 +61,7 @@ IN_USE_TABLES = ("vicidial_hopper", "vicidial_live_agents", "vicidial_auto_calls
 
 ALL = ("GRANT ALL PRIVILEGES ON *.* TO {account}",)
 STOCK = ("GRANT SELECT, INSERT, UPDATE, DELETE, LOCK TABLES ON <db>.* TO {account}",)
+READS_ALL = ("GRANT SELECT ON *.* TO {account}", *STOCK)
 PRINTED = ("what `python -m service grants` prints",)
 """A placeholder for the output of the command."""
 

@@ -34,6 +34,8 @@ class Peculiarity:
     """Leads that may stay in vicidial_list, or whose archived row may stay unchanged, because the site refuses the change."""
     stuck_back: frozenset[int] = frozenset()
     """The same for bringing leads back."""
+    by_foreign_key: bool = False
+    """Whether a foreign key is what refuses the change. It has no effect if the account sees no foreign key."""
     alters: frozenset[str] = frozenset()
     """Tables that change a row when it is written."""
     columns: tuple[Column, ...] = ()

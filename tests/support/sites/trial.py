@@ -38,7 +38,7 @@ class Trial:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.model = Model(world.site, world.reader, world.in_use)
+        self.model = Model(world.site, world.reader, world.in_use, world.foreign_keys_act)
         self.errors: dict[str, int] = {}
         """The error number of each remedy of the last round; 0: success."""
         self.lead_ids = [lead.lead_id for lead in world.site.leads]
