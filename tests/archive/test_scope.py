@@ -189,7 +189,7 @@ def test_a_lead_that_is_moved_to_another_list_in_mid_batch_is_answered_like_one_
     restricted: Api, tables: Tables, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]
 ) -> None:
     """Its new row would be in remaining_lead_ids, or in unmatched_lead_ids."""
-    monkeypatch.setattr(chunks, "FULL", Sizes(staged=1, joined=1, delete=1))
+    monkeypatch.setattr(chunks, "FULL", Sizes(chunk=1, joined=1, delete=1))
 
     def answers(meanwhile: str) -> list[tuple[int, str]]:
         tables.execute("DELETE FROM vicidial_list")
