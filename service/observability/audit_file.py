@@ -36,6 +36,9 @@ THREADS = 4
 DRAIN_TIMEOUT = 2.0
 """Seconds that the end of a process waits for its last lines, of those that serve.STOP_MARGIN leaves a worker."""
 
+LEAST_SPACE = 1
+"""MiB that a disk must have left: the lines of the largest batch, of 10,000 leads, take half of it."""
+
 ATTEMPTS = 10
 """How often a line is written when each time the file was renamed, removed or cut off meanwhile."""
 
@@ -104,8 +107,8 @@ class AuditFile:
     async def check(self, record: dict[str, Any]) -> str | None:
         """Return why lines cannot be written, None if they can. Writes this one only if the last one failed.
 
-        Otherwise, it only looks at the file: another process may know that lines cannot be written, while this one has not
-        tried it since.
+        Otherwise, it only looks at the file and its disk: another process may know that lines cannot be written, while this
+        one has not tried it since.
         """
         if self.problem:
             with contextlib.suppress(AuditError):
@@ -113,7 +116,7 @@ class AuditFile:
             return self.problem
         try:
             if self._look is None or self._look.done():
-                self._look = self._threads.submit(lambda: look(self._path))
+                self._look = self._threads.submit(self._look_at_file)
             async with asyncio.timeout(TIMEOUT):
                 await asyncio.shield(asyncio.wrap_future(self._look))
         except TimeoutError:
@@ -123,6 +126,10 @@ class AuditFile:
         except RuntimeError as error:  # the system has no thread left
             return str(error)
         return None
+
+    def _look_at_file(self) -> None:
+        look(self._path)
+        look_for_space(self._path)
 
     def _stands_still(self) -> bool:
         begun = list(self._begun.values())
@@ -188,6 +195,14 @@ def look(path: Path) -> None:
         os.stat(path.parent)
         if not os.access(path.parent, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
+
+
+def look_for_space(path: Path) -> None:
+    """Return if the file's disk has space left. Raises OSError. Quotas are not known."""
+    disk = os.statvfs(path if path.exists() else path.parent)
+    blocks = disk.f_bavail if os.geteuid() else disk.f_bfree  # root may use the reserve
+    if disk.f_blocks and blocks * disk.f_frsize < LEAST_SPACE * 1024 * 1024:  # some file systems tell no numbers
+        raise OSError(errno.ENOSPC, f"less than {LEAST_SPACE} MiB is left on its disk")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from mariadb import PrivateMariaDB
 
+from service.observability.audit_log import Audit
 from support.api import Api
 from support.databases import BERLIN, create_database, migrate
 from support.process import PATIENCE, SLACK
@@ -45,6 +47,19 @@ def fill(disk: Path) -> Path:
         except OSError:
             pass
     return ballast
+
+
+def test_a_full_disk_is_known_before_a_line_could_not_be_written(small_disk: Path) -> None:
+    """Each worker finds out by itself: /readyz may ask one that has written nothing since."""
+    path = small_disk / "audit.jsonl"
+    for _ in range(2):  # without the file, and with it
+        audit = Audit(path)
+        assert asyncio.run(audit.problem()) is None
+        ballast = fill(small_disk)
+        assert asyncio.run(audit.problem()) == "less than 1 MiB is left on its disk"
+        ballast.unlink()
+        assert asyncio.run(audit.problem()) is None
+        path.touch()
 
 
 def test_a_full_disk_loses_nothing(tables: Tables, small_disk: Path, new_api: Callable[..., Api]) -> None:
