@@ -116,6 +116,7 @@ def create_app(settings: Settings | None = None, now: Callable[[], datetime] | N
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        context.keys.refresh()  # so that its thread exists, even if the system has none left later
         await context.database.connect()
         await context.readers.database.connect()
         await context.readiness.database.connect()

@@ -113,7 +113,8 @@ class KeysFile:
     def _in_thread(self, look: Callable[[], None]) -> Future[None]:
         try:
             return self._thread.submit(look)
-        except RuntimeError:  # the system has no thread left; a pause is better than a revoked key that is still valid
+        except RuntimeError:
+            # The system had no thread left, even when the service started. A pause is better than a revoked key that is valid.
             look()
             done: Future[None] = Future()
             done.set_result(None)

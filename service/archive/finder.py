@@ -103,16 +103,18 @@ class Finder:
         last = _last(end)
         for number in range(MOST_STRETCHES):
             missing = query.limit - len(page.lead_ids)
-            limits = {
-                "first": str(first),
-                "last": str(last),
-                "limit": str(missing if query.list_ids is None else rows + ROUND),
-            }
+            most = missing if query.list_ids is None else rows + ROUND
+            limits = {"first": str(first), "last": str(last), "limit": str(most)}
             found, *ends = await transaction.select_each(
                 self._statements.find_matching_leads.fill({**values, **limits}),
                 *([] if dense else [self._end_of_stretch(values, last + 1, rows)]),
             )
-            leads = await self._visible(transaction, [int(lead_id) for (lead_id,) in found], query)
+            matching = [int(lead_id) for (lead_id,) in found]
+            if query.list_ids is not None and len(matching) == most:
+                # Rows were inserted after the end of the stretch was asked for: it ends where all of them are known.
+                last = matching[-1] // ROUND * ROUND - 1
+                matching = [lead_id for lead_id in matching if lead_id <= last]
+            leads = await self._visible(transaction, matching, query)
             page.lead_ids += leads[:missing]
             if len(leads) >= missing:
                 page.next_after_lead_id = page.lead_ids[-1]

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event, Semaphore
+from threading import Event, Semaphore, Thread
 from typing import Any
 
 import pytest
@@ -289,9 +289,36 @@ def file_system(monkeypatch: pytest.MonkeyPatch) -> Iterator[StuckFileSystem]:
     file_system.released.set()
 
 
-def test_the_event_loop_goes_on_while_the_file_system_stands_still(
-    api: Api, keys_file: Path, file_system: StuckFileSystem
+@pytest.fixture
+def no_more_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """A function after which the system has no thread left for KeysFile."""
+    start = Thread.start
+
+    def refuse(thread: Thread) -> None:
+        if thread.name.startswith("keys"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    return lambda: monkeypatch.setattr(Thread, "start", refuse)
+
+
+def test_a_revoked_key_is_refused_even_if_no_thread_can_be_started(
+    new_api: Callable[..., Api], keys_file: Path, no_more_threads: Callable[[], None]
 ) -> None:
+    no_more_threads()
+    api = new_api()
+    assert (livestatus(api), livestatus(api, "new")) == (200, 401)
+    keys_file.write_text(entry("new"))
+
+    assert (livestatus(api), livestatus(api, "new")) == (401, 200)
+
+
+@pytest.mark.parametrize("are_scarce", [False, True], ids=["", "no more threads"])
+def test_the_event_loop_goes_on_while_the_file_system_stands_still(
+    api: Api, keys_file: Path, file_system: StuckFileSystem, no_more_threads: Callable[[], None], are_scarce: bool
+) -> None:
+    if are_scarce:  # the service has started, and no request has come yet
+        no_more_threads()
     keys_file.write_text(entry("new"))
     file_system.is_stuck = True
     with ThreadPoolExecutor() as executor:

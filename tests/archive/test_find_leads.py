@@ -12,6 +12,7 @@ from support.api import Api
 from support.remedies import account
 from support.tables import IN_USE_TABLES, Tables
 
+from service.archive import finder
 from service.archive.conditions import CONDITIONS
 from service.archive.finder import LARGE_STRETCH, ROUND, STRETCH
 
@@ -212,3 +213,33 @@ def test_the_next_page_does_not_begin_at_a_lead_of_another_list(
         after, done = page["next_after_lead_id"], page["done"]
         assert page["lead_ids"] == []
         assert done or after % 10 == 9
+
+
+@pytest.mark.usefixtures("small_stretches")
+@pytest.mark.parametrize(("table", "list_id"), [("list", 101), ("archive", 101), ("archive", 999)])
+def test_no_lead_is_missed_because_others_are_inserted_meanwhile(
+    tables: Tables, new_api: Callable[..., Api], keys_file: Path, monkeypatch: pytest.MonkeyPatch, table: str, list_id: int
+) -> None:
+    """Others move leads after the end of the stretch was asked for: it has more rows then."""
+    keys_file.write_text(f"{keys_file.read_text()}list_ids = [101]\n")
+    insert = tables.live if table == "list" else tables.archived
+    insert(1, 2, 49, 70, list_id=101)
+    end_of_stretch = finder._last
+    inserted = list(range(10, 45))
+
+    def then_insert(end: Any) -> int:
+        if inserted:
+            insert(*inserted, list_id=list_id)
+            inserted.clear()
+        return end_of_stretch(end)
+
+    monkeypatch.setattr("service.archive.finder._last", then_insert)
+    api, found, after, done = new_api(), [], None, False
+    while not done:
+        body = {"where": {"not_statuses": ["?"]}, "in": table} | ({} if after is None else {"after_lead_id": after})
+        page = api.find(**body).json()
+        found += page["lead_ids"]
+        after, done = page["next_after_lead_id"], page["done"]
+        assert done or after % 10 == 9
+
+    assert found == [1, 2, *(range(10, 45) if list_id == 101 else ()), 49, 70]
