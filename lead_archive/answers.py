@@ -15,6 +15,10 @@ from typing import Any
 from lead_archive import fields
 from lead_archive.errors import MalformedError, visible
 
+PACE = "x-lead-archive-pace"
+GENTLE = "gentle"
+"""The pace at which the service processes one batch at a time and rests in between, as while agents are logged in."""
+
 LARGEST_ANSWER = 32 * 1024 * 1024
 """Bytes: a hundred times the size of a comparison of 1,000 leads that differ in every column."""
 
@@ -69,6 +73,11 @@ class Answer:
         """Return whether this is a 503 that names a condition which the database cannot check: repeating it does not help."""
         return self.status == 503 and bool(_CONDITION.match(self.message() or ""))
 
+    def pace(self) -> str | None:
+        """Return how fast the service worked: gentle or full; None if it does not say."""
+        pace = self.headers.get(PACE)
+        return pace if pace in {GENTLE, "full"} else None
+
     def retry_after(self) -> float | None:
         """Return the seconds in Retry-After, or None if the answer has none."""
         text = self.headers.get("retry-after", "")
@@ -89,6 +98,8 @@ class Moved:
     """Leads that were not moved, since the two tables hold two different leads with this id."""
     unmatched: list[int]
     """Leads that were not moved, since they do not meet a condition."""
+    pace: str | None
+    """As Answer.pace()."""
 
     @property
     def left(self) -> list[int]:
@@ -111,6 +122,7 @@ class Moved:
             remaining=fields.ids(value, "remaining_lead_ids", asked),
             reused=fields.ids(value, "reused_lead_ids", asked) if "reused_lead_ids" in value else [],
             unmatched=fields.ids(value, "unmatched_lead_ids", asked) if "unmatched_lead_ids" in value else [],
+            pace=answer.pace(),
         )
         for step in ("insert", "update", "delete"):
             if counts.get(step) and not body[f"{step}_leads"]:

@@ -34,7 +34,7 @@ class FoundProgress(Progress):
 
     def words(self) -> str:
         """Return the counts in words: 12,000 found, 9,990 archived, 10 left."""
-        return f"{self._found:,} found, {self._done:,} {self._did}, {self._left:,} left"
+        return f"{self._found:,} found, {self._done:,} {self._did}, {self._left:,} left{self._gently}"
 
 
 class FoundLines(FoundProgress):
@@ -51,6 +51,7 @@ class FoundLines(FoundProgress):
 
     def stop(self) -> None:
         if self._found:
+            self._gently = ""  # the run has ended
             self.say(self.words())
 
 

@@ -29,6 +29,8 @@ class Outcome:
 
     counts: Counter[str] = field(default_factory=Counter)
     left: list[tuple[int, str, str]] = field(default_factory=list)
+    pace: str | None = None
+    """The pace of the service; None if it is not known."""
 
     def leave(self, kind: str, lead_id: int, reason: str) -> None:
         self.counts[kind] += 1
@@ -162,6 +164,7 @@ class Processor:
     async def _move(self, lead_ids: list[int], outcome: Outcome) -> None:
         moved = await self._server.move(self._operation.path, {**self._operation.request, "lead_ids": lead_ids})
         outcome.counts.update(inserted=moved.insert, updated=moved.update)
+        outcome.pace = moved.pace
         left = moved.left
         if self._operation.flags["delete_leads"]:
             outcome.counts["moved"] += moved.delete

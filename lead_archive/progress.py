@@ -12,6 +12,10 @@ from rich.progress import BarColumn, Task, TaskID, TextColumn, TimeRemainingColu
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from lead_archive.answers import GENTLE
+
+GENTLY = " (the service is gentle: agents are logged in, or PACE says so)"
+
 INTERVAL = 10.0
 """Seconds between two plain lines."""
 
@@ -21,6 +25,8 @@ class Progress:
 
     def __init__(self, title: str) -> None:
         self.title = title
+        self._gently = ""
+        """What a line adds while the service is gentle."""
 
     def start(self, total: int, done: int) -> None:
         """Set the number of leads, and the number that an earlier run has done."""
@@ -30,6 +36,10 @@ class Progress:
 
     def advance(self, leads: int, left: int = 0) -> None:
         """Count more leads as done. left: how many of them were left behind."""
+
+    def pace(self, pace: str) -> None:
+        """Take note of the pace of the service: gentle or full."""
+        self._gently = GENTLY if pace == GENTLE else ""
 
     def say(self, message: str) -> None:
         with contextlib.suppress(OSError):  # standard error was closed; the run continues
@@ -56,7 +66,8 @@ class LineProgress(Progress):
             rate = (self._done - self._before) / max(now - self._started, 0.001)
             remaining = timedelta(seconds=round((self._total - self._done) / rate))
             share = 100 * self._done // self._total
-            self.say(f"{self._done:,} of {self._total:,} leads ({share} %), {rate:,.0f} a second, {remaining} left")
+            done = f"{self._done:,} of {self._total:,} leads ({share} %), {rate:,.0f} a second"
+            self.say(f"{done}{self._gently}, {remaining} left")
 
 
 class BarProgress(Progress):
@@ -74,12 +85,12 @@ class BarProgress(Progress):
         self._task: TaskID | None = None
 
     def start(self, total: int, done: int) -> None:
-        self._task = self._bar.add_task(self.title, total=total, completed=done)
+        self._task = self._bar.add_task(self.title, total=total, completed=done, gently="")
         self._bar.start()
 
     def advance(self, leads: int, left: int = 0) -> None:  # noqa: ARG002
         assert self._task is not None
-        self._bar.advance(self._task, leads)
+        self._bar.update(self._task, advance=leads, gently=self._gently)
 
     def say(self, message: str) -> None:
         self._bar.console.print(f"{self.title}: {message}", markup=False, highlight=False, soft_wrap=True)
@@ -96,7 +107,7 @@ class CountColumn(TextColumn):
         share = 100 * int(task.completed) // total if total else 100
         rate = task.finished_speed or task.speed
         speed = f", {rate:,.0f} a second" if rate else ""
-        return Text(f"{int(task.completed):,} of {total:,} leads ({share} %){speed}")
+        return Text(f"{int(task.completed):,} of {total:,} leads ({share} %){speed}{task.fields['gently']}")
 
 
 def progress_for(title: str, *, terminal: bool, quiet: bool) -> Progress:

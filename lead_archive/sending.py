@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from lead_archive.answers import GENTLE
 from lead_archive.errors import ConditionsRefusedError, FailedError, RefusedError, StoppedError, UsageError
 from lead_archive.offer import Offer
 from lead_archive.operations import Operation, Outcome, Processor
 from lead_archive.progress import Progress
 from lead_archive.server import COMPARE, FIND, Server
+
+GENTLE_JOBS = 2
+"""Requests at a time while the service is gentle: it processes one, and the next one is there when it has rested."""
 
 
 class Source(Protocol):
@@ -46,28 +50,43 @@ class Sending:
     """Requests at a time."""
     stop: asyncio.Event
     _refused: bool = False
+    _ending: bool = False
+    """Whether a task has found no other batch, or has stopped."""
+    _full_pace: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set unless the service is gentle."""
+
+    def __post_init__(self) -> None:
+        self._full_pace.set()
 
     async def send(self, tasks: list[asyncio.Task[None]]) -> None:
         """Send all batches. Return early if the user stops the run. tasks: a list that the tasks are added to.
 
         Raises RefusedError, after what is in flight has been finished, and UsageError if a result cannot be recorded.
         """
-        mine = [asyncio.create_task(self._work()) for _ in range(self.jobs)]
+        mine = [asyncio.create_task(self._work(only_at_full_pace=number >= GENTLE_JOBS)) for number in range(self.jobs)]
         tasks.extend(mine)
         for error in await asyncio.gather(*mine, return_exceptions=True):
             if isinstance(error, Exception) and not isinstance(error, StoppedError):
                 raise error
 
-    async def _work(self) -> None:
+    async def _work(self, *, only_at_full_pace: bool) -> None:
         """Process one batch after the other, until none is left or the run is to stop."""
         try:
-            while not self._ends() and (found := await self.source.next()):
+            while not self._ends():
+                if only_at_full_pace:
+                    await self._full_pace.wait()
+                found = await self.source.next()
+                if found is None:
+                    break
                 await self._take(*found)
         except (RefusedError, UsageError) as error:
             self._refused = True  # the other tasks finish what they have in flight
             if not isinstance(error, ConditionsRefusedError):
                 self.stop.set()
             raise
+        finally:
+            self._ending = True
+            self._full_pace.set()  # nobody waits any longer: the others end too
 
     def _ends(self) -> bool:
         return self._refused or self.stop.is_set()
@@ -80,9 +99,20 @@ class Sending:
                 return
             outcome = await self._process(lead_ids)
             self.record.record(number, lead_ids, outcome.counts, outcome.left)
+            self._note_pace(outcome.pace)
             self.progress.advance(len(lead_ids), len(outcome.left))
         finally:
             self.source.settle(batch, outcome)
+
+    def _note_pace(self, pace: str | None) -> None:
+        """Send fewer requests at a time if the service is gentle: further ones would only wait there, and might time out."""
+        if pace is None:
+            return
+        self.progress.pace(pace)
+        if pace == GENTLE and not self._ending:
+            self._full_pace.clear()
+        else:
+            self._full_pace.set()
 
     async def _process(self, lead_ids: list[int]) -> Outcome:
         try:

@@ -32,6 +32,9 @@ from service.errors import (
 from service.observability.audit_log import Outcome
 from service.observability.metrics import count_found, count_moved
 
+PACE = "X-Lead-Archive-Pace"
+"""The header that says whether the batch was processed gently. Callers then need not send many batches at a time."""
+
 logger = structlog.get_logger()
 
 
@@ -49,7 +52,9 @@ class LeadsEndpoint(HTTPEndpoint):
         refuse_other_media_types(request)
         try:
             body = await read_body(request, deadline, context.request_timeout)
-            return JSONResponse(await self.answer(context, body, deadline, key))
+            answer = await self.answer(context, body, deadline, key)
+            pace = answer.pop("pace", None)
+            return JSONResponse(answer, headers={PACE: pace} if pace else None)
         except (InvalidBodyError, UnknownLeadsError) as error:
             raise refusal_for(error) from error
         except DatabaseError as error:
@@ -144,7 +149,7 @@ class FindLeads(LeadsEndpoint):
 async def move(
     context: AppContext, mover: Mover, operation: str, *, key: Key, fields: dict[str, Any], deadline: float, address: str = ""
 ) -> dict[str, Any]:
-    """Process a batch, write its two audit records, and return the body of the answer.
+    """Process a batch, write its two audit records, and return the body of the answer, with the pace for its header.
 
     Raises what Mover.process() raises, AuditError and LeadsGoneError.
     """
@@ -171,7 +176,7 @@ async def move(
             )
     if gone := facts["gone_lead_ids"]:
         raise LeadsGoneError(gone)
-    for only_audited in ("deleted_lead_ids", "gone_lead_ids", "pace"):
+    for only_audited in ("deleted_lead_ids", "gone_lead_ids"):
         del facts[only_audited]
     return {"message": "lead_ids batch was successfully processed", **facts}
 

@@ -43,6 +43,7 @@ def test_the_audit_and_the_metrics_tell_the_pace(
 
     assert (there.json()["delete_count"], back.json()["delete_count"]) == (2, 2)
     assert "pace" not in there.json() | back.json()
+    assert [response.headers["X-Lead-Archive-Pace"] for response in (there, back)] == [pace, pace]
     outcomes = [json.loads(line) for line in path.read_text().splitlines()][1::2]
     assert [outcome["pace"] for outcome in outcomes] == [pace, pace]
     assert f"\npace_gentle {float(pace == 'gentle')}\n" in api.get("/metrics").text
