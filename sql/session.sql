@@ -48,7 +48,7 @@
 -- How long they may take, in seconds:
 --
 -- lock_wait_timeout, innodb_lock_wait_timeout, max_statement_time: shorter than the time limit of a request, so that time is
---   left for the answer.
+--   left for the answer. wait_briefly sets shorter ones while leads are locked.
 -- net_read_timeout, net_write_timeout: MariaDB's defaults, for a large batch on a slow network.
 -- idle_transaction_timeout: if the service's machine disappears, the server ends its open transaction after the time that a
 --   request may take, so that the dialler does not wait for its locks. idle_readonly_transaction_timeout and

@@ -140,6 +140,8 @@ class Readiness:
             except DatabaseError as error:
                 if error.code == LOCK_WAIT_TIMEOUT:
                     return True
+                if not error.from_server:  # it does not answer: the next table would wait as long
+                    return False
         return False
 
     async def look(self, seconds: float) -> State:
