@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -23,6 +24,7 @@ from support.refusals import OFFICE_HOURS, OUTSIDE, Refusals
 from support.settings import read_from, write_keys_file
 from support.tables import Tables
 
+from service.api.contract import Contract
 from service.app import create_app
 from service.settings import Settings
 
@@ -131,6 +133,14 @@ def strict_server(mariadb: PrivateMariaDB) -> Iterator[None]:
         cursor.execute("SET GLOBAL sql_mode = 'TRADITIONAL,NO_ZERO_DATE,NO_ZERO_IN_DATE'")
         yield
         cursor.execute("SET GLOBAL sql_mode = DEFAULT")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_contract() -> Iterator[None]:
+    """Read the contract once for all applications of this process with the same limit. Nobody changes it."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("service.app.Contract", functools.cache(Contract))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,6 @@
 """With any values of the server's variables, leads are archived and brought back as usual, or /readyz gives the reason.
 
-Each variable is given each of its other values, hundreds of variables at once, in some dozens of rounds. With
+Each variable is given each of its other values, hundreds of variables at once, in two dozen rounds. With
 LEAD_ARCHIVE_VARIABLES=each it is one value at a time, which takes half an hour.
 """
 
@@ -37,6 +37,7 @@ from support.server_variables import (
     STRINGS,
     Globals,
     Value,
+    in_pairs,
 )
 from support.settings import read_from, write_keys_file
 from support.tables import Tables
@@ -180,9 +181,9 @@ def rounds(sweep: Sweep) -> list[Changes]:
     ]
     if os.environ.get("LEAD_ARCHIVE_VARIABLES") == "each":
         return [{variable.name: value} for variable in variables for value in variable.values]
+    values = {variable.name: in_pairs(variable) for variable in variables}
     return [
-        {variable.name: variable.values[number % len(variable.values)] for variable in variables}
-        for number in range(max(len(variable.values) for variable in variables))
+        {name: each[number % len(each)] for name, each in values.items()} for number in range(max(map(len, values.values())))
     ]
 
 

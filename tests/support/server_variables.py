@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import pymysql
@@ -87,8 +88,16 @@ COMBINATIONS: Mapping[str, tuple[str, ...]] = {
         "ANSI_QUOTES,PIPES_AS_CONCAT,NO_BACKSLASH_ESCAPES,PAD_CHAR_TO_FULL_LENGTH,EMPTY_STRING_IS_NULL,SIMULTANEOUS_ASSIGNMENT,"
         "HIGH_NOT_PRECEDENCE,IGNORE_SPACE",
     ),
-    "optimizer_switch": ("index_merge=off,index_merge_sort_union=off,index_condition_pushdown=off,mrr=on,mrr_cost_based=off",),
+    "optimizer_switch": (
+        "default,index_merge=off,index_merge_sort_union=off,index_condition_pushdown=off,mrr=on,mrr_cost_based=off",
+    ),
 }
+
+
+DEFAULTS = "default,"
+
+MANY_FLAGS = 20
+"""Only sql_mode and optimizer_switch have more. Each value is a round of its own."""
 
 
 def read(execute: Execute) -> list[Variable]:
@@ -124,10 +133,31 @@ def _numbers(kind: str, least: str, most: str) -> list[Value]:
 
 
 def _flags(value: str, names: list[str]) -> list[Value]:
-    """Return values of a set of flags: with each flag inverted, with all off, with all on."""
+    """Return values of a set of flags: with each flag inverted, with all off, with all on.
+
+    A flag that a value does not name stays as it is, so each value begins with the defaults. The server refuses to turn off
+    both ways of running a subquery.
+    """
     flags = dict(flag.split("=") for flag in value.split(","))
-    turned: list[Value] = [f"{name}={'off' if state == 'on' else 'on'}" for name, state in flags.items() if name in names]
-    return turned + [",".join(f"{name}={state}" for name in flags) for state in ("off", "on")]
+    turned: list[Value] = [
+        f"{DEFAULTS}{name}={'off' if state == 'on' else 'on'}" for name, state in flags.items() if name in names
+    ]
+    off = [f"{name}=off" for name in flags if name != "in_to_exists"]
+    return [*turned, DEFAULTS + ",".join(off), DEFAULTS + ",".join(f"{name}=on" for name in flags)]
+
+
+def in_pairs(variable: Variable) -> tuple[Value, ...]:
+    """Return the variable's values, two flags in one value if there are many: each flag once, beside one of the other half."""
+    flags = [
+        value for value in variable.values if isinstance(value, str) and value and "," not in value.removeprefix(DEFAULTS)
+    ]
+    if len(flags) <= MANY_FLAGS:
+        return variable.values
+    half = (len(flags) + 1) // 2
+    pairs = [
+        f"{one},{other.removeprefix(DEFAULTS)}" if other else one for one, other in zip_longest(flags[:half], flags[half:])
+    ]
+    return (*pairs, *(value for value in variable.values if value not in flags))
 
 
 def literal(value: Value | None) -> str:
