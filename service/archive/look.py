@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,8 @@ from service.archive.batch import Batch
 from service.archive.conditions import Conditions
 from service.archive.lead_ids import NONE, LeadIDs
 from service.archive.pace import Pace
-from service.archive.scope import within
-from service.database.statements import Statements
+from service.archive.scope import visible_leads, within
+from service.database.statements import Statement, Statements
 from service.database.transaction import Transaction
 from service.errors import DatabaseError
 from service.mariadb_errors import LOCK_WAIT_TIMEOUT
@@ -146,3 +146,28 @@ class Looker:
         values = {**names(self._tables.source, self._tables.target), "lead_ids": leads.sql}
         rows = await transaction.select(self._statements.find_in_either_table.fill(values))
         return leads.difference(leads.from_rows(rows))
+
+    async def gone(
+        self, transaction: Transaction, batch: Batch, seen: Seen, counts: Mapping[Statement, int], remaining: LeadIDs
+    ) -> LeadIDs:
+        """Return the leads that another session has deleted, or given to a list that the caller may not see, since the batch
+        began. Only tables without row locks allow that. It asks the database only if the counts do not add up, or if leads are
+        to be named to a caller that may not see all.
+
+        seen: the first look, with all unmatched leads. remaining: the leads that are still in the source.
+        """
+        if seen.pair.one_transaction:
+            return NONE
+        sql = self._statements
+        named = LeadIDs({*remaining, *seen.reused, *seen.unmatched})
+        expected, count = NONE, 0
+        if batch.delete_leads:
+            expected, count = seen.leads.difference(named), counts[sql.delete_leads]
+        elif batch.insert_leads:
+            expected, count = seen.leads.difference(seen.copies, named), counts[sql.insert_leads]
+        doubtful = expected if count < len(expected) else NONE
+        if batch.list_ids is None:
+            return await self.unknown(transaction, doubtful)
+        doubtful = LeadIDs({*doubtful, *named})
+        visible = await visible_leads(transaction, self._statements, doubtful, batch.list_ids) if doubtful else NONE
+        return doubtful.difference(visible)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 
 from service.archive.batch import Batch, BeforeChange, Result
@@ -110,7 +109,7 @@ class Mover:
         if counts[sql.delete_leads] < len(left):
             # Somebody else has deleted leads meanwhile, which only tables without row locks allow. They were not moved.
             left = await self._changes.find(transaction, seen.pair.target.name, left)
-        gone = await self._gone(transaction, batch, replace(seen, unmatched=unmatched), counts, remaining)
+        gone = await self._looker.gone(transaction, batch, replace(seen, unmatched=unmatched), counts, remaining)
         return Result(
             select_count=len(seen.leads),
             insert_count=counts[sql.insert_leads],
@@ -129,31 +128,6 @@ class Mover:
         visible = await visible_leads(transaction, self._statements, asked, batch.list_ids)
         if invisible := asked.difference(visible):
             raise UnknownLeadsError(batch.lead_ids, invisible)
-
-    async def _gone(
-        self, transaction: Transaction, batch: Batch, seen: Seen, counts: Mapping[Statement, int], remaining: LeadIDs
-    ) -> LeadIDs:
-        """Return the leads that another session has deleted, or given to a list that the caller may not see, since the first
-        look. Only tables without row locks allow that. It asks the database only if the counts do not add up, or if leads are
-        to be named to a caller that may not see all.
-
-        seen: the first look, with all unmatched leads. remaining: the leads that are still in the source.
-        """
-        if seen.pair.one_transaction:
-            return NONE
-        sql = self._statements
-        named = LeadIDs({*remaining, *seen.reused, *seen.unmatched})
-        expected, count = NONE, 0
-        if batch.delete_leads:
-            expected, count = seen.leads.difference(named), counts[sql.delete_leads]
-        elif batch.insert_leads:
-            expected, count = seen.leads.difference(seen.copies, named), counts[sql.insert_leads]
-        doubtful = expected if count < len(expected) else NONE
-        if batch.list_ids is None:
-            return await self._looker.unknown(transaction, doubtful)
-        doubtful = LeadIDs({*doubtful, *named})
-        visible = await visible_leads(transaction, self._statements, doubtful, batch.list_ids) if doubtful else NONE
-        return doubtful.difference(visible)
 
     @staticmethod
     def _movable(seen: Seen, batch: Batch) -> LeadIDs:
