@@ -59,7 +59,14 @@ def pytest_testnodedown(node: Any) -> None:
         node.config.stash[VERSION] = version
 
 
-SLOW_FILES = ("test_server_variables.py", "test_sites.py", "test_openapi.py", "test_schemathesis_cli.py", "test_cluster.py")
+SLOW_FILES = (
+    "test_server_variables.py",
+    "test_sites.py",
+    "test_table_locks.py",
+    "test_openapi.py",
+    "test_schemathesis_cli.py",
+    "test_cluster.py",
+)
 """They are started first. Otherwise one process would still run one of them when the others have nothing left to do."""
 
 
