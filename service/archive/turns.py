@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter, deque
 
 from prometheus_client import Gauge
@@ -22,7 +23,10 @@ class Turns:
         self._gauge = waiting
         self._running: Counter[str] = Counter()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
-        """By key, those who wait. The key that had a turn last comes last."""
+        """By key, those who wait."""
+        self._numbers = itertools.count(1)
+        self._latest: Counter[str] = Counter()
+        """By key, the number of its latest turn."""
 
     def at_most(self, number: int | None) -> None:
         """Set how many requests may have their turn at a time; None: nothing forbids more. Requests that have theirs already
@@ -54,13 +58,13 @@ class Turns:
 
     def _admit(self) -> None:
         while self._waiting and self._running.total() < self._limit:
-            key = min(self._waiting, key=lambda waiting: self._running[waiting])
-            turns = self._waiting.pop(key)
-            turn = turns.popleft()
-            if turns:
-                self._waiting[key] = turns
+            key = min(self._waiting, key=lambda waiting: (self._running[waiting], self._latest[waiting]))
+            turn = self._waiting[key].popleft()
+            if not self._waiting[key]:
+                del self._waiting[key]
             if not turn.done():  # else it was cancelled a moment ago
                 self._running[key] += 1
+                self._latest[key] = next(self._numbers)
                 turn.set_result(None)
 
     def _forget(self, key: str, turn: asyncio.Future[None]) -> None:

@@ -53,7 +53,27 @@ def test_a_modest_key_does_not_wait_for_all_batches_of_a_greedy_one() -> None:
         await let_all_run()
         return order
 
-    assert asyncio.run(scene()) == ["greedy", "greedy", "modest", "greedy", "modest", "greedy", "greedy"]
+    assert asyncio.run(scene()) == ["greedy", "modest", "greedy", "modest", "greedy", "greedy", "greedy"]
+
+
+def test_a_client_that_sends_one_batch_after_the_other_waits_for_one_batch_of_a_greedy_one() -> None:
+    """While it reads an answer, nobody of its key waits. Its key does not lose its place by that."""
+
+    async def scene() -> list[str]:
+        turns = Turns(most=8)
+        order: list[str] = []
+
+        async def batches(key: str, number: int) -> None:
+            for _ in range(number):
+                await turns.take(key)
+                order.append(key)
+                await let_all_run()
+                turns.release(key)
+
+        await asyncio.gather(*(batches("greedy", 1) for _ in range(5)), batches("modest", 3))
+        return order
+
+    assert asyncio.run(scene()) == ["greedy", "modest"] * 3 + ["greedy"] * 2
 
 
 def test_the_key_with_the_fewest_batches_in_progress_comes_first() -> None:
