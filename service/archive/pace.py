@@ -1,7 +1,8 @@
 """How fast batches may follow each other: the dialler comes first.
 
 Gentle: one batch at a time, and after each piece of work a rest that is as long as the work was. So at most half of the time
-is spent on leads, however slow the server is. Full: no rests, and several batches at a time where both tables have row locks.
+is spent on leads, unless a piece of work takes longer than LONGEST_REST. Full: no rests, and several batches at a time where
+both tables have row locks.
 """
 
 from __future__ import annotations

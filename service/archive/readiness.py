@@ -26,6 +26,9 @@ from service.tables.table_reader import TableReader
 MAX_AGE = 1.0
 """Seconds for which an answer is kept."""
 
+TRY = 1.0
+"""Seconds to find out whether a table is locked. The statements do not wait, so a server that takes longer does not answer."""
+
 logger = structlog.get_logger()
 
 OPERATIONS = ("archive", "dearchive")
@@ -102,14 +105,14 @@ class Readiness:
                     self._state = await self.look(seconds)
                 except DatabaseError as error:
                     logger.warning("database error", error=str(error), code=error.code, outcome_known=True)
-                    is_locked = waited(error) and await self._is_locked(seconds)
+                    is_locked = waited(error) and await self._is_locked()
                     self._state = State((LOCKED_OBSTACLE if is_locked else obstacle(error),))
                 if reason := await self._audit.problem():
                     unwritable = Obstacle(f"the audit log cannot be written: {reason}")
                     self._state = replace(self._state, obstacles=(*self._state.obstacles, unwritable))
                 if self._state.obstacles:
                     self._refusals.forget()
-                elif problem := await self._refusals.problem(lambda: self._is_locked(seconds)):
+                elif problem := await self._refusals.problem(self._is_locked):
                     self._state = replace(self._state, obstacles=(Obstacle(problem.message, problem.remedy),))
                 self._expires = clock() + MAX_AGE
             return self._state
@@ -126,7 +129,7 @@ class Readiness:
         if any(operation in obstacle.operations for obstacle in self._state.obstacles):
             self.expire()
 
-    async def _is_locked(self, seconds: float) -> bool:
+    async def _is_locked(self) -> bool:
         """Return whether another session has locked a table that batches need, or the server. Locked leads do not count."""
         sql = self._statements
         tries = {
@@ -135,7 +138,7 @@ class Readiness:
         }
         for table, statement in tries.items():
             try:
-                async with self.database.transaction(seconds) as transaction:
+                async with self.database.transaction(TRY) as transaction:
                     await transaction.select(statement.fill({"table": identifier(table)}))
             except DatabaseError as error:
                 if error.code == LOCK_WAIT_TIMEOUT:
