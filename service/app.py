@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
+from service.access.keys_file import MOST_WAIT
 from service.api.context import AppContext
 from service.api.contract import Contract
 from service.api.docs import Docs, DocsFile
@@ -116,7 +117,7 @@ def create_app(settings: Settings | None = None, now: Callable[[], datetime] | N
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        context.keys.refresh()  # so that its thread exists, even if the system has none left later
+        await context.keys.current(MOST_WAIT)  # so that its thread exists, even if the system has none left later
         await context.database.connect()
         await context.readers.database.connect()
         await context.readiness.database.connect()

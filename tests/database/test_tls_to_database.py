@@ -154,7 +154,7 @@ def test_no_connection_of_the_service_is_made_without_tls(
     settings_from: ReadSettings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """There are several pools: for batches, for /readyz and for ADMIN_LOG."""
+    """There are several pools: for batches, for searches, for /readyz and for ADMIN_LOG."""
     pools: list[Database] = []
 
     class Noted(Database):
@@ -167,7 +167,7 @@ def test_no_connection_of_the_service_is_made_without_tls(
         create_context(settings_from({**environment, "DATABASE_URL": url(man.port), "ADMIN_LOG": "on"}))
         said = [asyncio.run(later_error(pool)) for pool in pools]
 
-    assert said == ["the database does not offer TLS, which DATABASE_TLS asks for"] * 3
+    assert said == ["the database does not offer TLS, which DATABASE_TLS asks for"] * 4
     assert USER.encode() not in man.received
 
 

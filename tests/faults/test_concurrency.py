@@ -16,12 +16,13 @@ from support.tables import Tables
 LEADS = range(1, 1201)
 SECONDS = 3.0
 REQUEST_TIMEOUT = 75
+BATCH = 40
 
 
 def draw(dearchives: float, rng: random.Random) -> Batch:
     """Return a batch that overlaps with others. dearchives: the share of those to dearchive, from 0 to 1."""
     first = rng.randrange(LEADS.start, LEADS.stop - 60)
-    lead_ids = rng.sample(range(first, first + 60), 40)
+    lead_ids = rng.sample(range(first, first + 60), BATCH)
     return ("dearchive_all", lead_ids[:10]) if rng.random() < dearchives else ("archive_all", lead_ids)
 
 
@@ -53,11 +54,14 @@ def test_a_dialler_and_clients_with_overlapping_batches(
     at_least, at_most = assert_no_lead_is_lost(tables, dialler)
 
     assert [running.problems for running in clients] == [[], []]
-    # A lead that the dialler itself deleted can be in neither table: then the whole batch is answered 404.
-    assert clients[0].answers.keys() | clients[1].answers.keys() <= {"200", "404"}
+    answers = clients[0].answers + clients[1].answers
+    # A lead that the dialler itself deleted can be in neither table: then the whole batch is answered 404. Without row locks,
+    # the dialler can delete a lead in mid-batch, too: then the answer is 503, and does not count the leads that were moved.
+    uncounted = 0 if engines == ("InnoDB", "InnoDB") or dearchives else answers.pop("503", 0) * BATCH
+    assert answers.keys() <= {"200", "404"}
     deleted = sum(running.deleted for running in clients)
     back = sum(running.brought_back for running in clients)
-    assert at_least <= deleted - back <= at_most
+    assert at_least - uncounted <= deleted - back <= at_most
     assert deleted > 100
     assert (back > 10) is (dearchives > 0)
     # A wait for a lock ends after a third of REQUEST_TIMEOUT. No wait may take nearly as long: the dialler would stop.
