@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from support.waiting import wait_until
 from service.api.error_responses import MAY_BE_APPLIED
 from service.archive import chunks
 from service.archive.chunks import Sizes
+from service.archive.pace import Turn
 from service.tables.chunk_table import NAME
 
 GONE = (
@@ -249,6 +250,31 @@ def test_a_lead_in_use_that_somebody_deletes_meanwhile_is_in_the_answer_to_the_r
 
     assert (response.status_code, response.json()) == (503, {"message": GONE})
     assert tables.both() == ({}, {1: before[1]})
+    assert api.archive_all([1, 2]).json()["lead_ids"] == [2]
+
+
+@pytest.mark.parametrize("pace", ["full", "gentle"])
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+def test_a_lead_that_is_erased_while_the_batch_waits_for_others_does_not_come_back(
+    tables: Tables, new_api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch, pace: str
+) -> None:
+    """Before the batch may write, somebody erases the lead from both tables."""
+    api = new_api(PACE=pace)
+    tables.live(1, 2)
+    before, _ = tables.both()
+    writing = Turn.writing
+
+    def erased_meanwhile(turn: Turn) -> AbstractAsyncContextManager[None]:
+        for table in ("vicidial_list", "vicidial_list_archive"):
+            tables.execute(f"DELETE FROM {table} WHERE lead_id = 2")
+        return writing(turn)
+
+    monkeypatch.setattr(Turn, "writing", erased_meanwhile)
+
+    response = api.archive_all([1, 2])
+
+    assert tables.both() == ({}, {1: before[1]})
+    assert (response.status_code, response.json()) == (503, {"message": GONE})
     assert api.archive_all([1, 2]).json()["lead_ids"] == [2]
 
 
