@@ -106,9 +106,9 @@ class Mover:
         if batch.delete_leads and counts[sql.delete_leads] < len(seen.leads):
             remaining = await self._changes.find(transaction, seen.pair.source.name, seen.leads)
         left = leaving.difference(remaining)
-        if counts[sql.delete_leads] < len(left):
+        if counts[sql.delete_leads] < len(left) and not seen.pair.one_transaction:
             # Somebody else has deleted leads meanwhile, which only tables without row locks allow. They were not moved.
-            left = await self._changes.find(transaction, seen.pair.target.name, left)
+            left = await self._changes.deleted(transaction, seen.pair, left)
         gone = await self._looker.gone(transaction, batch, replace(seen, unmatched=unmatched), counts, remaining)
         return Result(
             select_count=len(seen.leads),
@@ -158,6 +158,7 @@ class Mover:
         sql = self._statements
         counts = Counter({sql.insert_leads: 0, sql.update_leads: 0, sql.delete_leads: 0})
         chunks = Chunks(sql, self._changes, transaction, turn)
+        transaction.send_first(sql.forget_deleted.fill())
         parts = chunks.of(leads)
         unmatched = set(seen.unmatched)
         for number, part in enumerate(parts, start=1):

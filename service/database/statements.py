@@ -98,6 +98,7 @@ class Statements:
     find_leads: Statement
     find_matching_leads: Statement
     forget_damaged_copies: Statement
+    forget_deleted: Statement
     keep_damaged_copies: Statement
     restore_damaged_copies: Statement
     highest_lead_id: Statement
@@ -122,6 +123,7 @@ class Statements:
     set_savepoint: Statement
     show_create_table: Statement
     show_damaged_copies: Statement
+    show_deleted: Statement
     stage_leads: Statement
     stage_table: Statement
     touch_leads: Statement
