@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from service.archive.batch import Batch, BeforeChange, Result
 from service.archive.chunks import Chunks
+from service.archive.kept_copies import KeptCopies
 from service.archive.lead_ids import NONE, LeadIDs
 from service.archive.look import Looker, Seen
 from service.archive.pace import Pace, Turn
@@ -40,6 +41,7 @@ class Mover:
         self._tables = tables
         self._looker = Looker(statements, tables, pace)
         self._changes = WholeCopies(statements) if tables.whole_only else Changes(statements)
+        self._kept_copies = KeptCopies(statements, self._changes)
 
     async def process(self, batch: Batch, seconds: float, before_change: BeforeChange) -> Result:
         """Process a batch in one transaction. Retry the whole transaction on transient errors, such as deadlocks.
@@ -98,7 +100,7 @@ class Mover:
             if seen.on_cluster and leaving:
                 leaving = steps[sql.delete_leads] = await self._claim(transaction, seen.pair, leaving)
             options = Options(in_use_nearby=seen.in_use_nearby, was_blocked=was_blocked)
-            counts = await self._changes.run(transaction, seen.pair, steps, options=options)
+            counts = await self._kept_copies.run(transaction, seen.pair, steps, options)
         else:
             await before_change(list(leaving))
             counts, unmatched = await self._change_in_chunks(transaction, seen, leads, batch, turn)

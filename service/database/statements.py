@@ -97,6 +97,7 @@ class Statements:
     find_in_either_table: Statement
     find_leads: Statement
     find_matching_leads: Statement
+    fingerprint_copies: Statement
     forget_damaged_copies: Statement
     forget_deleted: Statement
     keep_damaged_copies: Statement
