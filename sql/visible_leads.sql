@@ -1,7 +1,8 @@
 -- For a caller that may see the leads of some lists only: which of these leads it may see. A lead belongs to the list of its
 -- live row, or, if it has none, of its archived row. Every other id is unknown to the caller, whatever the reason, so no other
--- statement of its batch names it. This locks no rows and waits for nobody. UNION returns each lead once, also from a table
--- that holds it twice and is refused later: whoever counts the rows counts leads.
+-- statement of its batch names it. On MyISAM, this must be repeated for the others, as find_in_either_table. This locks no rows and
+-- waits for nobody. UNION returns each lead once, also from a table that holds it twice and is refused later: whoever counts the
+-- rows counts leads.
 SELECT live.lead_id
 FROM vicidial_list AS live
 WHERE live.lead_id IN ({lead_ids})

@@ -40,7 +40,7 @@ class Result:
     unmatched_lead_ids: list[int]
     """The leads of the source that did not match the conditions, and were left alone."""
     deleted_lead_ids: list[int]
-    """The leads that left the source."""
+    """The leads that the batch has deleted from the source."""
     gone_lead_ids: list[int]
     """The leads that another session has deleted, or given to a list that the caller may not see, meanwhile."""
     pace: str

@@ -72,15 +72,16 @@ class Chunks:
         batch follows.
         """
         sql = self._statements
-        source = await self._stage(pair, steps[sql.insert_leads]) if steps[sql.insert_leads] else None
-        most = {
-            sql.insert_leads: self._sizes.chunk if source else self._sizes.joined,
-            sql.insert_whole_leads: self._sizes.joined,
-            sql.update_leads: self._sizes.joined,
-            sql.delete_leads: self._sizes.delete,
-        }
-        options = Options(source or {}, in_use_nearby, failures=self._failures, most=most)
         async with self._turn.writing():
+            # Not before: while the batch waits for others, a program may erase a lead from both tables.
+            source = await self._stage(pair, steps[sql.insert_leads]) if steps[sql.insert_leads] else None
+            most = {
+                sql.insert_leads: self._sizes.chunk if source else self._sizes.joined,
+                sql.insert_whole_leads: self._sizes.joined,
+                sql.update_leads: self._sizes.joined,
+                sql.delete_leads: self._sizes.delete,
+            }
+            options = Options(source or {}, in_use_nearby, failures=self._failures, most=most)
             if self._turn.gentle or not pair.same_rollback:
                 counts = await self._change_one_by_one(pair, steps, look_again, options, is_last=is_last)
             else:

@@ -60,6 +60,9 @@ class Comparer:
         found: dict[int, Lead] = {}
         if visible:
             found = await self._read(transaction, pair, visible)
+            missed = visible.difference(LeadIDs(found))
+            if missed and not pair.one_transaction:
+                found |= await self._read(transaction, pair, missed)  # for the reason that ask_twice() gives
             # Again: a lead may have been moved to a list that the caller may not see.
             visible = await visible_leads(transaction, self._statements, visible, list_ids)
         shown = {lead_id: found[lead_id] for lead_id in visible if lead_id in found}

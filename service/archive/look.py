@@ -11,7 +11,7 @@ from service.archive.batch import Batch
 from service.archive.conditions import Conditions
 from service.archive.lead_ids import NONE, LeadIDs
 from service.archive.pace import Pace
-from service.archive.scope import visible_leads, within
+from service.archive.scope import ask_twice, visible_leads, within
 from service.database.statements import Statement, Statements
 from service.database.transaction import Transaction
 from service.errors import DatabaseError
@@ -141,11 +141,12 @@ class Looker:
 
     async def unknown(self, transaction: Transaction, leads: LeadIDs) -> LeadIDs:
         """Return the leads that are in neither table."""
-        if not leads:
-            return NONE
-        values = {**names(self._tables.source, self._tables.target), "lead_ids": leads.sql}
-        rows = await transaction.select(self._statements.find_in_either_table.fill(values))
-        return leads.difference(leads.from_rows(rows))
+
+        async def find(asked: LeadIDs) -> LeadIDs:
+            values = {**names(self._tables.source, self._tables.target), "lead_ids": asked.sql}
+            return asked.from_rows(await transaction.select(self._statements.find_in_either_table.fill(values)))
+
+        return leads.difference(await ask_twice(leads, find))
 
     async def gone(
         self, transaction: Transaction, batch: Batch, seen: Seen, counts: Mapping[Statement, int], remaining: LeadIDs

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from service.archive.batch import Batch, BeforeChange, Result
 from service.archive.chunks import Chunks
+from service.archive.kept_copies import KeptCopies
 from service.archive.lead_ids import NONE, LeadIDs
 from service.archive.look import Looker, Seen
 from service.archive.pace import Pace, Turn
@@ -40,6 +41,7 @@ class Mover:
         self._tables = tables
         self._looker = Looker(statements, tables, pace)
         self._changes = WholeCopies(statements) if tables.whole_only else Changes(statements)
+        self._kept_copies = KeptCopies(statements, self._changes)
 
     async def process(self, batch: Batch, seconds: float, before_change: BeforeChange) -> Result:
         """Process a batch in one transaction. Retry the whole transaction on transient errors, such as deadlocks.
@@ -98,7 +100,7 @@ class Mover:
             if seen.on_cluster and leaving:
                 leaving = steps[sql.delete_leads] = await self._claim(transaction, seen.pair, leaving)
             options = Options(in_use_nearby=seen.in_use_nearby, was_blocked=was_blocked)
-            counts = await self._changes.run(transaction, seen.pair, steps, options=options)
+            counts = await self._kept_copies.run(transaction, seen.pair, steps, options)
         else:
             await before_change(list(leaving))
             counts, unmatched = await self._change_in_chunks(transaction, seen, leads, batch, turn)
@@ -106,9 +108,9 @@ class Mover:
         if batch.delete_leads and counts[sql.delete_leads] < len(seen.leads):
             remaining = await self._changes.find(transaction, seen.pair.source.name, seen.leads)
         left = leaving.difference(remaining)
-        if counts[sql.delete_leads] < len(left):
+        if counts[sql.delete_leads] < len(left) and not seen.pair.one_transaction:
             # Somebody else has deleted leads meanwhile, which only tables without row locks allow. They were not moved.
-            left = await self._changes.find(transaction, seen.pair.target.name, left)
+            left = await self._changes.deleted(transaction, seen.pair, left)
         gone = await self._looker.gone(transaction, batch, replace(seen, unmatched=unmatched), counts, remaining)
         return Result(
             select_count=len(seen.leads),
@@ -158,6 +160,7 @@ class Mover:
         sql = self._statements
         counts = Counter({sql.insert_leads: 0, sql.update_leads: 0, sql.delete_leads: 0})
         chunks = Chunks(sql, self._changes, transaction, turn)
+        transaction.send_first(sql.forget_deleted.fill())
         parts = chunks.of(leads)
         unmatched = set(seen.unmatched)
         for number, part in enumerate(parts, start=1):

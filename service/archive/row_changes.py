@@ -19,6 +19,15 @@ from service.tables.in_use import none_nearby
 logger = structlog.get_logger()
 
 
+RECORDED = """IF(
+    {same_data},
+    ISNULL(@lead_archive_deleted := CONCAT_WS(',', @lead_archive_deleted, source.lead_id)) = 0,
+    FALSE
+    )"""
+"""A condition of DELETE that records each lead that meets it. What a user variable holds survives an error. It depends on both
+tables, so MariaDB checks it after the conditions on the source alone."""
+
+
 @dataclass(frozen=True)
 class Run:
     """A statement that is to be run for some leads."""
@@ -153,6 +162,8 @@ class Changes:
         filled = {**values, "lead_ids": run.leads.sql}
         if run.statement == self._statements.insert_leads:
             filled |= options.insert_from
+        if run.statement == self._statements.delete_leads and not pair.one_transaction:
+            filled["same_data"] = RECORDED.format(same_data=filled["same_data"])
         if not self._is_guarded(pair, run):
             return run.statement.fill(filled)
         if not run.each:
@@ -182,12 +193,17 @@ class Changes:
             return NONE
         if statement == sql.update_leads:
             return leads.difference(await self.select(transaction, sql.select_different_leads, pair, leads))
+        if statement == sql.delete_leads:
+            return await self.deleted(transaction, pair, leads)
         copied = await self.find(transaction, pair.target.name, leads)
-        if statement in {sql.insert_leads, sql.insert_whole_leads}:
-            return copied
-        if statement == sql.delete_damaged_copies:
-            return leads.difference(copied)
-        return copied.difference(await self.find(transaction, pair.source.name, leads))
+        return leads.difference(copied) if statement == sql.delete_damaged_copies else copied
+
+    async def deleted(self, transaction: Transaction, pair: TablePair, leads: LeadIDs) -> LeadIDs:
+        """Return which of the leads DELETE has deleted since forget_deleted, in tables without row locks. Other sessions may
+        have deleted more."""
+        ((text,),) = await transaction.select(self._statements.show_deleted.fill())
+        recorded = leads.intersection(LeadIDs(map(int, text.split(",") if text else ())))
+        return recorded.difference(await self.find(transaction, pair.source.name, recorded)) if recorded else NONE
 
     async def find(self, transaction: Transaction, table: str, lead_ids: LeadIDs) -> LeadIDs:
         """Return the leads that are in a table."""

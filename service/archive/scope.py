@@ -1,12 +1,14 @@
 """Which leads a caller may see: those of the lists that its key names. A key without list_ids sees all leads.
 
 A caller cannot learn of any other lead, lock it, or wait for it. So look here first, name only visible leads in any other
-statement, and answer all other ids alike: they are unknown, whether they exist or not.
+statement, and answer all other ids alike: they are unknown, whether they exist or not. Each of them is asked for as often.
 """
 
 from __future__ import annotations
 
-from service.archive.lead_ids import LeadIDs
+from collections.abc import Awaitable, Callable
+
+from service.archive.lead_ids import NONE, LeadIDs
 from service.database.statements import Statements, integers
 from service.database.transaction import Transaction
 
@@ -20,8 +22,25 @@ async def visible_leads(
     """
     if list_ids is None:
         return lead_ids
-    values = {"lead_ids": lead_ids.sql, "list_ids": integers(sorted(list_ids))}
-    return lead_ids.from_rows(await transaction.select(statements.visible_leads.fill(values)))
+
+    async def visible(asked: LeadIDs) -> LeadIDs:
+        values = {"lead_ids": asked.sql, "list_ids": integers(sorted(list_ids))}
+        return asked.from_rows(await transaction.select(statements.visible_leads.fill(values)))
+
+    return await ask_twice(lead_ids, visible)
+
+
+async def ask_twice(lead_ids: LeadIDs, find: Callable[[LeadIDs], Awaitable[LeadIDs]]) -> LeadIDs:
+    """Return the leads that `find` finds, which asks both tables. It is asked once more for those that it does not find.
+
+    On MyISAM, a statement sees each table as it was when the statement got its lock on that table. While it waits for the
+    other table, a lead can be moved, and be in neither of the two. A lead is inserted before it is deleted, so one that is
+    moved once is not missed twice.
+    """
+    rest = lead_ids
+    for _ in range(2):
+        rest = rest.difference(await find(rest)) if rest else NONE
+    return lead_ids.difference(rest)
 
 
 def within(matches: str, list_ids: frozenset[int] | None) -> str:

@@ -97,7 +97,9 @@ class Statements:
     find_in_either_table: Statement
     find_leads: Statement
     find_matching_leads: Statement
+    fingerprint_copies: Statement
     forget_damaged_copies: Statement
+    forget_deleted: Statement
     keep_damaged_copies: Statement
     restore_damaged_copies: Statement
     highest_lead_id: Statement
@@ -122,6 +124,7 @@ class Statements:
     set_savepoint: Statement
     show_create_table: Statement
     show_damaged_copies: Statement
+    show_deleted: Statement
     stage_leads: Statement
     stage_table: Statement
     touch_leads: Statement

@@ -46,6 +46,16 @@ class ForeignKey:
     rules: frozenset[str]
     """Its actions on delete and on update: RESTRICT, NO ACTION, CASCADE, SET NULL, SET DEFAULT."""
 
+    @property
+    def acting(self) -> frozenset[str]:
+        """Its actions that change rows."""
+        return self.rules - {"RESTRICT", "NO ACTION"}
+
+    @property
+    def drop(self) -> str:
+        """The statement that removes it."""
+        return f"ALTER TABLE {identifier(self.schema)}.{identifier(self.table)} DROP FOREIGN KEY {identifier(self.name)}"
+
 
 @dataclass(frozen=True)
 class Table:
@@ -160,6 +170,11 @@ class TablePair:
             for column, copy in self.columns
             if (column.attributes, column.collation) != (copy.attributes, copy.collation)
         )
+
+    @cached_property
+    def acting_keys(self) -> tuple[ForeignKey, ...]:
+        """The foreign keys by which the target refers to other tables, and that change rows of the target."""
+        return tuple(key for key in self.foreign_keys if not key.incoming and key.table == self.target.name and key.acting)
 
     @property
     def one_transaction(self) -> bool:

@@ -113,6 +113,75 @@ def test_a_row_of_another_table_outlives_its_lead_or_keeps_it(
     assert tables.execute(f"SELECT lead_id, note FROM {notes}") == [(b"1", b"call after six")]
 
 
+TYPE = "BIGINT(14) UNSIGNED"
+DAMAGE = {
+    "ON DELETE CASCADE": "DELETE FROM customers WHERE id = OLD.list_id",
+    "ON UPDATE CASCADE": "UPDATE customers SET id = 5 WHERE id = OLD.list_id",
+    "ON DELETE SET NULL": "DELETE FROM customers WHERE id = OLD.customer",
+    "ON UPDATE SET NULL": "UPDATE customers SET id = 5 WHERE id = OLD.customer",
+}
+
+
+@pytest.mark.parametrize("rule", DAMAGE)
+@pytest.mark.parametrize(("source", "target"), [(LIST, ARCHIVE), (ARCHIVE, LIST)], ids=["there", "back"])
+def test_a_copy_that_changes_within_the_delete_keeps_the_lead(
+    tables: Tables, api: Api, rule: str, source: str, target: str
+) -> None:
+    """A trigger changes what the copies refer to."""
+    column = "customer" if "NULL" in rule else "list_id"
+    tables.execute(f"CREATE TABLE customers (id {TYPE} PRIMARY KEY)")
+    tables.execute("INSERT INTO customers VALUES (998), (999)")
+    for table in (LIST, ARCHIVE):
+        tables.execute(f"ALTER TABLE {table} ADD COLUMN customer {TYPE}")
+    tables.execute(f"ALTER TABLE {target} ADD CONSTRAINT of_customer FOREIGN KEY ({column}) REFERENCES customers (id) {rule}")
+    tables.execute(
+        f"CREATE TRIGGER damage AFTER DELETE ON {source} FOR EACH ROW IF OLD.lead_id = 2 THEN {DAMAGE[rule]}; END IF"
+    )
+    tables.insert(source, 1, 3, list_id=999, customer=999)
+    tables.insert(source, 2, list_id=998, customer=998)
+    tables.insert(target, 3, list_id=999, customer=999)
+    before = tables.both()
+    move = api.archive_all if source == LIST else api.dearchive_all
+    assert problems(api) == []
+
+    response = move([1, 2, 3])
+
+    assert tables.both() == before
+    assert response.status_code == 503
+    message = response.json()["message"]
+    assert f"the foreign key of_customer of {target} changes or deletes copies (" in message
+    assert message.endswith("concerned: 1; no lead was deleted")
+    assert tables.execute("SELECT id FROM customers ORDER BY id") == [(b"998",), (b"999",)]
+    # The other leads are moved.
+    answer = move([1, 3]).json()
+    assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (1, 2, [])
+    tables.execute(f"ALTER TABLE `{tables.database}`.`{target}` DROP FOREIGN KEY `of_customer`")
+    assert move([2]).json()["delete_count"] == 1
+    rows = before[source == ARCHIVE]
+    assert tables.both() == (({}, rows) if source == LIST else (rows, {}))
+
+
+@pytest.mark.parametrize("rule", DAMAGE)
+def test_a_copy_that_changes_within_a_delete_that_cannot_be_rolled_back(tables: Tables, api: Api, rule: str) -> None:
+    tables.execute(f"CREATE TABLE customers (id {TYPE} PRIMARY KEY)")
+    tables.execute("INSERT INTO customers VALUES (998)")
+    for table in (LIST, ARCHIVE):
+        tables.execute(f"ALTER TABLE {table} ADD COLUMN customer {TYPE}")
+    tables.execute(f"ALTER TABLE {LIST} ENGINE = MyISAM")
+    column = "customer" if "NULL" in rule else "list_id"
+    tables.execute(f"ALTER TABLE {ARCHIVE} ADD CONSTRAINT own FOREIGN KEY ({column}) REFERENCES customers (id) {rule}")
+    tables.execute(f"CREATE TRIGGER damage AFTER DELETE ON {LIST} FOR EACH ROW {DAMAGE[rule]}")
+    tables.live(1, list_id=998, customer=998)
+    tables.archived(2, list_id=998, customer=998)
+    archived = tables.rows(ARCHIVE)
+    copy = tables.rows(LIST)
+
+    done = refused_until_fixed(tables, api, "the foreign key own of vicidial_list_archive may change or delete a copy", [1])
+
+    assert done == [f"ALTER TABLE `{tables.database}`.`{ARCHIVE}` DROP FOREIGN KEY `own`"]
+    assert tables.both() == ({}, copy | archived)
+
+
 def add_notes(tables: Tables, notes: str, rule: str, parent: str = LIST) -> None:
     """A table that refers to leads 1 and 2, of which the first has a note."""
     tables.execute(

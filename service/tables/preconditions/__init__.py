@@ -6,7 +6,7 @@ single row: the statements see it themselves, and such a lead stays where it is.
 
     server.py         the version, variables of the session, errors that an administrator can fix
     tables.py         engines, columns and lead_id of the two tables
-    foreign_keys.py   what refers to the two tables
+    foreign_keys.py   what refers to the two tables, and what they refer to
 
 Privileges are tried: service/tables/statement_trial.py.
 """
