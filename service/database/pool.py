@@ -32,6 +32,10 @@ greeting may take as long as the transaction may."""
 POOL_RECYCLE = 60
 """Seconds for which an idle connection is kept. Servers rarely have a wait_timeout below this."""
 
+PATIENCE = 0.2
+"""Seconds for which a statement that does not wait for locks is run again before its transaction is. A write to a table
+without row locks takes less."""
+
 ROLLBACK_TIMEOUT = 2
 """Seconds to wait for a rollback. After that the connection is closed, which rolls back too."""
 
@@ -64,15 +68,19 @@ class Database:
         pool_size: int,
         timeout: float,
         *,
+        waits: bool = True,
         tls: ssl.SSLContext | None = None,
         counted: bool = True,
     ) -> None:
-        """timeout: seconds after which the server aborts a statement; it waits for a lock a third of that time. tls: None
-        means that connections are not encrypted. counted: whether the metrics count the connections."""
+        """timeout: seconds after which the server aborts a statement. waits: whether a statement waits for a lock, a third
+        of that time; otherwise SELECTs are sent again for PATIENCE seconds. tls: None means that connections are not
+        encrypted. counted: whether the metrics count the connections."""
+        self._patience = 0.0 if waits else PATIENCE
+        lock_wait = max(1, int(timeout / 3)) if waits else 0
         self._counted = counted
         self._tls = tls
         self.session = statements.session.fill(
-            {"lock_wait_timeout": str(max(1, int(timeout / 3))), "max_statement_time": str(timeout)},
+            {"lock_wait_timeout": str(lock_wait), "max_statement_time": str(timeout)},
         )
         self._pool = databases.Database(
             url,
@@ -192,6 +200,7 @@ class Database:
         try:
             async with asyncio.timeout(timeout), self._wait_for_connection(in_new_session) as connection:
                 transaction = Transaction(connection, self._sessions.of(connection), self.session, begin)
+                transaction.patience = self._patience
                 try:
                     yield transaction
                     await transaction.commit()

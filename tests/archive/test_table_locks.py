@@ -161,3 +161,94 @@ def test_a_long_update_of_the_hopper_does_not_keep_the_dialler_from_a_table_with
     assert (answer.status_code, answer.json()["remaining_lead_ids"]) == (200, [1])  # it has changed since it was copied
     assert updates == called_count(tables) > 0
     assert tables.ids() == ([1], [1, 3])
+
+
+READS: dict[str, tuple[str, Callable[[Api], Any]]] = {
+    "find": ("vicidial_lists", lambda api: api.find(where={"campaign_ids": ["X"]})),
+    "compare": ("vicidial_list_archive", lambda api: api.compare([1, 2])),
+    "compare, beside a table of leads in use": ("vicidial_callbacks", lambda api: api.compare([1, 2])),
+}
+
+
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+@pytest.mark.parametrize(("table", "read"), READS.values(), ids=READS.keys())
+@pytest.mark.parametrize("first", [True, False], ids=["opened first", "opened last"])
+def test_who_looks_at_leads_does_not_keep_the_dialler_from_a_table_while_another_one_is_written(
+    tables: Tables, new_api: NewApi, table: str, read: Callable[[Api], Any], first: bool
+) -> None:
+    """MariaDB locks the tables of a statement in the order in which they lie in memory."""
+    prepare(tables)
+    api = new_api(REQUEST_TIMEOUT="30")
+    others = ["vicidial_list", "vicidial_live_agents"]
+    before = read(api).json()
+    rows = tables.both()
+    tables.execute("FLUSH TABLES")
+    for name in [table, *others] if first else [*others, table]:
+        tables.execute(f"SELECT 1 FROM {name} LIMIT 1")
+    with ThreadPoolExecutor(2) as threads, tables.mariadb.connect(tables.database) as other, other.cursor() as cursor:
+        update = threads.submit(cursor.execute, f"UPDATE {table} SET list_id = list_id WHERE SLEEP(3) = 0")
+        wait_until(lambda: tables.execute("SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"))
+        answer = threads.submit(read, api)
+        longest = write_until(tables, answer)
+        update.result()
+
+    assert (answer.result().status_code, answer.result().json()) == (200, before)
+    assert longest < 1
+    assert tables.both() == rows
+
+
+@pytest.mark.parametrize(("table", "read"), list(READS.values())[::2], ids=list(READS)[::2])
+def test_who_looks_at_leads_does_not_keep_an_alteration_waiting_while_another_table_is_locked(
+    tables: Tables, new_api: NewApi, table: str, read: Callable[[Api], Any]
+) -> None:
+    """Behind an ALTER TABLE that waits, the dialler waits, too."""
+    prepare(tables)
+    api = new_api(REQUEST_TIMEOUT="30")
+    before = read(api).json()
+    with ThreadPoolExecutor(1) as client:
+        with lock(tables, f"LOCK TABLES {table} WRITE"):
+            answer = client.submit(read, api)
+            time.sleep(0.5)
+            began = time.monotonic()
+            tables.execute("ALTER TABLE vicidial_list ALTER COLUMN comments SET DEFAULT 'none'")
+            took = time.monotonic() - began
+            time.sleep(1)
+            assert not answer.done()
+        assert (answer.result().status_code, answer.result().json()) == (200, before)
+    assert took < 1
+
+
+def test_who_looks_at_leads_is_refused_if_a_table_stays_locked(tables: Tables, new_api: NewApi) -> None:
+    prepare(tables)
+    api = new_api(REQUEST_TIMEOUT="2")
+    for table, read in READS.values():
+        with lock(tables, f"LOCK TABLES {table} WRITE"):
+            began = time.monotonic()
+            answer = read(api)
+        assert (answer.status_code, 1 < time.monotonic() - began < 4) == (503, True), table
+
+
+def prepare(tables: Tables) -> None:
+    """Two leads in both tables, an agent and a callback."""
+    tables.execute("INSERT INTO vicidial_lists (list_id, campaign_id) VALUES (998, 'X')")
+    tables.execute("INSERT INTO vicidial_live_agents (user, status, campaign_id, lead_id) VALUES ('1', 'READY', 'X', 0)")
+    tables.execute("INSERT INTO vicidial_callbacks (lead_id, list_id, status) VALUES (9, 998, 'INACTIVE')")
+    tables.live(1, 2)
+    tables.archived(1, 2)
+
+
+def write_until(tables: Tables, answer: Future[Any]) -> float:
+    """Write to the leads and the agents as the dialler does, until a request is answered. Return the seconds that the slowest
+    write took."""
+    longest = 0.0
+    with tables.mariadb.connect(tables.database) as dialler, dialler.cursor() as cursor:
+        while not answer.done():
+            for write in (
+                "UPDATE vicidial_list SET called_count = called_count WHERE lead_id = 1",
+                "UPDATE vicidial_live_agents SET status = status WHERE user = '1'",
+            ):
+                began = time.monotonic()
+                cursor.execute(write)
+                longest = max(longest, time.monotonic() - began)
+            time.sleep(0.02)
+    return longest
