@@ -21,7 +21,9 @@ async def visible_leads(
     if list_ids is None:
         return lead_ids
     values = {"lead_ids": lead_ids.sql, "list_ids": integers(sorted(list_ids))}
-    return lead_ids.from_rows(await transaction.select(statements.visible_leads.fill(values)))
+    query = statements.visible_leads.fill(values)
+    (rows,) = await transaction.select_each(query, unlocked=[query])
+    return lead_ids.from_rows(rows)
 
 
 def within(matches: str, list_ids: frozenset[int] | None) -> str:

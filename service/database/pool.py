@@ -20,7 +20,7 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from service.database.sessions import Sessions, StaleSessionError
 from service.database.statements import Statements
-from service.database.transaction import READ_WRITE, Transaction, database_error
+from service.database.transaction import PATIENCE, READ_WRITE, Transaction, database_error
 from service.errors import DatabaseError, MendableError
 from service.mariadb_errors import HIDDEN_TABLES, LOCK_WAIT_TIMEOUT, UNUSABLE_SESSION
 from service.observability import metrics
@@ -31,10 +31,6 @@ greeting may take as long as the transaction may."""
 
 POOL_RECYCLE = 60
 """Seconds for which an idle connection is kept. Servers rarely have a wait_timeout below this."""
-
-PATIENCE = 0.2
-"""Seconds for which a statement that does not wait for locks is run again before its transaction is. A write to a table
-without row locks takes less."""
 
 ROLLBACK_TIMEOUT = 2
 """Seconds to wait for a rollback. After that the connection is closed, which rolls back too."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import struct
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -28,6 +28,10 @@ READ_WRITE = "START TRANSACTION READ WRITE"
 READ_ONLY = "START TRANSACTION READ ONLY"
 """For reading only. It works on a read-only server too."""
 
+
+PATIENCE = 0.2
+"""Seconds for which a statement that does not wait for locks is run again before its transaction is. A write to a table
+without row locks takes less."""
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.001, 0.05
 """Seconds between two attempts of a statement that does not wait for a lock. The first, and the last."""
@@ -143,8 +147,9 @@ class Transaction:
 
     def set_variables(self, statement: str) -> None:
         """Set variables of the session, from the next statement to the last one before COMMIT."""
-        self._variables.append(statement)
-        self.send_first(statement)
+        if statement not in self._variables:
+            self._variables.append(statement)
+            self.send_first(statement)
 
     async def commit(self) -> None:
         """Commit. The next statement begins a new transaction."""
@@ -170,15 +175,20 @@ class Transaction:
         (rows,) = await self.select_each(statement)
         return rows
 
-    async def select_each(self, *statements: str) -> list[list[tuple[Any, ...]]]:
-        """Return the rows of several SELECTs. They are sent in one round trip and run one after the other."""
+    async def select_each(self, *statements: str, unlocked: Collection[str] = ()) -> list[list[tuple[Any, ...]]]:
+        """Return the rows of several SELECTs. They are sent in one round trip and run one after the other.
+
+        unlocked: statements before which nothing is locked. If a lock makes one of them fail, all are run again for PATIENCE
+        seconds. If changes may persist, the transaction cannot be run again as a whole: SELECTs are run again until they work.
+        """
         pauses: Pauses | None = None
         while True:
             try:
                 return await self._select_each(statements)
             except DatabaseError as error:
                 pauses = pauses or Pauses()
-                if error.code != LOCK_WAIT_TIMEOUT or pauses.seconds >= self.patience:
+                patience = PATIENCE if error.statement in unlocked else self.patience
+                if error.code != LOCK_WAIT_TIMEOUT or (pauses.seconds >= patience and not self.changes_may_persist):
                     raise
             await pauses.pause()
 

@@ -3,6 +3,7 @@ why the batch is refused."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from support.api import Api
+from support.api import KEY, Api
 from support.auditor import StuckDisk
 from support.remedies import problems
 from support.tables import Tables
@@ -161,6 +162,61 @@ def test_a_long_update_of_the_hopper_does_not_keep_the_dialler_from_a_table_with
     assert (answer.status_code, answer.json()["remaining_lead_ids"]) == (200, [1])  # it has changed since it was copied
     assert updates == called_count(tables) > 0
     assert tables.ids() == ([1], [1, 3])
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+@pytest.mark.parametrize("first", [True, False], ids=["opened first", "opened last"])
+def test_a_batch_does_not_keep_agents_waiting_while_the_callbacks_are_written(
+    tables: Tables, new_api: NewApi, first: bool
+) -> None:
+    names = ["vicidial_callbacks", "vicidial_live_agents"]
+    for name in names:
+        tables.execute(f"ALTER TABLE {name} ENGINE = MyISAM")
+    prepare(tables)
+    tables.live(3)
+    leads, _ = tables.both()
+    api = new_api(REQUEST_TIMEOUT="30", PACE="full")
+    assert api.archive({**api.ALL, "lead_ids": [1], "delete_leads": False}).json()["update_count"] == 0
+    tables.execute("FLUSH TABLES")
+    for name in names if first else names[::-1]:
+        tables.execute(f"SELECT 1 FROM {name} LIMIT 1")
+    with ThreadPoolExecutor(2) as threads, tables.mariadb.connect(tables.database) as other, other.cursor() as cursor:
+        update = threads.submit(cursor.execute, "UPDATE vicidial_callbacks SET list_id = list_id WHERE SLEEP(3) = 0")
+        wait_until(lambda: tables.execute("SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"))
+        answer = threads.submit(api.archive_all, [2, 3])
+        longest = write_until(tables, answer)
+        update.result()
+
+    assert (answer.result().status_code, answer.result().json()["delete_count"]) == (200, 2)
+    assert longest < 0.7
+    assert tables.both() == ({1: leads[1]}, leads)
+
+
+@pytest.mark.parametrize("has_read", [True, False], ids=["the tables are known", "the first batch"])
+@pytest.mark.parametrize("table", ["vicidial_list_archive", "vicidial_callbacks"])
+def test_a_batch_of_some_lists_does_not_keep_an_alteration_waiting_while_another_table_is_locked(
+    tables: Tables, new_api: NewApi, tmp_path: Any, table: str, has_read: bool
+) -> None:
+    """Which leads the key may see is the first question of the batch."""
+    keys_file = tmp_path / "keys.toml"
+    keys_file.touch(mode=0o600)
+    digest = hashlib.sha256(KEY.encode()).hexdigest()
+    keys_file.write_text(f'[[keys]]\nname = "tests"\nsha256 = "{digest}"\nlist_ids = [998]\n')
+    prepare(tables)
+    api = new_api(API_KEYS_FILE=str(keys_file), REQUEST_TIMEOUT="30")
+    if has_read:
+        assert api.archive_all([2]).json()["delete_count"] == 1
+    with ThreadPoolExecutor(1) as client:
+        with lock(tables, f"LOCK TABLES {table} WRITE"):
+            answer = client.submit(api.archive_all, [1])
+            time.sleep(0.5)
+            began = time.monotonic()
+            tables.execute("ALTER TABLE vicidial_list ALTER COLUMN comments SET DEFAULT 'none'")
+            took = time.monotonic() - began
+            assert not answer.done()
+        assert (answer.result().status_code, answer.result().json()["delete_count"]) == (200, 1)
+    assert took < PATIENCE
+    assert tables.ids() == ([] if has_read else [2], [1, 2])
 
 
 READS: dict[str, tuple[str, Callable[[Api], Any]]] = {
