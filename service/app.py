@@ -66,7 +66,7 @@ def create_context(settings: Settings, now: Callable[[], datetime] | None = None
     statements = Statements.load()
     url, tls = settings.DATABASE_URL.get_secret_value(), settings.database_tls
     database = Database(url, statements, pool_size=settings.DATABASE_POOL_SIZE, timeout=settings.REQUEST_TIMEOUT, tls=tls)
-    readers = Readers(Database(url, statements, pool_size=READERS, timeout=settings.REQUEST_TIMEOUT, tls=tls))
+    readers = Readers(Database(url, statements, pool_size=READERS, timeout=settings.REQUEST_TIMEOUT, waits=False, tls=tls))
     readiness_database = Database(url, statements, pool_size=1, timeout=READINESS_TIMEOUT, tls=tls, counted=False)
     audit = Audit(settings.AUDIT_LOG)
     admin_log_database = Database(url, statements, pool_size=1, timeout=admin_log.TIMEOUT, tls=tls, counted=False)

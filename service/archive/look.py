@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,8 @@ class Looker:
         known = self._tables.cached
         if known is None or known.problems:
             known = await self._tables.read(transaction)
+            if not known.one_transaction:
+                await transaction.commit()  # the brief waits end
         if known.one_transaction:
             transaction.set_variables(self._statements.wait_briefly.fill())
         values = {
@@ -70,7 +72,7 @@ class Looker:
             "matches": await self._conditions.sql(transaction, known.source, batch.where),
             "least_packet": str(self._tables.least_packet),
         }
-        in_use_query = nearby(known.leads_in_use, asked.first, asked.last)
+        in_use_query = self._if_unlocked(nearby(known.leads_in_use, asked.first, asked.last))
         sql = self._statements
         # Before the leads are locked, all that a batch reads from other tables: somebody may have locked those. After that,
         # what other batches change.
@@ -86,6 +88,7 @@ class Looker:
             sql.look_at_session.fill(values),
             *self._tables.definition_queries,
             *([sql.select_matching_leads.fill(values)] if batch.where else []),
+            unlocked=before,
             asks=self._pace.asks_for_agents and known.sees_agents,
         )
         in_use = answers[len(before) - 1] if in_use_query else []
@@ -113,22 +116,22 @@ class Looker:
         )
 
     async def _look_at_agents(
-        self, transaction: Transaction, *statements: str, asks: bool
+        self, transaction: Transaction, *statements: str, unlocked: Collection[str], asks: bool
     ) -> tuple[bool, list[list[tuple[Any, ...]]]]:
         """Return whether agents are logged in, or it cannot be known, and the rows of SELECTs, in one round trip.
 
-        asks: whether to look for agents at all.
+        unlocked: as in Transaction.select_each(). asks: whether to look for agents at all.
         """
         if not asks:
-            return True, await transaction.select_each(*statements)
+            return True, await transaction.select_each(*statements, unlocked=unlocked)
         look = self._statements.look_at_agents.fill()
         try:
-            (((agents,),), *answers) = await transaction.select_each(look, *statements)
+            (((agents,),), *answers) = await transaction.select_each(look, *statements, unlocked=unlocked)
         except DatabaseError as error:
             if (error.code, error.statement) != (LOCK_WAIT_TIMEOUT, look):
                 raise
             # Somebody has locked the table, or is writing to it. A batch does not need it.
-            return True, await transaction.select_each(*statements)
+            return True, await transaction.select_each(*statements, unlocked=unlocked)
         return bool(agents), answers
 
     async def _in_use(
@@ -136,8 +139,12 @@ class Looker:
     ) -> LeadIDs:
         """Return the leads in use. rows: the answer to nearby(), which is incomplete if it is long."""
         if rows and max(Counter(name for _, name in rows).values()) > MOST_NEARBY:
-            rows = await transaction.select(by_id(pair.leads_in_use, asked.sql) or "")
+            rows = await transaction.select(self._if_unlocked(by_id(pair.leads_in_use, asked.sql)))
         return asked.intersection(LeadIDs({int(lead_id) for lead_id, _ in rows}))
+
+    def _if_unlocked(self, query: str | None) -> str:
+        """Return a query of leads in use that fails at once if a table is locked. Empty if there is no query."""
+        return self._statements.if_unlocked.fill({"statement": query}) if query else ""
 
     async def unknown(self, transaction: Transaction, leads: LeadIDs) -> LeadIDs:
         """Return the leads that are in neither table."""

@@ -78,6 +78,9 @@ class Mover:
         was_blocked: as Options.
         """
         asked = LeadIDs(batch.lead_ids)
+        known = self._tables.cached
+        if known is None or known.one_transaction:
+            transaction.set_variables(self._statements.wait_briefly.fill())
         # Before anything is locked: a caller neither locks a lead that it may not see, nor waits for it.
         await self._refuse_invisible(transaction, asked, batch)
         seen = await self._looker.look(transaction, asked, batch)

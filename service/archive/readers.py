@@ -1,4 +1,9 @@
-"""Who only looks at leads waits for no batch, and no batch waits for who looks: they have connections of their own."""
+"""Who only looks at leads waits for no batch, and no batch waits for who looks: they have connections of their own.
+
+Nor does the dialler wait. A statement locks its tables one after the other, and a transaction keeps what it has opened from
+ALTER TABLE, behind which everybody waits. If one of them waited for a table that somebody else has locked, the dialler would
+wait with it for the others. So no statement waits in the server. The service waits, and holds no lock meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +28,7 @@ class Readers:
     """Runs the transactions of searches and comparisons. They take turns, fairly among the API keys."""
 
     def __init__(self, database: Database) -> None:
-        """database: a pool of READERS connections that no batch uses."""
+        """database: a pool of READERS connections that no batch uses, whose statements wait for no lock."""
         self.database = database
         self._pace = Pace("full", Turns(READERS, metrics.WAITING, one_at_a_time=False))
 

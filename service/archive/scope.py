@@ -25,7 +25,9 @@ async def visible_leads(
 
     async def visible(asked: LeadIDs) -> LeadIDs:
         values = {"lead_ids": asked.sql, "list_ids": integers(sorted(list_ids))}
-        return asked.from_rows(await transaction.select(statements.visible_leads.fill(values)))
+        query = statements.visible_leads.fill(values)
+        (rows,) = await transaction.select_each(query, unlocked=[query])
+        return asked.from_rows(rows)
 
     return await ask_twice(lead_ids, visible)
 

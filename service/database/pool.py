@@ -20,7 +20,7 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from service.database.sessions import Sessions, StaleSessionError
 from service.database.statements import Statements
-from service.database.transaction import READ_WRITE, Transaction, database_error
+from service.database.transaction import PATIENCE, READ_WRITE, Transaction, database_error
 from service.errors import DatabaseError, MendableError
 from service.mariadb_errors import HIDDEN_TABLES, LOCK_WAIT_TIMEOUT, UNUSABLE_SESSION
 from service.observability import metrics
@@ -64,15 +64,19 @@ class Database:
         pool_size: int,
         timeout: float,
         *,
+        waits: bool = True,
         tls: ssl.SSLContext | None = None,
         counted: bool = True,
     ) -> None:
-        """timeout: seconds after which the server aborts a statement; it waits for a lock a third of that time. tls: None
-        means that connections are not encrypted. counted: whether the metrics count the connections."""
+        """timeout: seconds after which the server aborts a statement. waits: whether a statement waits for a lock, a third
+        of that time; otherwise SELECTs are sent again for PATIENCE seconds. tls: None means that connections are not
+        encrypted. counted: whether the metrics count the connections."""
+        self._patience = 0.0 if waits else PATIENCE
+        lock_wait = max(1, int(timeout / 3)) if waits else 0
         self._counted = counted
         self._tls = tls
         self.session = statements.session.fill(
-            {"lock_wait_timeout": str(max(1, int(timeout / 3))), "max_statement_time": str(timeout)},
+            {"lock_wait_timeout": str(lock_wait), "max_statement_time": str(timeout)},
         )
         self._pool = databases.Database(
             url,
@@ -192,6 +196,7 @@ class Database:
         try:
             async with asyncio.timeout(timeout), self._wait_for_connection(in_new_session) as connection:
                 transaction = Transaction(connection, self._sessions.of(connection), self.session, begin)
+                transaction.patience = self._patience
                 try:
                     yield transaction
                     await transaction.commit()

@@ -103,6 +103,7 @@ class Statements:
     keep_damaged_copies: Statement
     restore_damaged_copies: Statement
     highest_lead_id: Statement
+    if_unlocked: Statement
     insert_admin_log: Statement
     insert_leads: Statement
     insert_whole_leads: Statement

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 import struct
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,7 +15,7 @@ from asyncmy.errors import MySQLError
 from service.database.sessions import Session
 from service.database.tls import explain
 from service.errors import DatabaseError
-from service.mariadb_errors import DEADLOCK, HIDDEN_TABLES, SUBQUERY_RETURNS_ROWS, UNUSABLE_SESSION
+from service.mariadb_errors import DEADLOCK, HIDDEN_TABLES, LOCK_WAIT_TIMEOUT, SUBQUERY_RETURNS_ROWS, UNUSABLE_SESSION
 
 DRIVER_ERRORS = (MySQLError, RuntimeError, IndexError, struct.error)
 """What the driver raises. The last three: a connection that uvloop has closed, and bytes that are not MariaDB's protocol."""
@@ -25,6 +27,31 @@ READ_WRITE = "START TRANSACTION READ WRITE"
 
 READ_ONLY = "START TRANSACTION READ ONLY"
 """For reading only. It works on a read-only server too."""
+
+
+PATIENCE = 0.2
+"""Seconds for which a statement that does not wait for locks is run again before its transaction is. A write to a table
+without row locks takes less."""
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.001, 0.05
+"""Seconds between two attempts of a statement that does not wait for a lock. The first, and the last."""
+
+
+class Pauses:
+    """The pauses between the attempts of a statement that fails at once if a table is locked. They grow."""
+
+    def __init__(self) -> None:
+        self._next = SHORTEST_PAUSE
+        self._began = asyncio.get_running_loop().time()
+
+    @property
+    def seconds(self) -> float:
+        """Since the first attempt failed."""
+        return asyncio.get_running_loop().time() - self._began
+
+    async def pause(self) -> None:
+        await asyncio.sleep(self._next * random.uniform(0.5, 1))  # noqa: S311
+        self._next = min(2 * self._next, LONGEST_PAUSE)
 
 
 class QuietCursor(Cursor):
@@ -102,6 +129,9 @@ class Transaction:
         """Whether the session was checked, and no statement has written since. Each one may run a trigger."""
         self._has_written = False
         self._writes = False
+        self.patience = 0.0
+        """Seconds for which SELECTs are run again if a lock makes one fail. For sessions that do not wait for locks, and
+        SELECTs that lock no row."""
         self.changes_may_persist = False
         """Whether a change may persist even if the transaction fails from now on: COMMIT was sent and not answered with a
         deadlock, or the statements wrote to a table without rollback."""
@@ -117,8 +147,9 @@ class Transaction:
 
     def set_variables(self, statement: str) -> None:
         """Set variables of the session, from the next statement to the last one before COMMIT."""
-        self._variables.append(statement)
-        self.send_first(statement)
+        if statement not in self._variables:
+            self._variables.append(statement)
+            self.send_first(statement)
 
     async def commit(self) -> None:
         """Commit. The next statement begins a new transaction."""
@@ -144,8 +175,24 @@ class Transaction:
         (rows,) = await self.select_each(statement)
         return rows
 
-    async def select_each(self, *statements: str) -> list[list[tuple[Any, ...]]]:
-        """Return the rows of several SELECTs. They are sent in one round trip and run one after the other."""
+    async def select_each(self, *statements: str, unlocked: Collection[str] = ()) -> list[list[tuple[Any, ...]]]:
+        """Return the rows of several SELECTs. They are sent in one round trip and run one after the other.
+
+        unlocked: statements before which nothing is locked. If a lock makes one of them fail, all are run again for PATIENCE
+        seconds. If changes may persist, the transaction cannot be run again as a whole: SELECTs are run again until they work.
+        """
+        pauses: Pauses | None = None
+        while True:
+            try:
+                return await self._select_each(statements)
+            except DatabaseError as error:
+                pauses = pauses or Pauses()
+                patience = PATIENCE if error.statement in unlocked else self.patience
+                if error.code != LOCK_WAIT_TIMEOUT or (pauses.seconds >= patience and not self.changes_may_persist):
+                    raise
+            await pauses.pause()
+
+    async def _select_each(self, statements: Sequence[str]) -> list[list[tuple[Any, ...]]]:
         async with self._send(statements) as results:
             rows = [await results.cursor.fetchall()]
             while await results.next():

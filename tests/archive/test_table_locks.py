@@ -3,6 +3,7 @@ why the batch is refused."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from support.api import Api
+from support.api import KEY, Api
 from support.auditor import StuckDisk
 from support.remedies import problems
 from support.tables import Tables
@@ -161,3 +162,149 @@ def test_a_long_update_of_the_hopper_does_not_keep_the_dialler_from_a_table_with
     assert (answer.status_code, answer.json()["remaining_lead_ids"]) == (200, [1])  # it has changed since it was copied
     assert updates == called_count(tables) > 0
     assert tables.ids() == ([1], [1, 3])
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+@pytest.mark.parametrize("first", [True, False], ids=["opened first", "opened last"])
+def test_a_batch_does_not_keep_agents_waiting_while_the_callbacks_are_written(
+    tables: Tables, new_api: NewApi, first: bool
+) -> None:
+    names = ["vicidial_callbacks", "vicidial_live_agents"]
+    for name in names:
+        tables.execute(f"ALTER TABLE {name} ENGINE = MyISAM")
+    prepare(tables)
+    tables.live(3)
+    leads, _ = tables.both()
+    api = new_api(REQUEST_TIMEOUT="30", PACE="full")
+    assert api.archive({**api.ALL, "lead_ids": [1], "delete_leads": False}).json()["update_count"] == 0
+    tables.execute("FLUSH TABLES")
+    for name in names if first else names[::-1]:
+        tables.execute(f"SELECT 1 FROM {name} LIMIT 1")
+    with ThreadPoolExecutor(2) as threads, tables.mariadb.connect(tables.database) as other, other.cursor() as cursor:
+        update = threads.submit(cursor.execute, "UPDATE vicidial_callbacks SET list_id = list_id WHERE SLEEP(3) = 0")
+        wait_until(lambda: tables.execute("SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"))
+        answer = threads.submit(api.archive_all, [2, 3])
+        longest = write_until(tables, answer)
+        update.result()
+
+    assert (answer.result().status_code, answer.result().json()["delete_count"]) == (200, 2)
+    assert longest < 0.7
+    assert tables.both() == ({1: leads[1]}, leads)
+
+
+@pytest.mark.parametrize("has_read", [True, False], ids=["the tables are known", "the first batch"])
+@pytest.mark.parametrize("table", ["vicidial_list_archive", "vicidial_callbacks"])
+def test_a_batch_of_some_lists_does_not_keep_an_alteration_waiting_while_another_table_is_locked(
+    tables: Tables, new_api: NewApi, tmp_path: Any, table: str, has_read: bool
+) -> None:
+    """Which leads the key may see is the first question of the batch."""
+    keys_file = tmp_path / "keys.toml"
+    keys_file.touch(mode=0o600)
+    digest = hashlib.sha256(KEY.encode()).hexdigest()
+    keys_file.write_text(f'[[keys]]\nname = "tests"\nsha256 = "{digest}"\nlist_ids = [998]\n')
+    prepare(tables)
+    api = new_api(API_KEYS_FILE=str(keys_file), REQUEST_TIMEOUT="30")
+    if has_read:
+        assert api.archive_all([2]).json()["delete_count"] == 1
+    with ThreadPoolExecutor(1) as client:
+        with lock(tables, f"LOCK TABLES {table} WRITE"):
+            answer = client.submit(api.archive_all, [1])
+            time.sleep(0.5)
+            began = time.monotonic()
+            tables.execute("ALTER TABLE vicidial_list ALTER COLUMN comments SET DEFAULT 'none'")
+            took = time.monotonic() - began
+            assert not answer.done()
+        assert (answer.result().status_code, answer.result().json()["delete_count"]) == (200, 1)
+    assert took < PATIENCE
+    assert tables.ids() == ([] if has_read else [2], [1, 2])
+
+
+READS: dict[str, tuple[str, Callable[[Api], Any]]] = {
+    "find": ("vicidial_lists", lambda api: api.find(where={"campaign_ids": ["X"]})),
+    "compare": ("vicidial_list_archive", lambda api: api.compare([1, 2])),
+    "compare, beside a table of leads in use": ("vicidial_callbacks", lambda api: api.compare([1, 2])),
+}
+
+
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+@pytest.mark.parametrize(("table", "read"), READS.values(), ids=READS.keys())
+@pytest.mark.parametrize("first", [True, False], ids=["opened first", "opened last"])
+def test_who_looks_at_leads_does_not_keep_the_dialler_from_a_table_while_another_one_is_written(
+    tables: Tables, new_api: NewApi, table: str, read: Callable[[Api], Any], first: bool
+) -> None:
+    """MariaDB locks the tables of a statement in the order in which they lie in memory."""
+    prepare(tables)
+    api = new_api(REQUEST_TIMEOUT="30")
+    others = ["vicidial_list", "vicidial_live_agents"]
+    before = read(api).json()
+    rows = tables.both()
+    tables.execute("FLUSH TABLES")
+    for name in [table, *others] if first else [*others, table]:
+        tables.execute(f"SELECT 1 FROM {name} LIMIT 1")
+    with ThreadPoolExecutor(2) as threads, tables.mariadb.connect(tables.database) as other, other.cursor() as cursor:
+        update = threads.submit(cursor.execute, f"UPDATE {table} SET list_id = list_id WHERE SLEEP(3) = 0")
+        wait_until(lambda: tables.execute("SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"))
+        answer = threads.submit(read, api)
+        longest = write_until(tables, answer)
+        update.result()
+
+    assert (answer.result().status_code, answer.result().json()) == (200, before)
+    assert longest < 1
+    assert tables.both() == rows
+
+
+@pytest.mark.parametrize(("table", "read"), list(READS.values())[::2], ids=list(READS)[::2])
+def test_who_looks_at_leads_does_not_keep_an_alteration_waiting_while_another_table_is_locked(
+    tables: Tables, new_api: NewApi, table: str, read: Callable[[Api], Any]
+) -> None:
+    """Behind an ALTER TABLE that waits, the dialler waits, too."""
+    prepare(tables)
+    api = new_api(REQUEST_TIMEOUT="30")
+    before = read(api).json()
+    with ThreadPoolExecutor(1) as client:
+        with lock(tables, f"LOCK TABLES {table} WRITE"):
+            answer = client.submit(read, api)
+            time.sleep(0.5)
+            began = time.monotonic()
+            tables.execute("ALTER TABLE vicidial_list ALTER COLUMN comments SET DEFAULT 'none'")
+            took = time.monotonic() - began
+            time.sleep(1)
+            assert not answer.done()
+        assert (answer.result().status_code, answer.result().json()) == (200, before)
+    assert took < 1
+
+
+def test_who_looks_at_leads_is_refused_if_a_table_stays_locked(tables: Tables, new_api: NewApi) -> None:
+    prepare(tables)
+    api = new_api(REQUEST_TIMEOUT="2")
+    for table, read in READS.values():
+        with lock(tables, f"LOCK TABLES {table} WRITE"):
+            began = time.monotonic()
+            answer = read(api)
+        assert (answer.status_code, 1 < time.monotonic() - began < 4) == (503, True), table
+
+
+def prepare(tables: Tables) -> None:
+    """Two leads in both tables, an agent and a callback."""
+    tables.execute("INSERT INTO vicidial_lists (list_id, campaign_id) VALUES (998, 'X')")
+    tables.execute("INSERT INTO vicidial_live_agents (user, status, campaign_id, lead_id) VALUES ('1', 'READY', 'X', 0)")
+    tables.execute("INSERT INTO vicidial_callbacks (lead_id, list_id, status) VALUES (9, 998, 'INACTIVE')")
+    tables.live(1, 2)
+    tables.archived(1, 2)
+
+
+def write_until(tables: Tables, answer: Future[Any]) -> float:
+    """Write to the leads and the agents as the dialler does, until a request is answered. Return the seconds that the slowest
+    write took."""
+    longest = 0.0
+    with tables.mariadb.connect(tables.database) as dialler, dialler.cursor() as cursor:
+        while not answer.done():
+            for write in (
+                "UPDATE vicidial_list SET called_count = called_count WHERE lead_id = 1",
+                "UPDATE vicidial_live_agents SET status = status WHERE user = '1'",
+            ):
+                began = time.monotonic()
+                cursor.execute(write)
+                longest = max(longest, time.monotonic() - began)
+            time.sleep(0.02)
+    return longest
