@@ -80,15 +80,18 @@ class Looker:
             *([sql.open_tables.fill(values)] if known.one_transaction else []),
             *([in_use_query] if in_use_query else []),
         ]
+        copies_query = sql.look_at_copies.fill(values)
+        if not known.one_transaction:
+            copies_query = self._if_unlocked(copies_query)  # else the dialler would wait with it for the archive
         agents, answers = await self._look_at_agents(
             transaction,
             *before,
             (sql.select_leads if known.one_transaction else sql.find_leads).fill(values),
-            sql.look_at_copies.fill(values),
+            copies_query,
             sql.look_at_session.fill(values),
             *self._tables.definition_queries,
             *([sql.select_matching_leads.fill(values)] if batch.where else []),
-            unlocked=before,
+            unlocked=[*before, copies_query],
             asks=self._pace.asks_for_agents and known.sees_agents,
         )
         in_use = answers[len(before) - 1] if in_use_query else []
@@ -143,7 +146,7 @@ class Looker:
         return asked.intersection(LeadIDs({int(lead_id) for lead_id, _ in rows}))
 
     def _if_unlocked(self, query: str | None) -> str:
-        """Return a query of leads in use that fails at once if a table is locked. Empty if there is no query."""
+        """Return a query of several tables that fails at once if one is locked. Empty if there is no query."""
         return self._statements.if_unlocked.fill({"statement": query}) if query else ""
 
     async def unknown(self, transaction: Transaction, leads: LeadIDs) -> LeadIDs:

@@ -10,11 +10,12 @@ import structlog
 
 from service.archive.lead_ids import NONE, LeadIDs
 from service.database.statements import Statement, Statements, identifier
-from service.database.transaction import Transaction
+from service.database.transaction import Pauses, Transaction
 from service.errors import DatabaseError
 from service.mariadb_errors import LOCK_WAIT_TIMEOUT
 from service.tables.definitions import Table, TablePair
 from service.tables.in_use import none_nearby
+from service.tables.privileges import LISTS
 
 logger = structlog.get_logger()
 
@@ -109,6 +110,7 @@ class Changes:
             for part in leads.parts(options.most.get(statement) or len(leads) or 1)
         ]
         most_sent = len(todo)  # many leads that fail one by one make a long list
+        pauses = Pauses()
         for run in todo:
             options.failures.given[run.statement] += len(run.leads)
         while todo:
@@ -127,6 +129,10 @@ class Changes:
                     done += 1
                 todo = [*todo[done:], *again]
             except DatabaseError as error:
+                if error.code == LOCK_WAIT_TIMEOUT and any(self._never_waits(pair, run) for run in sent[done : done + 1]):
+                    todo = [*todo[done:], *again]
+                    await pauses.pause()
+                    continue
                 is_blocked = error.code == LOCK_WAIT_TIMEOUT and any(
                     self._is_guarded(pair, run) and (not run.waits or not pair.source.transactional)
                     for run in sent[done : done + 1]
@@ -164,6 +170,8 @@ class Changes:
             filled |= options.insert_from
         if run.statement == self._statements.delete_leads and not pair.one_transaction:
             filled["same_data"] = RECORDED.format(same_data=filled["same_data"])
+        if self._never_waits(pair, run):
+            return self._statements.if_unlocked.fill({"statement": run.statement.fill(filled)})
         if not self._is_guarded(pair, run):
             return run.statement.fill(filled)
         if not run.each:
@@ -172,6 +180,12 @@ class Changes:
         # While a DELETE waits, the dialler waits for the table. What it has done is known, so it can be run again at any time.
         lock_wait_timeout = "@@lock_wait_timeout" if pair.source.transactional else "1"
         return way.fill({"statement": run.statement.fill(filled), "lock_wait_timeout": lock_wait_timeout})
+
+    def _never_waits(self, pair: TablePair, run: Run) -> bool:
+        """Return whether the service waits in place of a statement. Where nothing but tables can be locked, an UPDATE that
+        waits for the archive may have locked vicidial_list already, and one that fails for a lock has changed nothing."""
+        only_tables = not (pair.source.transactional or pair.target.transactional or LISTS in pair.matches)
+        return run.statement == self._statements.update_leads and only_tables
 
     def _is_all_or_nothing(self, pair: TablePair, run: Run) -> bool:
         """Return whether one lead in use makes a DELETE spare all of its leads."""

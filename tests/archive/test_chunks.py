@@ -358,3 +358,36 @@ def test_tables_that_stop_to_fit_between_two_chunks(tables: Tables, api: Api, ch
     assert list(tables.rows("vicidial_list")) == list(range(6, 18))
     archived = tables.rows("moved_away" if "moved_away" in change else "vicidial_list_archive")
     assert archived == {lead_id: before[lead_id] for lead_id in range(1, 6)}
+
+
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+@pytest.mark.parametrize("first", ["vicidial_list", "vicidial_list_archive"])
+@pytest.mark.parametrize("archived", [[], [1, 2]], ids=["INSERT", "UPDATE"])
+def test_the_dialler_does_not_wait_with_a_batch_for_a_report_on_the_archive(
+    tables: Tables, new_api: Callable[..., Api], first: str, archived: list[int]
+) -> None:
+    """MariaDB locks the tables of a statement in the order in which they lie in memory."""
+    tables.live(1, 2, 9)
+    tables.archived(8, *archived, status="OLD")
+    leads, copies = tables.both()
+    api = new_api(REQUEST_TIMEOUT="30")
+    assert api.archive({**api.ALL, "delete_leads": False, "lead_ids": [8]}).status_code == 200
+    tables.execute("FLUSH TABLES")
+    for name in (first, "vicidial_list", "vicidial_list_archive"):
+        tables.execute(f"SELECT 1 FROM {name} LIMIT 1")
+    with ThreadPoolExecutor(2) as threads, tables.mariadb.connect(tables.database) as other, other.cursor() as report:
+        reading = threads.submit(report.execute, "SELECT SLEEP(3) FROM vicidial_list_archive LIMIT 1")
+        wait_until(lambda: tables.execute("SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"))
+        batch = threads.submit(api.archive_all, [1, 2])
+        longest = 0.0
+        while not batch.done():
+            began = time.monotonic()
+            tables.execute("UPDATE vicidial_list SET status = status WHERE lead_id = 9")
+            longest = max(longest, time.monotonic() - began)
+            time.sleep(0.02)
+        reading.result()
+
+    answer = batch.result().json()
+    assert (batch.result().status_code, answer["insert_count"] + answer["update_count"], answer["delete_count"]) == (200, 2, 2)
+    assert longest < 1
+    assert tables.both() == ({9: leads[9]}, {1: leads[1], 2: leads[2], 8: copies[8]})
