@@ -26,8 +26,9 @@ from service.tables.table_reader import TableReader
 MAX_AGE = 1.0
 """Seconds for which an answer is kept."""
 
-TRY = 1.0
-"""Seconds to find out whether a table is locked. The statements do not wait, so a server that takes longer does not answer."""
+TRY = 2.0
+"""Seconds to find out whether a table is locked. The statements wait for a second at most, so a server that takes longer does
+not answer."""
 
 logger = structlog.get_logger()
 
