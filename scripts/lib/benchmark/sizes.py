@@ -43,16 +43,16 @@ class Sizes:
 
 
 FULL = Sizes(
-    rounds=5,
-    rounds_growth=7,
+    rounds=4,
+    rounds_growth=5,
     leads=16_000,
     leads_elsewhere=6_000,
     leads_row_by_row=1_000,
-    growth=(100_000, 1_000_000, 3_000_000),
+    growth=(100_000, 1_000_000, 2_000_000),
     leads_growth=5_000,
-    leads_memory=400_000,
+    leads_memory=200_000,
     rounds_dialler=3,
-    seconds_dialler=4,
+    seconds_dialler=3,
     leads_dialler=60_000,
     starts=5,
     refusals=500,
