@@ -193,10 +193,11 @@ class Database:
         error of the database or the connection, and for the timeout.
         """
         transaction: Transaction | None = None
+        deadline = asyncio.get_running_loop().time() + timeout
         try:
-            async with asyncio.timeout(timeout), self._wait_for_connection(in_new_session) as connection:
+            async with asyncio.timeout_at(deadline), self._wait_for_connection(in_new_session) as connection:
                 transaction = Transaction(connection, self._sessions.of(connection), self.session, begin)
-                transaction.patience = self._patience
+                transaction.patience, transaction.deadline = self._patience, deadline
                 try:
                     yield transaction
                     await transaction.commit()

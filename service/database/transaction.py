@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import struct
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -129,6 +130,8 @@ class Transaction:
         """Whether the session was checked, and no statement has written since. Each one may run a trigger."""
         self._has_written = False
         self._writes = False
+        self.deadline = math.inf
+        """When no further statement is sent, by the clock of the event loop."""
         self.patience = 0.0
         """Seconds for which SELECTs are run again if a lock makes one fail. For sessions that do not wait for locks, and
         SELECTs that lock no row."""
@@ -240,6 +243,8 @@ class Transaction:
     async def _send(self, statements: Sequence[str]) -> AsyncIterator[Results]:
         """Return the results of the statements, at the first one."""
         results: Results | None = None
+        if asyncio.get_running_loop().time() >= self.deadline:  # also if a cancellation was lost: a loop must end
+            raise TimeoutError
         try:
             async with self.connection.cursor(QuietCursor) as cursor:
                 first, self._first = self._first, []
@@ -250,6 +255,10 @@ class Transaction:
                 self._is_checked = self._is_checked or results.is_checked
                 yield results
         except DRIVER_ERRORS as error:
+            if isinstance(error.__context__, asyncio.CancelledError):
+                # A cursor that is closed reads the rest of the answer. An error in it must not hide that the time is over.
+                self.connection.close()
+                raise error.__context__ from None
             failure = self._error(error, at_check=results is not None and results.at_check)
             failure.statement = results.statement if results else None
             raise failure from error
