@@ -133,7 +133,7 @@ def test_a_service_full_of_half_requests_says_so_and_is_alive(tables: Tables, se
     half += "Host: x\r\nContent-Length: 100\r\n\r\n{"
     with ServiceProcess(settings, with_descriptors(number)) as service:
         with connected(service.port, MANY, half.encode(), tls):
-            time.sleep(1)  # a connection that it has not read yet is idle, and is closed to make room
+            time.sleep(2)  # a connection that it has not read yet is idle, and is closed to make room
             assert service.get("/livez")[0] == 200
             with httpx2.Client(base_url=service.base_url, timeout=PATIENCE, verify=False) as client:
                 answer = Api(client).archive_all([1])
