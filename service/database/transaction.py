@@ -256,7 +256,7 @@ class Transaction:
                 yield results
         except DRIVER_ERRORS as error:
             if isinstance(error.__context__, asyncio.CancelledError):
-                # A cursor that is closed reads the rest of the answer. An error in it must not hide that the time is over.
+                # A cursor that is closed may read the rest of the answer. An error in it must not hide that the time is over.
                 self.connection.close()
                 raise error.__context__ from None
             failure = self._error(error, at_check=results is not None and results.at_check)

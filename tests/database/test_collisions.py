@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,9 @@ from support.api import Api
 from support.process import SLACK
 from support.tables import Tables
 
-from service.database.pool import ATTEMPTS
+from service.database.pool import ATTEMPTS, Database
+from service.database.statements import Statements
+from service.errors import DatabaseError
 from service.mariadb_errors import NO_SUCH_COLUMN, TRANSIENT_ERRORS
 
 
@@ -244,3 +247,25 @@ def kill_all_but(tables: Tables, *others: pymysql.connections.Connection[Any]) -
         f" AND id <> CONNECTION_ID() AND id NOT IN ({', '.join(spared)})"
     ):
         tables.execute(f"KILL {int(number or b'')}")
+
+
+def test_no_statement_is_sent_after_the_time_of_its_transaction(tables: Tables) -> None:
+    """Also if a cancellation was lost: a loop that sends statements again must end."""
+
+    async def scene() -> None:
+        database = Database(tables.mariadb.url(tables.database), Statements.load(), pool_size=1, timeout=30)
+        await database.connect()
+        try:
+            async with database.transaction(30) as transaction:
+                await transaction.select("SELECT 1")
+                transaction.deadline = asyncio.get_running_loop().time()
+                while True:
+                    await transaction.execute("UPDATE vicidial_list SET status = 'X'")
+        finally:
+            await database.disconnect()
+
+    tables.live(1)
+    before = tables.both()
+    with pytest.raises(DatabaseError, match="no answer within"):
+        asyncio.run(scene())
+    assert tables.both() == before
