@@ -30,7 +30,9 @@ class Readers:
     def __init__(self, database: Database) -> None:
         """database: a pool of READERS connections that no batch uses, whose statements wait for no lock."""
         self.database = database
-        self._pace = Pace("full", Turns(READERS, metrics.WAITING, one_at_a_time=False))
+        turns = Turns(READERS, metrics.WAITING)
+        turns.at_most(None)
+        self._pace = Pace("full", turns)
 
     async def read(
         self,

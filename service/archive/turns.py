@@ -15,11 +15,11 @@ class Turns:
     """At most a number of requests have their turn at a time. The next turn is that of the key with the fewest; among equals,
     of the key that had none for the longest time. The requests of one key come in their order."""
 
-    def __init__(self, most: int, waiting: Gauge = metrics.WAITING_TURN, *, one_at_a_time: bool = True) -> None:
-        """most: the number of turns at a time where nothing forbids it. waiting: counts those who wait. one_at_a_time: whether
-        there is one turn at a time until at_most() is called."""
+    def __init__(self, most: int, waiting: Gauge = metrics.WAITING_TURN) -> None:
+        """most: the number of turns at a time where nothing forbids it. Until at_most() is called, there is one at a time.
+        waiting: counts those who wait."""
         self._most = most
-        self._limit = 1 if one_at_a_time else most
+        self._limit = 1
         self._gauge = waiting
         self._running: Counter[str] = Counter()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
