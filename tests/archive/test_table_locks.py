@@ -113,15 +113,9 @@ def test_a_locked_table_of_agents_means_that_they_are_logged_in(tables: Tables, 
     assert tables.both() == ({}, before)
 
 
-@pytest.mark.parametrize("in_use", [False, True], ids=["none is in use", "one is in use nearby"])
-def test_a_long_update_of_the_hopper_does_not_keep_the_dialler_from_the_leads(
-    tables: Tables, new_api: NewApi, path: Any, disk: StuckDisk, in_use: bool
-) -> None:
-    """It begins after the batch has looked at the hopper, and before the DELETE does."""
-    tables.execute("ALTER TABLE vicidial_hopper ENGINE = MyISAM")
-    tables.execute(f"INSERT INTO vicidial_hopper (lead_id) VALUES ({2 if in_use else 9})")
-    tables.live(1, 3)
-    api = new_api(AUDIT_LOG=str(path), REQUEST_TIMEOUT="30")
+def archive_beside_a_long_update_of_the_hopper(tables: Tables, api: Api, path: Any, disk: StuckDisk) -> tuple[Any, int]:
+    """Archive leads 1 and 3. The UPDATE begins after the batch has looked at the hopper, and before the DELETE does. Return
+    the answer, and how often the dialler could update lead 1 meanwhile."""
     with ThreadPoolExecutor(2) as threads, tables.mariadb.connect(tables.database) as other, other.cursor() as cursor:
         batch = threads.submit(api.archive_all, [1, 3])
         wait_until(lambda: path.exists() and path.read_text())
@@ -130,7 +124,18 @@ def test_a_long_update_of_the_hopper_does_not_keep_the_dialler_from_the_leads(
         disk.released.set()
         updates = dial(tables, batch)
         update.result()
-        answer = batch.result()
+        return batch.result(), updates
+
+
+@pytest.mark.parametrize("in_use", [False, True], ids=["none is in use", "one is in use nearby"])
+def test_a_long_update_of_the_hopper_does_not_keep_the_dialler_from_the_leads(
+    tables: Tables, new_api: NewApi, path: Any, disk: StuckDisk, in_use: bool
+) -> None:
+    tables.execute("ALTER TABLE vicidial_hopper ENGINE = MyISAM")
+    tables.execute(f"INSERT INTO vicidial_hopper (lead_id) VALUES ({2 if in_use else 9})")
+    tables.live(1, 3)
+    api = new_api(AUDIT_LOG=str(path), REQUEST_TIMEOUT="30")
+    answer, updates = archive_beside_a_long_update_of_the_hopper(tables, api, path, disk)
 
     assert (answer.status_code, answer.json()["delete_count"]) == (200, 2)
     assert updates > 0
@@ -149,15 +154,7 @@ def test_a_long_update_of_the_hopper_does_not_keep_the_dialler_from_a_table_with
     tables.live(1, 3)
     tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (9)")
     api = new_api(AUDIT_LOG=str(path), REQUEST_TIMEOUT="30")
-    with ThreadPoolExecutor(2) as threads, tables.mariadb.connect(tables.database) as other, other.cursor() as cursor:
-        batch = threads.submit(api.archive_all, [1, 3])
-        wait_until(lambda: path.exists() and path.read_text())
-        update = threads.submit(cursor.execute, "UPDATE vicidial_hopper SET lead_id = lead_id WHERE SLEEP(5) = 0")
-        wait_until(lambda: tables.execute("SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"))
-        disk.released.set()
-        updates = dial(tables, batch)
-        update.result()
-        answer = batch.result()
+    answer, updates = archive_beside_a_long_update_of_the_hopper(tables, api, path, disk)
 
     assert (answer.status_code, answer.json()["remaining_lead_ids"]) == (200, [1])  # it has changed since it was copied
     assert updates == called_count(tables) > 0
