@@ -136,7 +136,6 @@ class Acceptor:
             self._loop.remove_reader(self._listener.fileno())
             self._listener.close()
             for task in self._handshakes:
-                self._connections.remove(task)
                 task.cancel()
 
     async def wait_closed(self) -> None:
@@ -156,23 +155,24 @@ class Acceptor:
                 return  # or the process that started the workers has shut the socket down
             accepted.setblocking(False)
             is_extra = self._connections.make_room()
+            protocol = self._protocol(is_extra)
             tls = self._tls()
-            task = self._loop.create_task(self._connect(accepted, is_extra, tls))
+            task = self._loop.create_task(self._connect(accepted, protocol, tls))
             self._arriving.add(task)
-            task.add_done_callback(functools.partial(self._has_arrived, accepted))
-            if tls:
+            task.add_done_callback(functools.partial(self._has_arrived, accepted, protocol))
+            if tls:  # during the handshake, the connection has the place that the protocol takes over when it is made
                 self._handshakes.add(task)
-                self._connections.add(task, task.cancel, is_extra)
-                self._connections.mark_idle(task, task.cancel)
+                self._connections.add(protocol, task.cancel, is_extra)
+                self._connections.mark_idle(protocol, task.cancel)
 
     def _resume(self) -> None:
         if self._is_open:
             self._loop.add_reader(self._listener.fileno(), self._accept)
 
-    async def _connect(self, accepted: socket.socket, is_extra: bool, tls: ssl.SSLContext | None) -> None:
+    async def _connect(self, accepted: socket.socket, protocol: asyncio.Protocol, tls: ssl.SSLContext | None) -> None:
         try:
             await self._loop.connect_accepted_socket(
-                lambda: self._protocol(is_extra),
+                lambda: protocol,
                 accepted,
                 ssl=tls,
                 ssl_handshake_timeout=HANDSHAKE_TIMEOUT if tls else None,
@@ -180,13 +180,14 @@ class Acceptor:
             )
         except OSError as error:
             logger.debug("no connection", error=str(error))
+            self._connections.remove(protocol)
 
-    def _has_arrived(self, accepted: socket.socket, task: asyncio.Task[None]) -> None:
+    def _has_arrived(self, accepted: socket.socket, protocol: asyncio.Protocol, task: asyncio.Task[None]) -> None:
         """Called when the task has ended, even if it was cancelled before it started."""
         self._arriving.discard(task)
         self._handshakes.discard(task)
-        self._connections.remove(task)
         if task.cancelled():
+            self._connections.remove(protocol)
             # uvloop keeps a connection whose handshake was cancelled before it began for HANDSHAKE_TIMEOUT. If its socket is
             # shut down, the connection ends immediately.
             with contextlib.suppress(OSError):

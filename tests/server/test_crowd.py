@@ -28,7 +28,7 @@ from support.tables import Tables
 from service.api.middleware import PART
 from service.archive.readers import READERS
 from service.server.connections import EXTRA, HANDSHAKE_TIMEOUT, KEPT_BACK, LEAST
-from service.server.http_protocol import HEAD_TIMEOUT
+from service.server.http_protocol import HEAD_TIMEOUT, LINGER_TIMEOUT
 from service.server.serve import MOST_ON_METRICS_PORT
 from service.server.slow_readers import ANSWER_TIMEOUT, STALL_TIMEOUT, SlowReader
 
@@ -133,7 +133,7 @@ def test_a_service_full_of_half_requests_says_so_and_is_alive(tables: Tables, se
     half += "Host: x\r\nContent-Length: 100\r\n\r\n{"
     with ServiceProcess(settings, with_descriptors(number)) as service:
         with connected(service.port, MANY, half.encode(), tls):
-            time.sleep(2)  # a connection that it has not read yet is idle, and is closed to make room
+            time.sleep(LINGER_TIMEOUT + 1)  # until those that were refused are gone: their places are nobody's
             assert service.get("/livez")[0] == 200
             with httpx2.Client(base_url=service.base_url, timeout=PATIENCE, verify=False) as client:
                 answer = Api(client).archive_all([1])
