@@ -25,6 +25,12 @@ MOST_BRACKETS = 10_000
 """The maximum number of opening brackets. The schemas need few; a megabyte of nested arrays takes a tenth of a second to
 parse."""
 
+MOST_COLONS = 40_000
+"""The maximum number of colons, one for each field. The texts of the longest conditions may hold 30,000."""
+
+MOST_NUMBERS = 1_000
+"""The maximum number of numbers with a fraction, an exponent or many digits that an answer repeats as numbers."""
+
 MANY_DIGITS = b"0" * 16
 """An integer with fewer digits is less than FAR."""
 ALL_ZEROS = bytes.maketrans(b"123456789", b"000000000")
@@ -43,10 +49,13 @@ def parse(raw: bytes) -> Any:
     (1.0000000000000000001 would be 1), and an int of a million digits takes hours to make. Nothing else is returned as bytes.
 
     Also refused: a field that is given twice, since it is not clear which one counts; lone surrogates, which UTF-8 cannot
-    encode; more than MOST_BRACKETS opening brackets; nesting that is too deep for Python. Raises InvalidJSONError.
+    encode; more than MOST_BRACKETS opening brackets or MOST_COLONS colons; nesting that is too deep for Python. Raises
+    InvalidJSONError.
     """
     if raw.count(b"[") + raw.count(b"{") > MOST_BRACKETS:
         raise InvalidJSONError(f"too complex: it has more than {MOST_BRACKETS} brackets")
+    if raw.count(b":") > MOST_COLONS:
+        raise InvalidJSONError(f"too complex: it has more than {MOST_COLONS} colons")
     try:
         text = raw.decode("utf-8")
         value = json.loads(
@@ -106,12 +115,15 @@ def shown(values: Iterable[Any]) -> list[Any]:
     """Return parsed values as an answer repeats them: as they were sent, if Python's JSON can express it.
 
     A value longer than LONGEST_SHOWN is cut and ends in "…". Longer arrays and objects, and those beyond MOST_SHOWN, become
-    "[…]" and "{…}". A number becomes a string if a double does not hold all of its digits.
+    "[…]" and "{…}". A number becomes a string if a double does not hold all of its digits, and after MOST_NUMBERS that take
+    long to find that out.
     """
-    room = MOST_SHOWN
+    room, numbers = MOST_SHOWN, 0
     result = []
     for value in values:
-        if isinstance(value, (list, dict)):
+        if isinstance(value, bytes) and (numbers := numbers + 1) > MOST_NUMBERS:
+            result.append(shortened(value.decode()))
+        elif isinstance(value, (list, dict)):
             length = _length(value) if room > 0 and len(value) < LONGEST_SHOWN else MOST_SHOWN
             room -= min(length, LONGEST_SHOWN)
             result.append(_shown(value) if length <= LONGEST_SHOWN else "[…]" if isinstance(value, list) else "{…}")

@@ -283,5 +283,14 @@ def test_more_brackets_than_any_body_needs_are_refused_unparsed(refusals: Refusa
     assert_refused(refusals.api.post(raw), TOO_COMPLEX)
 
 
+def test_more_colons_than_any_body_needs_are_refused_unparsed(refusals: Refusals) -> None:
+    fields = ",".join(f'"{number}":0' for number in range(40_001))
+
+    assert_refused(refusals.api.post("{" + fields + "}"), "request body is too complex: it has more than 40000 colons")
+    assert_refused(
+        refusals.api.post(body('["' + ":" * 39_996 + '"]')), "lead_ids must only contain integer values", [":" * 99 + "…"]
+    )
+
+
 def test_as_many_brackets_as_are_allowed_are_parsed(refusals: Refusals) -> None:
     assert_refused(refusals.api.post(body(f"[{'{},' * 9_998}0]")), EXCEED)
