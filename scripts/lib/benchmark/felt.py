@@ -22,7 +22,7 @@ from benchmark.service_process import ServiceProcess
 from benchmark.sizes import Sizes
 from benchmark.spread import Spread
 
-DIALLED = 200_000
+DIALLED = 100_000
 """Leads in vicidial_list that the dialler calls, and that nobody archives."""
 
 FIRST = 1_000_001

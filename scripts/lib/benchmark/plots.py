@@ -14,7 +14,7 @@ from benchmark.contestants import service_name
 from benchmark.data import ENGINES
 from benchmark.felt import CONTESTANTS
 from benchmark.results import Results
-from benchmark.sizes import CLIENTS, WORKERS
+from benchmark.sizes import CLIENTS
 from benchmark.spread import Spread
 from benchmark.throughput import BULK, DOCUMENTED, LIMIT
 
@@ -63,15 +63,15 @@ def plot_percentiles(results: Results, path: Path) -> None:
 
 def plot_throughput(results: Results, path: Path) -> None:
     figure, axes = new("Clients at once", "Leads archived per second", "Fresh leads, InnoDB, batches of 500")
-    for workers, colour in zip(WORKERS, (BLUE, ORANGE), strict=True):
-        rates = [results.throughput.rate("InnoDB", "fresh", service_name(clients, workers)) for clients in CLIENTS]
-        line(axes, list(CLIENTS), rates, colour, f"service, {workers} worker{'s'[: workers - 1]}")
+    for (workers, counts), colour in zip(CLIENTS.items(), (BLUE, ORANGE), strict=True):
+        rates = [results.throughput.rate("InnoDB", "fresh", service_name(clients, workers)) for clients in counts]
+        line(axes, list(counts), rates, colour, f"service, {workers} worker{'s'[: workers - 1]}")
     for name, style in ((LIMIT, "-"), (BULK, "--"), (DOCUMENTED, ":")):
         rate = results.throughput.rate("InnoDB", "fresh", name).median
         label = name if name == LIMIT else f"{name} (compares nothing)"
         axes.axhline(rate, color=GREY, linestyle=style, linewidth=1.2, label=label)
     axes.set_xscale("log", base=2)
-    axes.set_xticks(CLIENTS, [str(clients) for clients in CLIENTS])
+    axes.set_xticks(CLIENTS[1], [str(clients) for clients in CLIENTS[1]])
     finish(figure, axes, path)
 
 

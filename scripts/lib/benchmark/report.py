@@ -38,6 +38,7 @@ def write_report(results: Results, folder: Path, seconds: float) -> None:
         minutes=round(seconds / 60),
         memory=sizes.buffer_pool // 1024 + 1,
         rounds=sizes.rounds,
+        rounds_elsewhere=sizes.rounds_elsewhere,
         machine=results.machine_table().markdown(),
         goals=results.goals_table().markdown(),
         leads=sizes.leads,

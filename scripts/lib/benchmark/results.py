@@ -14,7 +14,7 @@ from benchmark.footprint import Footprint
 from benchmark.goals import Goal, dialler_goals, goals
 from benchmark.growth import Growth
 from benchmark.machine import cores
-from benchmark.sizes import BATCH, CLIENTS, WORKERS, Sizes
+from benchmark.sizes import BATCH, CLIENTS, Sizes
 from benchmark.spread import Spread
 from benchmark.throughput import BULK, DOCUMENTED, EIGHT_CLIENTS, LIMIT, ONE_CLIENT, ROW_BY_ROW, Throughput
 
@@ -117,8 +117,8 @@ class Results:
 
     def clients_table(self) -> Table:
         rows = []
-        for workers in WORKERS:
-            for clients in CLIENTS:
+        for workers, counts in CLIENTS.items():
+            for clients in counts:
                 cell = ("InnoDB", "fresh", service_name(clients, workers))
                 rows.append(
                     [

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 BATCH = 500
 """Lead ids in a request: the default limit."""
 
-CLIENTS = (1, 2, 4, 8, 16)
-WORKERS = (1, 2)
+CLIENTS = {1: (1, 2, 4, 8, 16), 2: (8, 16)}
+"""How many send requests at the same time, by the number of workers."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,9 @@ class Sizes:
     """Leads are multiples of BATCH."""
 
     rounds: int
-    """How often every contestant runs."""
+    """How often every contestant runs, with fresh leads."""
+    rounds_elsewhere: int
+    """In the other states."""
     leads: int
     """In one run on fresh leads under InnoDB, where up to 16 clients share them."""
     leads_elsewhere: int
@@ -44,16 +46,17 @@ class Sizes:
 
 FULL = Sizes(
     rounds=4,
+    rounds_elsewhere=2,
     rounds_growth=5,
-    leads=16_000,
+    leads=12_000,
     leads_elsewhere=6_000,
     leads_row_by_row=1_000,
-    growth=(100_000, 1_000_000, 2_000_000),
+    growth=(100_000, 300_000, 1_000_000),
     leads_growth=5_000,
-    leads_memory=200_000,
+    leads_memory=100_000,
     rounds_dialler=3,
     seconds_dialler=3,
-    leads_dialler=60_000,
+    leads_dialler=40_000,
     starts=5,
     refusals=500,
     buffer_pool=4_096,
@@ -61,6 +64,7 @@ FULL = Sizes(
 
 QUICK = Sizes(
     rounds=2,
+    rounds_elsewhere=1,
     rounds_growth=2,
     leads=8_000,
     leads_elsewhere=2_000,

@@ -14,7 +14,7 @@ from benchmark.data import STATES, CheckError, Database, batches
 from benchmark.progress import progress
 from benchmark.script import Script, documented
 from benchmark.service_process import ServiceProcess
-from benchmark.sizes import BATCH, CLIENTS, WORKERS, Sizes
+from benchmark.sizes import BATCH, CLIENTS, Sizes
 from benchmark.spread import Spread
 
 ONE_CLIENT = service_name(1, 1)
@@ -89,17 +89,17 @@ def contestants(
             PtArchiver(ROW_BY_ROW, options_file, database.name),
             MariadbClient(DOCUMENTED, options_file, database.name, documented),
         ]
-        for workers in WORKERS if database.engine == "InnoDB" else (1,):
+        for workers in CLIENTS if database.engine == "InnoDB" else (1,):
             process = stack.enter_context(ServiceProcess(database.url, folder, workers))
             warm_up(database, process, sizes.leads)
-            everybody += [Service(process, clients) for clients in CLIENTS]
+            everybody += [Service(process, clients) for clients in CLIENTS[workers]]
         yield {contestant.name: contestant for contestant in everybody}
 
 
 def warm_up(database: Database, process: ServiceProcess, leads: int) -> None:
     """Have every worker open its connections."""
     database.reset("fresh", leads)
-    process.send([process.request(lead_ids) for lead_ids in batches(range(1, leads + 1), BATCH)], max(CLIENTS))
+    process.send([process.request(lead_ids) for lead_ids in batches(range(1, leads + 1), BATCH)], max(CLIENTS[1]))
 
 
 def run_rounds(throughput: Throughput, database: Database, state: str, everybody: dict[str, Contestant], sizes: Sizes) -> None:
@@ -109,8 +109,9 @@ def run_rounds(throughput: Throughput, database: Database, state: str, everybody
     in_turns = [contestant for name, contestant in everybody.items() if name != LIMIT and (main or name in elsewhere)]
     limit = everybody[LIMIT]
     leads = sizes.leads if main else sizes.leads_elsewhere
-    for number in range(sizes.rounds):
-        progress(f"{database.engine}, {state} leads: round {number + 1} of {sizes.rounds}")
+    rounds = sizes.rounds if state == "fresh" else sizes.rounds_elsewhere
+    for number in range(rounds):
+        progress(f"{database.engine}, {state} leads: round {number + 1} of {rounds}")
         in_turns = in_turns[1:] + in_turns[:1]
         latest: Run | None = None
         for contestant in in_turns:
