@@ -4,7 +4,7 @@
 -- STRAIGHT_JOIN reads the leads of the batch first, then the copy of each. In the other order, it could lock
 -- leads that are not in the batch, or wait for them.
 --
--- In tables without row locks, same_data also records the leads that meet all conditions, in a user variable: show_deleted.
+-- In tables without row locks, same_data also records the leads that meet all conditions: record_deleted.
 --
 -- VERSION() IS NOT NULL is always true. It prevents binlog_format=MIXED from logging this as a statement, which a replica
 -- would evaluate on its own tables, whose hopper may differ.

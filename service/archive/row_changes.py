@@ -20,15 +20,6 @@ from service.tables.privileges import LISTS
 logger = structlog.get_logger()
 
 
-RECORDED = """IF(
-    {same_data},
-    ISNULL(@lead_archive_deleted := CONCAT_WS(',', @lead_archive_deleted, source.lead_id)) = 0,
-    FALSE
-    )"""
-"""A condition of DELETE that records each lead that meets it. What a user variable holds survives an error. It depends on both
-tables, so MariaDB checks it after the conditions on the source alone."""
-
-
 @dataclass(frozen=True)
 class Run:
     """A statement that is to be run for some leads."""
@@ -169,7 +160,7 @@ class Changes:
         if run.statement == self._statements.insert_leads:
             filled |= options.insert_from
         if run.statement == self._statements.delete_leads and not pair.one_transaction:
-            filled["same_data"] = RECORDED.format(same_data=filled["same_data"])
+            filled["same_data"] = self._statements.record_deleted.fill(filled)
         if self._never_waits(pair, run):
             return self._statements.if_unlocked.fill({"statement": run.statement.fill(filled)})
         if not self._is_guarded(pair, run):

@@ -113,6 +113,7 @@ class Statements:
     looking_up_each: Statement
     open_tables: Statement
     prepare: Statement
+    record_deleted: Statement
     restore_leads: Statement
     roll_back_to_savepoint: Statement
     select_different_leads: Statement
