@@ -1,9 +1,5 @@
 -- Run delete_leads so that it looks up each lead by itself, when its turn comes, in the tables that show leads in use. Left to
 -- itself, MariaDB may read such a table as a whole before the first lead, and wait for the locks of leads that are not in the
 -- batch.
-SET STATEMENT
-    optimizer_switch = 'exists_to_in=off',
-    lock_wait_timeout = {lock_wait_timeout},
-    innodb_lock_wait_timeout = {lock_wait_timeout}
-FOR
+SET STATEMENT optimizer_switch = 'exists_to_in=off' FOR
 {statement}

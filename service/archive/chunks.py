@@ -13,15 +13,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from service.archive.lead_ids import LeadIDs
 from service.archive.pace import Turn
 from service.archive.row_changes import Changes, Failures, Options
 from service.database.statements import Statement, Statements
-from service.database.transaction import Transaction
+from service.database.transaction import Pauses, Transaction
 from service.errors import DatabaseError
+from service.mariadb_errors import LOCK_WAIT_TIMEOUT
 from service.tables.chunk_table import ChunkTable
 from service.tables.definitions import TablePair
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -39,17 +43,38 @@ GENTLE = Sizes(chunk=250, joined=25, delete=50)
 FULL = Sizes(chunk=500, joined=100, delete=125)
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done with a chunk."""
+
+    pair: TablePair
+    steps: Mapping[Statement, LeadIDs]
+    in_use_nearby: bool
+    """As in Options."""
+
+
 class Chunks:
     """The chunks of one batch. They use one temporary table."""
 
-    def __init__(self, statements: Statements, changes: Changes, transaction: Transaction, turn: Turn) -> None:
+    def __init__(
+        self, statements: Statements, changes: Changes, transaction: Transaction, turn: Turn, *, was_blocked: bool
+    ) -> None:
+        """was_blocked: as Options."""
         self._statements = statements
         self._changes = changes
-        self._transaction = transaction
-        self._turn = turn
+        self.transaction = transaction
+        self.turn = turn
         self._sizes = GENTLE if turn.gentle else FULL
         self._table: ChunkTable | None = None
+        self.counts: Counter[Statement] = Counter()
+        """The number of rows that each statement has changed for good."""
+        self.deleted: set[int] = set()
+        """The leads that were deleted for good."""
+        self._uncommitted: Counter[Statement] = Counter()
         self._failures = Failures()
+        self._was_blocked = was_blocked
+        self._locks_tables = False
+        """Whether nothing but whole tables can be locked."""
         self._refused = False
         """Whether the server did not create the temporary table."""
 
@@ -58,67 +83,122 @@ class Chunks:
         return leads.parts(self._sizes.chunk)
 
     async def change(
-        self,
-        pair: TablePair,
-        steps: Mapping[Statement, LeadIDs],
-        look_again: Callable[[], Awaitable[TablePair]],
-        *,
-        in_use_nearby: bool,
-        is_last: bool,
-    ) -> Counter[Statement]:
-        """Run and commit the statements for a chunk. Return the number of rows that each has changed.
+        self, plan: Callable[[], Awaitable[Plan]], look_again: Callable[[], Awaitable[TablePair]], *, is_last: bool
+    ) -> None:
+        """Change a chunk and commit it, however often a lock is in the way. What was changed is in `counts` and `deleted`.
 
-        look_again: reads both tables again after a COMMIT. in_use_nearby: as Options. is_last: whether no chunk of the
-        batch follows.
+        plan: looks at the tables. look_again: reads their definitions again after a COMMIT. is_last: whether no chunk of the
+        batch follows. Raises DatabaseError for a lock if nothing was changed yet, so that the whole transaction can be run
+        again, and if only one of the tables has row locks and somebody keeps a row locked.
         """
+        pauses = Pauses()
+        while not await self._try(plan, look_again, is_last=is_last):
+            error = self._failures.blocked
+            assert error
+            is_over = not self._locks_tables and pauses.seconds > self.turn.seconds / 3
+            if is_over or not self.transaction.changes_may_persist:
+                error.outcome_known = not self.transaction.changes_may_persist
+                raise error
+            self._was_blocked = True
+            await pauses.pause()
+
+    async def _try(
+        self, plan: Callable[[], Awaitable[Plan]], look_again: Callable[[], Awaitable[TablePair]], *, is_last: bool
+    ) -> bool:
+        """As change(). Return False if a lock was in the way. Nothing is held any more then."""
+        self._failures.blocked = None
+        planned = await self._unless_blocked(plan())
+        if planned:
+            self._locks_tables = planned.pair.same_rollback
+            self.transaction.send_first(self._statements.forget_deleted.fill())
+            async with self.turn.writing():
+                await self._change(planned, look_again, is_last=is_last)
+                if not self._failures.blocked:
+                    await self._commit()
+            await self._note_deleted(planned)
+        if self._failures.blocked:
+            self._uncommitted.clear()  # it was rolled back
+            await self.end()  # what the temporary table holds may be out of date next time
+        return not self._failures.blocked
+
+    async def _change(self, plan: Plan, look_again: Callable[[], Awaitable[TablePair]], *, is_last: bool) -> None:
+        """Run the statements."""
         sql = self._statements
-        async with self._turn.writing():
-            # Not before: while the batch waits for others, a program may erase a lead from both tables.
-            source = await self._stage(pair, steps[sql.insert_leads]) if steps[sql.insert_leads] else None
-            most = {
-                sql.insert_leads: self._sizes.chunk if source else self._sizes.joined,
-                sql.insert_whole_leads: self._sizes.joined,
-                sql.update_leads: self._sizes.joined,
-                sql.delete_leads: self._sizes.delete,
-            }
-            options = Options(source or {}, in_use_nearby, failures=self._failures, most=most)
-            if self._turn.gentle or not pair.same_rollback:
-                counts = await self._change_one_by_one(pair, steps, look_again, options, is_last=is_last)
-            else:
-                # In one round trip. The tables are free between two statements.
-                self._failures.more_to_come = not is_last
-                counts = Counter(await self._changes.run(self._transaction, pair, steps, options=options))
-            await self._transaction.commit()
-            return counts
+        # Not before: while the batch waits for others, a program may erase a lead from both tables.
+        new = plan.steps[sql.insert_leads]
+        source = await self._unless_blocked(self._stage(plan.pair, new)) if new else None
+        if self._failures.blocked:
+            return
+        most = {
+            sql.insert_leads: self._sizes.chunk if source else self._sizes.joined,
+            sql.insert_whole_leads: self._sizes.joined,
+            sql.update_leads: self._sizes.joined,
+            sql.delete_leads: self._sizes.delete,
+        }
+        options = Options(source or {}, plan.in_use_nearby, self._was_blocked, failures=self._failures, most=most)
+        if self.turn.gentle or not plan.pair.same_rollback:
+            await self._change_one_by_one(plan, look_again, options, is_last=is_last)
+        else:
+            # In one round trip. The tables are free between two statements.
+            self._failures.more_to_come = not is_last
+            await self._run(plan.pair, plan.steps, options)
 
     async def _change_one_by_one(
-        self,
-        pair: TablePair,
-        steps: Mapping[Statement, LeadIDs],
-        look_again: Callable[[], Awaitable[TablePair]],
-        options: Options,
-        *,
-        is_last: bool,
-    ) -> Counter[Statement]:
-        """As change(), with a rest after each statement, and without the last COMMIT."""
-        counts: Counter[Statement] = Counter()
-        for statement, leads in steps.items():
-            if statement == self._statements.delete_leads and leads and counts and not pair.same_rollback:
+        self, plan: Plan, look_again: Callable[[], Awaitable[TablePair]], options: Options, *, is_last: bool
+    ) -> None:
+        """As _change(), with a rest after each statement."""
+        pair: TablePair | None = plan.pair
+        has_changed = False
+        for statement, leads in plan.steps.items():
+            if statement == self._statements.delete_leads and leads and has_changed and not plan.pair.same_rollback:
                 # The copies must be permanent before the DELETE if only one of the tables can roll back.
-                await self._transaction.commit()
-                pair = await look_again()
+                await self._commit()
+                pair = await self._unless_blocked(look_again())
             parts = leads.parts(options.most[statement])
             for number, part in enumerate(parts, start=1):
-                if counts and pair.same_rollback:
-                    await self._turn.rest()  # no row is locked, and the transaction keeps the definitions as they are
+                if has_changed and plan.pair.same_rollback:
+                    await self.turn.rest()  # no row is locked, and the transaction keeps the definitions as they are
+                if self._failures.blocked or not pair:
+                    return
                 self._failures.more_to_come = not is_last or number < len(parts)
-                counts.update(await self._changes.run(self._transaction, pair, {statement: part}, options=options))
-        return counts
+                await self._run(pair, {statement: part}, options)
+                has_changed = True
+
+    async def _unless_blocked(self, work: Awaitable[T]) -> T | None:
+        """Return what `work` returns. If a lock is in the way, let go of everything, take note of it and return None."""
+        try:
+            return await work
+        except DatabaseError as error:
+            if error.code != LOCK_WAIT_TIMEOUT:
+                raise
+            await self.transaction.roll_back()
+            self._failures.blocked = error
+            return None
+
+    async def _run(self, pair: TablePair, steps: Mapping[Statement, LeadIDs], options: Options) -> None:
+        for statement, count in (await self._changes.run(self.transaction, pair, steps, options=options)).items():
+            is_permanent = not self._changes.written(pair, statement).transactional
+            (self.counts if is_permanent else self._uncommitted)[statement] += count
+
+    async def _commit(self) -> None:
+        await self.transaction.commit()
+        self.counts.update(self._uncommitted)
+        self._uncommitted.clear()
+
+    async def _note_deleted(self, plan: Plan) -> None:
+        """Take note of the leads that DELETE has deleted in this chunk. Others may have brought some of them back since."""
+        leads = plan.steps[self._statements.delete_leads]
+        count = self.counts[self._statements.delete_leads] - len(self.deleted)
+        if count == len(leads):
+            self.deleted.update(leads)
+        elif count:
+            with self.transaction.insisting():
+                self.deleted.update(await self._changes.deleted(self.transaction, plan.pair, count))
 
     async def end(self) -> None:
         """Drop the temporary table."""
         if self._table:
-            await self._transaction.drop_temporary_table(self._statements.drop_staged.fill(self._table.values))
+            await self.transaction.drop_temporary_table(self._statements.drop_staged.fill(self._table.values))
             self._table = None
 
     async def _stage(self, pair: TablePair, leads: LeadIDs) -> Mapping[str, str] | None:
@@ -129,7 +209,7 @@ class Chunks:
             return None
         if table != self._table:
             try:
-                await self._transaction.create_temporary_table(self._statements.stage_table.fill(table.values))
+                await self.transaction.create_temporary_table(self._statements.stage_table.fill(table.values))
             except DatabaseError as error:
                 if not error.from_server or error.is_transient:
                     raise
@@ -137,5 +217,5 @@ class Chunks:
                 return None
             self._table = table
         values = {**table.values, "source": pair.values["source"], "lead_ids": leads.sql}
-        await self._transaction.execute(self._statements.stage_leads.fill(values))
+        await self.transaction.execute(self._statements.stage_leads.fill(values))
         return table.as_source

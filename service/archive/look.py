@@ -61,10 +61,7 @@ class Looker:
         known = self._tables.cached
         if known is None or known.problems:
             known = await self._tables.read(transaction)
-            if not known.one_transaction:
-                await transaction.commit()  # the brief waits end
-        if known.one_transaction:
-            transaction.set_variables(self._statements.wait_briefly.fill())
+        transaction.set_variables(self._statements.wait_briefly.fill())
         values = {
             **known.values,
             "table": known.values["source"],
@@ -154,7 +151,9 @@ class Looker:
 
         async def find(asked: LeadIDs) -> LeadIDs:
             values = {**names(self._tables.source, self._tables.target), "lead_ids": asked.sql}
-            return asked.from_rows(await transaction.select(self._statements.find_in_either_table.fill(values)))
+            query = self._if_unlocked(self._statements.find_in_either_table.fill(values))
+            (rows,) = await transaction.select_each(query, unlocked=[query])
+            return asked.from_rows(rows)
 
         return leads.difference(await ask_twice(leads, find))
 

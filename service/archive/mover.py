@@ -9,11 +9,11 @@ else in this module is order and bookkeeping.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
 from service.archive.batch import Batch, BeforeChange, Result
-from service.archive.chunks import Chunks
+from service.archive.chunks import Chunks, Plan
 from service.archive.kept_copies import KeptCopies
 from service.archive.lead_ids import NONE, LeadIDs
 from service.archive.look import Looker, Seen
@@ -78,9 +78,7 @@ class Mover:
         was_blocked: as Options.
         """
         asked = LeadIDs(batch.lead_ids)
-        known = self._tables.cached
-        if known is None or known.one_transaction:
-            transaction.set_variables(self._statements.wait_briefly.fill())
+        transaction.set_variables(self._statements.wait_briefly.fill())
         # Before anything is locked: a caller neither locks a lead that it may not see, nor waits for it.
         await self._refuse_invisible(transaction, asked, batch)
         seen = await self._looker.look(transaction, asked, batch)
@@ -104,17 +102,17 @@ class Mover:
                 leaving = steps[sql.delete_leads] = await self._claim(transaction, seen.pair, leaving)
             options = Options(in_use_nearby=seen.in_use_nearby, was_blocked=was_blocked)
             counts = await self._kept_copies.run(transaction, seen.pair, steps, options)
+            remaining = await self._remaining(transaction, seen, batch, counts)
+            left, gone = leaving.difference(remaining), NONE
         else:
             await before_change(list(leaving))
-            counts, unmatched = await self._change_in_chunks(transaction, seen, leads, batch, turn)
-        remaining = NONE
-        if batch.delete_leads and counts[sql.delete_leads] < len(seen.leads):
-            remaining = await self._changes.find(transaction, seen.pair.source.name, seen.leads)
-        left = leaving.difference(remaining)
-        if counts[sql.delete_leads] < len(left) and not seen.pair.one_transaction:
-            # Somebody else has deleted leads meanwhile, which only tables without row locks allow. They were not moved.
-            left = await self._changes.deleted(transaction, seen.pair, left)
-        gone = await self._looker.gone(transaction, batch, replace(seen, unmatched=unmatched), counts, remaining)
+            chunks = Chunks(sql, self._changes, transaction, turn, was_blocked=was_blocked)
+            unmatched = await self._change_in_chunks(chunks, seen, leads, batch)
+            counts, left = chunks.counts, LeadIDs(chunks.deleted)
+            with transaction.insisting():  # it cannot be run again as a whole
+                # What somebody has brought back meanwhile does not remain from this batch.
+                remaining = (await self._remaining(transaction, seen, batch, counts)).difference(left)
+                gone = await self._looker.gone(transaction, batch, replace(seen, unmatched=unmatched), counts, remaining)
         return Result(
             select_count=len(seen.leads),
             insert_count=counts[sql.insert_leads],
@@ -154,36 +152,39 @@ class Mover:
             old = await self._changes.select(transaction, sql.select_different_leads, seen.pair, old)
         return {sql.insert_leads: new, sql.update_leads: old, sql.delete_leads: leads if batch.delete_leads else NONE}
 
-    async def _change_in_chunks(
-        self, transaction: Transaction, seen: Seen, leads: LeadIDs, batch: Batch, turn: Turn
-    ) -> tuple[dict[Statement, int], LeadIDs]:
+    async def _remaining(self, transaction: Transaction, seen: Seen, batch: Batch, counts: Mapping[Statement, int]) -> LeadIDs:
+        """Return the leads of a batch to delete that are still in the source."""
+        if not batch.delete_leads or counts[self._statements.delete_leads] == len(seen.leads):
+            return NONE
+        return await self._changes.find(transaction, seen.pair.source.name, seen.leads)
+
+    async def _change_in_chunks(self, chunks: Chunks, first: Seen, leads: LeadIDs, batch: Batch) -> LeadIDs:
         """Change a few leads at a time, and commit them, with a rest after each time. Only leads that both the batch and its
-        chunk have found movable are changed. Return the number of rows that each statement has changed, and the leads that do
-        not match the conditions."""
-        sql = self._statements
-        counts = Counter({sql.insert_leads: 0, sql.update_leads: 0, sql.delete_leads: 0})
-        chunks = Chunks(sql, self._changes, transaction, turn)
-        transaction.send_first(sql.forget_deleted.fill())
+        chunk have found movable are changed. Return the leads that do not match the conditions.
+
+        first: the look at the whole batch.
+        """
+        transaction, turn = chunks.transaction, chunks.turn
+        unmatched = set(first.unmatched)
+        looks = [first]
         parts = chunks.of(leads)
-        unmatched = set(seen.unmatched)
         for number, part in enumerate(parts, start=1):
-            if number > 1:
-                await turn.rest()
-                seen = await self._looker.look(transaction, part, batch)
+
+            async def plan(part: LeadIDs = part) -> Plan:
+                seen = looks.pop() if looks else await self._looker.look(transaction, part, batch)
                 turn.look(agents=seen.agents, table_locks=True)
                 unmatched.update(seen.unmatched)
-            steps = await self._steps(transaction, seen, part.intersection(self._movable(seen, batch)), batch)
+                steps = await self._steps(transaction, seen, part.intersection(self._movable(seen, batch)), batch)
+                return Plan(seen.pair, steps, seen.in_use_nearby)
 
             async def look_again(part: LeadIDs = part) -> TablePair:
                 return (await self._looker.look(transaction, part, batch)).pair
 
-            counts.update(
-                await chunks.change(
-                    seen.pair, steps, look_again, in_use_nearby=seen.in_use_nearby, is_last=number == len(parts)
-                )
-            )
+            if number > 1:
+                await turn.rest()
+            await chunks.change(plan, look_again, is_last=number == len(parts))
         await chunks.end()
-        return dict(counts), LeadIDs(unmatched)
+        return LeadIDs(unmatched)
 
     async def _claim(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
         """On a Galera cluster, protect older copies that the DELETE relies on from changes by other nodes.

@@ -35,7 +35,7 @@ class Turn:
         self._pace = pace
         self._turns = turns
         self._key = key
-        self._seconds = seconds
+        self.seconds = seconds
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
         self._deadline = self._clock() + seconds
@@ -49,7 +49,7 @@ class Turn:
             async with asyncio.timeout_at(self._deadline):
                 await self._turns.take(self._key)
         except TimeoutError:
-            raise DatabaseError(f"no turn within {self._seconds:.0f} seconds: other requests are in progress") from None
+            raise DatabaseError(f"no turn within {self.seconds:.0f} seconds: other requests are in progress") from None
         self._has_begun = True
         self._worked_since = self._clock()
         self._no_rest_from = (self._clock() + self._deadline) / 2

@@ -19,6 +19,10 @@ from service.tables.privileges import LISTS
 
 logger = structlog.get_logger()
 
+LONGEST_WAIT = 1.0
+"""Seconds for which the service waits in place of a statement, as wait_briefly lets the server wait. Then the batch lets go of
+everything: behind an OPTIMIZE TABLE that waits for what the batch has read, the dialler waits."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -43,6 +47,8 @@ class Failures:
     codes: dict[Statement, list[int | None]] = field(default_factory=lambda: defaultdict(list))
     more_to_come: bool = False
     """Whether the statements will be run for more leads of the batch."""
+    blocked: DatabaseError | None = None
+    """The error of a statement if a lock was in its way. The transaction was rolled back then, as far as that is possible."""
 
     def all_failed(self, statement: Statement, error: DatabaseError) -> bool:
         """Count a lead. Return whether the statement has failed with this error for all leads of the batch, and it is not
@@ -87,8 +93,9 @@ class Changes:
 
         A statement that fails because of a row is repeated for each half of its leads, down to a single lead. That lead stays
         as it is and is added to left_alone. Raises DatabaseError if a statement fails for each of its leads with the same
-        error, and it is not certain that rows are the reason; and if a row is locked that a DELETE wants, so that the whole
-        transaction must be run again with was_blocked.
+        error, and it is not certain that rows are the reason; and if a lock is in the way, so that the whole transaction must
+        be run again with was_blocked. If it cannot be rolled back as a whole, a lock raises no error: the other statements are
+        not run, options.failures.blocked is set, and the counts are those until then.
         values: of placeholders that the pair does not know.
         """
         values = {**pair.values, **(values or {})}
@@ -106,10 +113,11 @@ class Changes:
             options.failures.given[run.statement] += len(run.leads)
         while todo:
             done = 0
+            persisted_already = transaction.changes_may_persist
             sent = todo[:most_sent]
             again: list[Run] = []
             self._send_first(transaction, pair, sent)
-            if not all(self._written(pair, run.statement).transactional for run in sent):
+            if not all(self.written(pair, run.statement).transactional for run in sent):
                 transaction.changes_may_persist = True
             try:
                 async for count in transaction.execute_each(*(self._filled(pair, run, values, options) for run in sent)):
@@ -120,35 +128,41 @@ class Changes:
                     done += 1
                 todo = [*todo[done:], *again]
             except DatabaseError as error:
-                if error.code == LOCK_WAIT_TIMEOUT and any(self._never_waits(pair, run) for run in sent[done : done + 1]):
-                    todo = [*todo[done:], *again]
+                todo = [*todo[done:], *again]
+                failed, *others = todo
+                if error.code == LOCK_WAIT_TIMEOUT and self._never_waits(pair, failed) and pauses.seconds < LONGEST_WAIT:
                     await pauses.pause()
                     continue
-                is_blocked = error.code == LOCK_WAIT_TIMEOUT and any(
-                    self._is_guarded(pair, run) and (not run.waits or not pair.source.transactional)
-                    for run in sent[done : done + 1]
-                )
-                if not (error.may_be_of_a_row(pair.table_names) or (is_blocked and not pair.one_transaction)):
-                    raise
-                failed = todo[done]
-                statement, leads = failed.statement, failed.leads
-                finished = await self._finished(transaction, pair, statement, leads)
-                counts[statement] += len(finished)
-                rest = leads.difference(finished)
-                if is_blocked:
-                    patient = [replace(failed, leads=rest, each=True, waits=True)] if rest else []
-                    todo = [*patient, *todo[done + 1 :], *again]
-                    continue
+                finished = await self._finished_before(error, transaction, pair, failed)
+                counts[failed.statement] += len(finished)
+                if error.code == LOCK_WAIT_TIMEOUT:
+                    if not any(counts.values()):
+                        transaction.changes_may_persist = persisted_already
+                    options.failures.blocked = error
+                    return counts
+                rest = failed.leads.difference(finished)
                 parts = [part for part in rest.halves() if part]
                 if len(parts) == 1:
                     (lead_id,) = parts.pop()
-                    if options.failures.all_failed(statement, error):
+                    if options.failures.all_failed(failed.statement, error):
                         raise
-                    logger.warning("lead left alone", lead_id=lead_id, statement=statement.name, code=error.code)
+                    logger.warning("lead left alone", lead_id=lead_id, statement=failed.statement.name, code=error.code)
                     if left_alone is not None:
                         left_alone.add(lead_id)
-                todo = [*(replace(failed, leads=part) for part in parts), *todo[done + 1 :], *again]
+                todo = [*(replace(failed, leads=part) for part in parts), *others]
         return counts
+
+    async def _finished_before(self, error: DatabaseError, transaction: Transaction, pair: TablePair, failed: Run) -> LeadIDs:
+        """Return the leads that a statement had changed before it failed. Raise the error if no row is the reason, and for a
+        lock if all can be rolled back. If not, a lock ends the transaction nevertheless, before this question may wait."""
+        if error.code == LOCK_WAIT_TIMEOUT:
+            if pair.one_transaction:
+                raise error
+            await transaction.roll_back()
+        elif not error.may_be_of_a_row(pair.table_names):
+            raise error
+        with transaction.insisting():
+            return await self._finished(transaction, pair, failed.statement, failed.leads)
 
     def _send_first(self, transaction: Transaction, pair: TablePair, runs: Sequence[Run]) -> None:
         """Send what must come before some statements, together with them."""
@@ -168,9 +182,7 @@ class Changes:
         if not run.each:
             filled["not_in_use"] = none_nearby(pair.leads_in_use, run.leads.first, run.leads.last)
         way = self._statements.looking_up_each if run.waits else self._statements.without_waiting
-        # While a DELETE waits, the dialler waits for the table. What it has done is known, so it can be run again at any time.
-        lock_wait_timeout = "@@lock_wait_timeout" if pair.source.transactional else "1"
-        return way.fill({"statement": run.statement.fill(filled), "lock_wait_timeout": lock_wait_timeout})
+        return way.fill({"statement": run.statement.fill(filled)})
 
     def _never_waits(self, pair: TablePair, run: Run) -> bool:
         """Return whether the service waits in place of a statement. Where nothing but tables can be locked, an UPDATE that
@@ -186,7 +198,7 @@ class Changes:
         """Return whether a statement spares leads in use."""
         return run.statement == self._statements.delete_leads and bool(pair.leads_in_use)
 
-    def _written(self, pair: TablePair, statement: Statement) -> Table:
+    def written(self, pair: TablePair, statement: Statement) -> Table:
         """Return the table that a statement changes."""
         return pair.source if statement == self._statements.delete_leads else pair.target
 
@@ -194,21 +206,24 @@ class Changes:
         """Return the leads that a statement had changed before it failed. An engine with rollback has undone its changes: none
         then."""
         sql = self._statements
-        if self._written(pair, statement).transactional:
+        if self.written(pair, statement).transactional:
             return NONE
         if statement == sql.update_leads:
             return leads.difference(await self.select(transaction, sql.select_different_leads, pair, leads))
         if statement == sql.delete_leads:
-            return await self.deleted(transaction, pair, leads)
+            return leads.intersection(await self.deleted(transaction, pair))
         copied = await self.find(transaction, pair.target.name, leads)
         return leads.difference(copied) if statement == sql.delete_damaged_copies else copied
 
-    async def deleted(self, transaction: Transaction, pair: TablePair, leads: LeadIDs) -> LeadIDs:
-        """Return which of the leads DELETE has deleted since forget_deleted, in tables without row locks. Other sessions may
-        have deleted more."""
+    async def deleted(self, transaction: Transaction, pair: TablePair, count: int | None = None) -> LeadIDs:
+        """Return which leads DELETE has deleted since forget_deleted, in tables without row locks. Other sessions may have
+        deleted more, or brought some back. count: how many leads it has deleted, if that is known."""
         ((text,),) = await transaction.select(self._statements.show_deleted.fill())
-        recorded = leads.intersection(LeadIDs(map(int, text.split(",") if text else ())))
-        return recorded.difference(await self.find(transaction, pair.source.name, recorded)) if recorded else NONE
+        recorded = LeadIDs(map(int, text.split(",") if text else ()))
+        if not recorded or len(recorded) == count:
+            return recorded
+        # DELETE has failed at some of them.
+        return recorded.difference(await self.find(transaction, pair.source.name, recorded))
 
     async def find(self, transaction: Transaction, table: str, lead_ids: LeadIDs) -> LeadIDs:
         """Return the leads that are in a table."""

@@ -14,7 +14,7 @@ import structlog
 from service.archive.lead_ids import NONE, LeadIDs
 from service.archive.row_changes import Changes, Options, Run
 from service.database.statements import Statement
-from service.database.transaction import Transaction
+from service.database.transaction import Pauses, Transaction
 from service.tables.definitions import TablePair
 
 logger = structlog.get_logger()
@@ -40,6 +40,8 @@ class WholeCopies(Changes):
             return await super().run(transaction, pair, steps, left_alone, values, options=options)
         undo = self._insert_or_roll_back if pair.has_savepoints else self._insert_or_delete
         count = await undo(transaction, pair, leads, options)
+        if options and options.failures.blocked:
+            return {**dict.fromkeys(steps, 0), insert: count}
         others = {statement: ids for statement, ids in steps.items() if statement != insert}
         return {insert: count, **await super().run(transaction, pair, others, left_alone, values, options=options)}
 
@@ -83,7 +85,7 @@ class WholeCopies(Changes):
         while remaining:
             await transaction.execute(sql.set_savepoint.fill())
             count, damaged, _ = await self._insert(transaction, pair, remaining, options, refused)
-            if not damaged:
+            if not damaged or (options and options.failures.blocked):
                 break
             # A trigger may have changed lead_id. So the leads that are whole are known, and those that are damaged are not.
             whole = await self.select(transaction, sql.select_equal_leads, pair, remaining)
@@ -97,20 +99,29 @@ class WholeCopies(Changes):
         self, transaction: Transaction, pair: TablePair, leads: LeadIDs, options: Options | None
     ) -> int:
         """Insert leads, and delete the damaged copies. Return the number of copies that are left."""
-        sql = self._statements
         count, damaged, copies = await self._insert(transaction, pair, leads, options)
         if not damaged:
             return count
-        values = {"asked_lead_ids": leads.sql}
         deleted = NONE
         if copies:
-            await super().run(transaction, pair, {sql.delete_damaged_copies: copies}, values=values)
-            deleted = copies.difference(await self.find(transaction, pair.target.name, copies))
+            await self._delete_damaged(transaction, pair, copies, leads)
+            with transaction.insisting():
+                deleted = copies.difference(await self.find(transaction, pair.target.name, copies))
         if deleted:
             logger.warning("damaged copies undone", lead_ids=list(deleted))
         if len(deleted) < damaged:
             logger.error("damaged copies left", lead_ids=list(copies.difference(deleted)), count=damaged - len(deleted))
         return max(0, count - len(deleted))
+
+    async def _delete_damaged(self, transaction: Transaction, pair: TablePair, copies: LeadIDs, asked: LeadIDs) -> None:
+        steps = {self._statements.delete_damaged_copies: copies}
+        pauses = Pauses()
+        while True:
+            options = Options()
+            await super().run(transaction, pair, steps, values={"asked_lead_ids": asked.sql}, options=options)
+            if not options.failures.blocked:
+                return
+            await pauses.pause()
 
 
 def _text(value: str | bytes | None) -> str:

@@ -6,8 +6,8 @@ import asyncio
 import math
 import random
 import struct
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from asyncmy.cursors import Cursor
@@ -135,6 +135,7 @@ class Transaction:
         self.patience = 0.0
         """Seconds for which SELECTs are run again if a lock makes one fail. For sessions that do not wait for locks, and
         SELECTs that lock no row."""
+        self._insists = False
         self.changes_may_persist = False
         """Whether a change may persist even if the transaction fails from now on: COMMIT was sent and not answered with a
         deadlock, or the statements wrote to a table without rollback."""
@@ -173,6 +174,25 @@ class Transaction:
         self._writes = False
         self._begin_again()
 
+    async def roll_back(self) -> None:
+        """Undo what can be undone, and let go of everything. The next statement begins a new transaction."""
+        try:
+            await self.connection.rollback()
+        except DRIVER_ERRORS as error:
+            raise self._error(error) from error
+        self._writes = False
+        self._begin_again()
+
+    @contextmanager
+    def insisting(self) -> Iterator[None]:
+        """In this block, SELECTs that a lock makes fail are run again until they work. Between two attempts the transaction is
+        rolled back, so that nobody waits for what it has read: in this block it must not have changed what can be."""
+        insisted, self._insists = self._insists, True
+        try:
+            yield
+        finally:
+            self._insists = insisted
+
     async def select(self, statement: str) -> list[tuple[Any, ...]]:
         """Return the rows of a SELECT."""
         (rows,) = await self.select_each(statement)
@@ -182,7 +202,7 @@ class Transaction:
         """Return the rows of several SELECTs. They are sent in one round trip and run one after the other.
 
         unlocked: statements before which nothing is locked. If a lock makes one of them fail, all are run again for PATIENCE
-        seconds. If changes may persist, the transaction cannot be run again as a whole: SELECTs are run again until they work.
+        seconds.
         """
         pauses: Pauses | None = None
         while True:
@@ -191,8 +211,10 @@ class Transaction:
             except DatabaseError as error:
                 pauses = pauses or Pauses()
                 patience = PATIENCE if error.statement in unlocked else self.patience
-                if error.code != LOCK_WAIT_TIMEOUT or (pauses.seconds >= patience and not self.changes_may_persist):
+                if error.code != LOCK_WAIT_TIMEOUT or (pauses.seconds >= patience and not self._insists):
                     raise
+            if self._insists:
+                await self.roll_back()
             await pauses.pause()
 
     async def _select_each(self, statements: Sequence[str]) -> list[list[tuple[Any, ...]]]:

@@ -20,6 +20,7 @@ from service.api.context import AppContext
 from service.api.error_responses import MAY_BE_APPLIED
 from service.api.leads import move
 from service.archive.look import Looker
+from service.archive.mover import Mover
 from service.archive.row_changes import Changes
 from service.database.transaction import Transaction
 from service.errors import DatabaseError
@@ -53,6 +54,30 @@ def test_the_outcome_of_a_commit_that_was_not_confirmed_is_not_known(
     assert read(path)[2]["leaving_lead_ids"] == read(path)[3]["deleted_lead_ids"] == []
     (asked,) = ask(path.parent, 1)
     assert (asked["request_id"], asked["moved"]) == (response.headers["X-Request-ID"], None)
+
+
+@pytest.mark.parametrize("engines", [("MyISAM", "MyISAM"), ("InnoDB", "MyISAM"), ("MyISAM", "InnoDB")], ids="/".join)
+def test_a_lead_that_somebody_brings_back_at_once_was_deleted(
+    tables: Tables, audited: Api, path: Path, monkeypatch: pytest.MonkeyPatch, engines: tuple[str, str]
+) -> None:
+    """Without row locks, it is back before the batch asks which of its leads remain."""
+    tables.live(1, 2, 3)
+    for name, engine in zip(("vicidial_list", "vicidial_list_archive"), engines, strict=True):
+        tables.execute(f"ALTER TABLE {name} ENGINE = {engine}")
+    tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (3)")
+    before, _ = tables.both()
+    remaining = Mover._remaining
+
+    async def bring_back(*arguments: Any) -> Any:
+        tables.execute("INSERT INTO vicidial_list SELECT * FROM vicidial_list_archive WHERE lead_id = 1")
+        return await remaining(*arguments)
+
+    monkeypatch.setattr(Mover, "_remaining", bring_back)
+    response = audited.archive_all([1, 2, 3])
+
+    assert (response.status_code, response.json()["delete_count"], response.json()["remaining_lead_ids"]) == (200, 2, [3])
+    assert (sorted(read(path)[1]["deleted_lead_ids"]), read(path)[1]["outcome"]) == ([1, 2], "committed")
+    assert tables.both() == ({1: before[1], 3: before[3]}, {1: before[1], 2: before[2]})
 
 
 def test_a_batch_that_the_database_takes_back_is_rolled_back(tables: Tables, audited: Api, path: Path) -> None:

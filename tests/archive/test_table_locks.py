@@ -137,6 +137,11 @@ def test_a_long_update_of_the_hopper_does_not_keep_the_dialler_from_the_leads(
     api = new_api(AUDIT_LOG=str(path), REQUEST_TIMEOUT="30")
     answer, updates = archive_beside_a_long_update_of_the_hopper(tables, api, path, disk)
 
+    assert_moved_with(updates, tables, answer)
+
+
+def assert_moved_with(updates: int, tables: Tables, answer: Any) -> None:
+    """Assert that leads 1 and 3 were moved, and lead 1 with everything that the dialler has written."""
     assert (answer.status_code, answer.json()["delete_count"]) == (200, 2)
     assert updates > 0
     live, archived = tables.both()
@@ -156,9 +161,7 @@ def test_a_long_update_of_the_hopper_does_not_keep_the_dialler_from_a_table_with
     api = new_api(AUDIT_LOG=str(path), REQUEST_TIMEOUT="30")
     answer, updates = archive_beside_a_long_update_of_the_hopper(tables, api, path, disk)
 
-    assert (answer.status_code, answer.json()["remaining_lead_ids"]) == (200, [1])  # it has changed since it was copied
-    assert updates == called_count(tables) > 0
-    assert tables.ids() == ([1], [1, 3])
+    assert_moved_with(updates, tables, answer)
 
 
 @pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
@@ -305,3 +308,47 @@ def write_until(tables: Tables, answer: Future[Any]) -> float:
                 longest = max(longest, time.monotonic() - began)
             time.sleep(0.02)
     return longest
+
+
+ENGINES = {"MyISAM": ("MyISAM", "MyISAM"), "the archive is InnoDB": ("MyISAM", "InnoDB"), "the list is InnoDB": ("InnoDB", "MyISAM")}
+
+OBSTACLES = {
+    "a report on the archive": "SELECT SLEEP(5) FROM vicidial_list_archive WHERE lead_id + 0 = 3",
+    "a locked archive": "LOCK TABLES vicidial_list_archive READ",
+}
+
+
+@pytest.mark.parametrize("engines", ENGINES.values(), ids=ENGINES.keys())
+@pytest.mark.parametrize("obstacle", OBSTACLES.values(), ids=OBSTACLES.keys())
+@pytest.mark.parametrize("pace", ["gentle", "full"])
+def test_a_batch_that_waits_without_row_locks_does_not_keep_an_alteration_waiting(
+    tables: Tables, new_api: NewApi, engines: tuple[str, str], obstacle: str, pace: str
+) -> None:
+    """OPTIMIZE TABLE, which runs every night, waits for what the batch has read, and the dialler waits behind it."""
+    tables.live(1, 2)
+    tables.archived(2, 3, 4, status="OLD")
+    for name, engine in zip(("vicidial_list", "vicidial_list_archive"), engines, strict=True):
+        tables.execute(f"ALTER TABLE {name} ENGINE = {engine}")
+    tables.execute("DELETE FROM vicidial_list_archive WHERE lead_id = 4")  # with a hole, MyISAM does not insert beside readers
+    before, _ = tables.both()
+    api = new_api(REQUEST_TIMEOUT="30", PACE=pace)
+    with ThreadPoolExecutor(2) as threads, tables.mariadb.connect(tables.database) as other, other.cursor() as cursor:
+        began = time.monotonic()
+        report = threads.submit(cursor.execute, obstacle)
+        time.sleep(0.5)
+        answer = threads.submit(api.archive_all, [1, 2])
+        time.sleep(1)
+        took = []
+        for statement in ("OPTIMIZE TABLE vicidial_list", "UPDATE vicidial_list SET called_count = called_count"):
+            since = time.monotonic()
+            tables.execute(statement)
+            took.append(time.monotonic() - since)
+        report.result()
+        time.sleep(max(0, began + 5 - time.monotonic()))
+        cursor.execute("UNLOCK TABLES")
+
+    assert (answer.result().status_code, answer.result().json()["delete_count"]) == (200, 2)
+    assert max(took) < PATIENCE
+    live, archived = tables.both()
+    assert live == {}
+    assert {lead_id: archived[lead_id] for lead_id in before} == before

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 from mariadb import PrivateMariaDB
 from support.api import Api
+from support.auditor import read
 from support.databases import MARIADB_OPTIONS, create_database, migrate
 from support.paths import SCRATCH
 from support.tables import Tables
@@ -56,3 +58,42 @@ def test_leads_are_archived_all_the_same(tables: Tables, new_api: Callable[..., 
     assert api.archive_all([99]).status_code == 404
     lead = before.pop(3)
     assert tables.both() == ({3: lead}, before)
+
+
+MIXED = [("InnoDB", "MyISAM"), ("MyISAM", "InnoDB")]
+
+
+@pytest.mark.parametrize("tables", [("--innodb-rollback-on-timeout=ON",)], indirect=True, ids=["rolls back on timeout"])
+@pytest.mark.parametrize("engines", MIXED, ids=["the list is InnoDB", "the archive is InnoDB"])
+@pytest.mark.parametrize("operation", ["archive", "dearchive"])
+def test_counts_are_right_where_a_timeout_rolls_back_what_only_one_table_can(
+    tables: Tables, new_api: Callable[..., Api], tmp_path: Path, engines: tuple[str, str], operation: str
+) -> None:
+    """Somebody has locked a lead, so that the statement fails which reaches it after others have succeeded."""
+    names = ("vicidial_list", "vicidial_list_archive")
+    for name, engine in zip(names, engines, strict=True):
+        tables.execute(f"ALTER TABLE {name} ENGINE = {engine}")
+    lead_ids = list(range(1, 301))
+    source = names[operation == "dearchive"]
+    for lead_id in lead_ids:
+        tables.insert(source, lead_id)
+    before = tables.both()[operation == "dearchive"]
+    locked = names[engines.index("InnoDB")]
+    if locked != source:  # a copy that waits to be committed
+        lock = f"INSERT INTO {locked} (lead_id, phone_number) VALUES (200, '')"
+    else:
+        lock = f"SELECT 1 FROM {locked} WHERE lead_id = 200 FOR UPDATE"
+    audit = tmp_path / "audit.jsonl"
+    api = new_api(PACE="full", AUDIT_LOG=str(audit))
+    move = getattr(api, f"{operation}_all")
+    with ThreadPoolExecutor(1) as client, tables.mariadb.connect(tables.database, autocommit=False) as other:
+        other.cursor().execute(lock)
+        answer = client.submit(move, lead_ids)
+        time.sleep(2)
+        other.rollback()
+        response = answer.result()
+
+    assert response.status_code == 200, response.json()
+    assert (response.json()["delete_count"], response.json()["remaining_lead_ids"]) == (300, [])
+    assert tables.both()[::-1 if operation == "dearchive" else 1] == ({}, before)
+    assert sorted(read(audit)[-1]["deleted_lead_ids"]) == lead_ids
