@@ -177,6 +177,8 @@ class Changes:
             filled["same_data"] = self._statements.record_deleted.fill(filled)
         if self._never_waits(pair, run):
             return self._statements.if_unlocked.fill({"statement": run.statement.fill(filled)})
+        if run.statement == self._statements.insert_whole_leads and pair.target.transactional:
+            return self._statements.without_waiting.fill({"statement": run.statement.fill(filled)})
         if not self._is_guarded(pair, run):
             return run.statement.fill(filled)
         if not run.each:

@@ -8,6 +8,7 @@ can be rolled back is rolled back. Otherwise sql/delete_damaged_copies.sql delet
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -18,6 +19,13 @@ from service.database.transaction import Pauses, Transaction
 from service.tables.definitions import TablePair
 
 logger = structlog.get_logger()
+
+LEADS_AN_INSERT = 50
+"""As long as an INSERT ... SELECT into vicidial_list runs, InnoDB gives out no lead_id to others (with the default,
+innodb_autoinc_lock_mode = 1). So it is short, and waits for no row."""
+
+LEADS_AT_ONCE = 500
+"""In one round trip: so many statements of LEADS_AN_INSERT leads fit into max_allowed_packet."""
 
 
 class WholeCopies(Changes):
@@ -69,11 +77,18 @@ class WholeCopies(Changes):
         that cannot be inserted are added to it.
         """
         sql = self._statements
+        options = options or Options()
+        options = replace(options, most={sql.insert_whole_leads: LEADS_AN_INSERT, **options.most})
         transaction.send_first(sql.forget_damaged_copies.fill())
-        counts = await super().run(transaction, pair, {sql.insert_whole_leads: leads}, refused, options=options)
+        count = 0
+        for part in leads.parts(LEADS_AT_ONCE):
+            counts = await super().run(transaction, pair, {sql.insert_whole_leads: part}, refused, options=options)
+            count += counts[sql.insert_whole_leads]
+            if options.failures.blocked:
+                break
         ((damaged, text),) = await transaction.select(sql.show_damaged_copies.fill())
         copies = {int(copy.split(":")[0]) for copy in _text(text).split(",") if copy}
-        return counts[sql.insert_whole_leads], int(damaged), LeadIDs(copies)
+        return count, int(damaged), LeadIDs(copies)
 
     async def _insert_or_roll_back(
         self, transaction: Transaction, pair: TablePair, leads: LeadIDs, options: Options | None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import product
 
@@ -148,3 +150,47 @@ def test_it_has_office_hours_of_its_own(tables: Tables, new_api: Callable[..., A
     assert response.headers["Retry-After"] == str(5 * 3600)
     assert tables.ids() == ([], [1])
     assert api.archive_all([1]).status_code == 200
+
+
+def test_new_leads_can_be_inserted_while_a_batch_waits_for_a_row(tables: Tables, new_api: Callable[..., Api]) -> None:
+    """An INSERT ... SELECT that waits would keep the lock with which InnoDB gives out each lead_id."""
+    tables.archived(1, 2, 500)
+    _, before = tables.both()
+    api = new_api(REQUEST_TIMEOUT="30")
+    longest = 0.0
+    with (
+        ThreadPoolExecutor(1) as client,
+        tables.mariadb.connect(tables.database, autocommit=False) as other,
+        tables.mariadb.connect(tables.database) as dialler,
+        dialler.cursor() as cursor,
+    ):
+        other.cursor().execute("INSERT INTO vicidial_list (lead_id, phone_number) VALUES (2, '')")
+        answer = client.submit(api.dearchive_all, [1, 2, 500])
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            began = time.monotonic()
+            cursor.execute("INSERT INTO vicidial_list (phone_number) VALUES ('')")
+            longest = max(longest, time.monotonic() - began)
+            time.sleep(0.02)
+        assert not answer.done()
+        other.rollback()
+
+    assert (answer.result().status_code, answer.result().json()["insert_count"]) == (200, 3)
+    assert longest < 0.5
+    live, archived = tables.both()
+    assert ({lead_id: live[lead_id] for lead_id in before}, archived) == (before, {})
+
+
+def test_a_batch_is_inserted_with_several_statements(tables: Tables, new_api: Callable[..., Api]) -> None:
+    lead_ids = list(range(1, 1_202))
+    tables.archived(*lead_ids)
+    _, before = tables.both()
+    tables.execute(
+        "CREATE TRIGGER damage BEFORE INSERT ON vicidial_list FOR EACH ROW"
+        " IF NEW.lead_id IN (1, 777, 1201) THEN SET NEW.comments = 'damaged'; END IF"
+    )
+    answer = new_api(LEAD_IDS_LIMIT="2000").dearchive_all(lead_ids).json()
+
+    assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (1_198, 1_198, [1, 777, 1201])
+    kept = {lead_id: before.pop(lead_id) for lead_id in (1, 777, 1201)}
+    assert tables.both() == (before, kept)
