@@ -310,7 +310,11 @@ def write_until(tables: Tables, answer: Future[Any]) -> float:
     return longest
 
 
-ENGINES = {"MyISAM": ("MyISAM", "MyISAM"), "the archive is InnoDB": ("MyISAM", "InnoDB"), "the list is InnoDB": ("InnoDB", "MyISAM")}
+ENGINES = {
+    "MyISAM": ("MyISAM", "MyISAM"),
+    "the archive is InnoDB": ("MyISAM", "InnoDB"),
+    "the list is InnoDB": ("InnoDB", "MyISAM"),
+}
 
 OBSTACLES = {
     "a report on the archive": "SELECT SLEEP(5) FROM vicidial_list_archive WHERE lead_id + 0 = 3",

@@ -95,5 +95,5 @@ def test_counts_are_right_where_a_timeout_rolls_back_what_only_one_table_can(
 
     assert response.status_code == 200, response.json()
     assert (response.json()["delete_count"], response.json()["remaining_lead_ids"]) == (300, [])
-    assert tables.both()[::-1 if operation == "dearchive" else 1] == ({}, before)
+    assert tables.both()[:: -1 if operation == "dearchive" else 1] == ({}, before)
     assert sorted(read(audit)[-1]["deleted_lead_ids"]) == lead_ids
