@@ -107,6 +107,7 @@ class Chunks:
     ) -> bool:
         """As change(). Return False if a lock was in the way. Nothing is held any more then."""
         self._failures.blocked = None
+        deleted_before = self.counts[self._statements.delete_leads]
         planned = await self._unless_blocked(plan())
         if planned:
             self._locks_tables = planned.pair.same_rollback
@@ -115,7 +116,7 @@ class Chunks:
                 await self._change(planned, look_again, is_last=is_last)
                 if not self._failures.blocked:
                     await self._commit()
-            await self._note_deleted(planned)
+            await self._note_deleted(planned, self.counts[self._statements.delete_leads] - deleted_before)
         if self._failures.blocked:
             self._uncommitted.clear()  # it was rolled back
             await self.end()  # what the temporary table holds may be out of date next time
@@ -185,10 +186,9 @@ class Chunks:
         self.counts.update(self._uncommitted)
         self._uncommitted.clear()
 
-    async def _note_deleted(self, plan: Plan) -> None:
-        """Take note of the leads that DELETE has deleted in this chunk. Others may have brought some of them back since."""
+    async def _note_deleted(self, plan: Plan, count: int) -> None:
+        """Take note of the leads that DELETE has deleted: this many. Others may have brought some of them back since."""
         leads = plan.steps[self._statements.delete_leads]
-        count = self.counts[self._statements.delete_leads] - len(self.deleted)
         if count == len(leads):
             self.deleted.update(leads)
         elif count:
