@@ -142,7 +142,7 @@ class Changes:
                     return counts
                 rest = failed.leads.difference(finished)
                 parts = [part for part in rest.halves() if part]
-                if len(parts) == 1:
+                if len(parts) == 1 and not finished:  # else the row at which it failed may be stored: an AFTER trigger's
                     (lead_id,) = parts.pop()
                     if options.failures.all_failed(failed.statement, error):
                         raise
