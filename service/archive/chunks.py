@@ -6,6 +6,9 @@ the order insert, update, delete protects each lead, and the DELETE compares the
 
 Only INSERT IGNORE may read from the temporary table, since it overwrites nothing. If UPDATE did, it could replace the latest
 data of a lead that another batch has archived in the meantime by older data.
+
+INSERT reads vicidial_list itself if a trigger of the archive may use other tables. Then MariaDB refuses a trigger that changes
+vicidial_list (error 1442). Otherwise the trigger could delete a lead that was changed after the temporary table was filled.
 """
 
 from __future__ import annotations
@@ -76,7 +79,7 @@ class Chunks:
         self._locks_tables = False
         """Whether nothing but whole tables can be locked."""
         self._refused = False
-        """Whether the server did not create the temporary table."""
+        """Whether there is no temporary table for this batch: the server did not create it, or INSERT may not read from it."""
 
     def of(self, leads: LeadIDs) -> list[LeadIDs]:
         """Return the leads in chunks. The tables are looked at before each of them."""
@@ -203,7 +206,7 @@ class Chunks:
 
     async def _stage(self, pair: TablePair, leads: LeadIDs) -> Mapping[str, str] | None:
         """Copy leads into the temporary table. Return the placeholders with which INSERT reads them from there, None if there
-        is no such table."""
+        is no such table or INSERT may not read from it."""
         table = pair.chunk_table
         if table is None or self._refused:
             return None
@@ -216,6 +219,21 @@ class Chunks:
                 self._refused = True  # the account may not, or the server cannot
                 return None
             self._table = table
+        if await self._opens_other_tables(pair, table):
+            self._refused = True
+            return None
         values = {**table.values, "source": pair.values["source"], "lead_ids": leads.sql}
         await self.transaction.execute(self._statements.stage_leads.fill(values))
         return table.as_source
+
+    async def _opens_other_tables(self, pair: TablePair, table: ChunkTable) -> bool:
+        """Return whether INSERT opens other tables of the site than the target, since a trigger may use them.
+
+        The answer holds until the transaction ends: it has read the target, so CREATE TRIGGER waits for it, and so does
+        whoever replaces a function or a view that a trigger uses.
+        """
+        count = self._statements.count_opened_tables.fill()
+        no_leads = {**pair.values, **table.as_source, "lead_ids": "NULL", "matches": "TRUE"}
+        insert = self._statements.insert_leads.fill(no_leads)
+        ((before,),), _, ((after,),) = await self._transaction.select_each(count, insert, count)
+        return bool(after - before != 1)

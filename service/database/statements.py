@@ -83,6 +83,7 @@ class Statements:
     check_session: Statement
     check_session_again: Statement
     compare_leads: Statement
+    count_opened_tables: Statement
     delete_damaged_copies: Statement
     delete_leads: Statement
     describe_columns: Statement

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, contextmanager
 from itertools import product
@@ -20,7 +20,7 @@ from support.waiting import wait_until
 
 from service.api.error_responses import MAY_BE_APPLIED
 from service.archive import chunks
-from service.archive.chunks import Sizes
+from service.archive.chunks import Chunks, Sizes
 from service.archive.lead_ids import LeadIDs
 from service.archive.pace import Turn
 from service.archive.row_changes import Changes
@@ -197,11 +197,21 @@ def test_a_lead_that_gets_into_use_between_two_chunks_stays(tables: Tables, api:
     assert tables.ids() == ([8], [lead_id for lead_id in range(1, 18) if lead_id != 8])
 
 
-DELETES = (
-    "CREATE TRIGGER deletes BEFORE INSERT ON vicidial_list_archive FOR EACH ROW"
-    " IF NEW.lead_id = 1 THEN DELETE FROM vicidial_list WHERE lead_id = {}; END IF"
-)
-"""Somebody deletes a lead while the first ones are being copied."""
+@pytest.fixture
+def delete_meanwhile(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Have somebody delete a lead while the first ones are being copied: the temporary table has been filled."""
+
+    def delete(victim: int) -> None:
+        stage = Chunks._stage
+
+        async def deleted_afterwards(*arguments: Any) -> Mapping[str, str] | None:
+            source = await stage(*arguments)
+            tables.execute(f"DELETE FROM vicidial_list WHERE lead_id = {victim}")
+            return source
+
+        monkeypatch.setattr(Chunks, "_stage", deleted_afterwards)
+
+    return delete
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -209,7 +219,12 @@ DELETES = (
 @pytest.mark.parametrize("victim", [3, 17], ids=["of the same chunk", "of a later chunk"])
 @pytest.mark.parametrize("deletes", [True, False], ids=["move", "copy"])
 def test_a_lead_that_somebody_deletes_meanwhile_is_in_the_answer_to_the_repeat(
-    tables: Tables, new_api: Callable[..., Api], tmp_path: Path, victim: int, deletes: bool
+    tables: Tables,
+    new_api: Callable[..., Api],
+    tmp_path: Path,
+    delete_meanwhile: Callable[[int], None],
+    victim: int,
+    deletes: bool,
 ) -> None:
     """The batch before it is not answered as if the lead had been archived before. The audit does not claim the lead."""
     api = new_api(AUDIT_LOG=str(tmp_path / "audit.log"))
@@ -218,7 +233,7 @@ def test_a_lead_that_somebody_deletes_meanwhile_is_in_the_answer_to_the_repeat(
     tables.live(*asked)
     before, _ = tables.both()
     copies = {lead_id: before[lead_id] for lead_id in others}
-    tables.execute(DELETES.format(victim))
+    delete_meanwhile(victim)
     batch = {**api.ALL, "delete_leads": deletes, "lead_ids": asked}
 
     response = api.archive(batch)
@@ -284,12 +299,14 @@ def test_a_lead_that_somebody_deletes_after_a_delete_has_failed_is_not_counted(
 
 @pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
-def test_a_lead_in_use_that_somebody_deletes_meanwhile_is_in_the_answer_to_the_repeat(tables: Tables, api: Api) -> None:
+def test_a_lead_in_use_that_somebody_deletes_meanwhile_is_in_the_answer_to_the_repeat(
+    tables: Tables, api: Api, delete_meanwhile: Callable[[int], None]
+) -> None:
     """It was not about to be deleted, and is not left behind either."""
     tables.live(1, 2)
     before, _ = tables.both()
     tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (2)")
-    tables.execute(DELETES.format(2))
+    delete_meanwhile(2)
 
     response = api.archive_all([1, 2])
 
