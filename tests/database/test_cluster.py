@@ -360,3 +360,23 @@ def test_a_copy_that_cannot_be_kept_from_other_nodes_is_not_relied_on(
             assert seen.both() == ({2: before[2]}, before)
     finally:
         cluster.nodes[0].execute(f"DROP TRIGGER {DATABASE}.refuse")
+
+
+@pytest.mark.parametrize("way", ["archive", "dearchive"])
+def test_a_trigger_of_the_update_deletes_no_lead(cluster: Cluster, apis: list[Api], tables: list[Tables], way: str) -> None:
+    """A trigger of the target deletes the lead from the source when its copy is changed for a moment."""
+    source, target = ("vicidial_list", "vicidial_list_archive")[:: 1 if way == "archive" else -1]
+    for insert in (tables[0].live, tables[0].archived):
+        insert(1, 2, 3)
+    before, _ = tables[0].both()
+    cluster.nodes[0].execute(
+        f"CREATE TRIGGER {DATABASE}.deletes AFTER UPDATE ON {DATABASE}.{target} FOR EACH ROW"
+        f" IF NEW.lead_id = 2 THEN DELETE FROM {source} WHERE lead_id = NEW.lead_id; END IF"
+    )
+    try:
+        answer = (apis[0].archive_all if way == "archive" else apis[0].dearchive_all)([1, 2, 3]).json()
+        assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (0, 2, [2])
+        for seen in tables:
+            assert (seen.rows(source), seen.rows(target)) == ({2: before[2]}, before)
+    finally:
+        cluster.nodes[0].execute(f"DROP TRIGGER {DATABASE}.deletes")
