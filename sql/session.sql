@@ -1,5 +1,5 @@
--- Sent on every new connection, and again before every transaction, since a trigger may have changed a variable: whatever the
--- server's defaults are, and whatever its init_connect has done, the statements mean the same. An account without any special
+-- Sent on every new connection, again before every transaction, and after each statement that writes, since a trigger may have
+-- changed a variable: whatever the server's defaults are, and whatever its init_connect has done, the statements mean the same. An account without any special
 -- privilege may set all of these variables. Each exists in MariaDB 10.5, or stands in a comment that only later versions
 -- execute.
 --
@@ -12,6 +12,9 @@
 --   NO_ENGINE_SUBSTITUTION, a temporary table can be created even if enforce_storage_engine asks for another engine.
 -- old_mode: no behaviour of older versions, such as that of IGNORE and of index hints.
 -- time_zone: UTC has no repeated hour, so a TIMESTAMP is copied as the exact instant.
+-- timestamp: the clock is that of the server. Conditions count days, ON UPDATE and system versioning note times, and the Admin
+--   Change Log has dates. DEFAULT is allowed whatever secure_timestamp is.
+-- insert_id: a row of the Admin Change Log gets the next number of its table.
 -- system_versioning_asof: SELECT reads the current rows of a system-versioned table, which are the rows that DELETE deletes.
 -- sql_select_limit: all rows are returned. Missing rows would also mean columns that are not compared.
 -- group_concat_max_len: bytes. The largest batch has 10,000 ids of 11 bytes each.
@@ -54,11 +57,19 @@
 --   request may take, so that the dialler does not wait for its locks. idle_readonly_transaction_timeout and
 --   idle_write_transaction_timeout would take precedence.
 -- wait_timeout: the same for idle connections: twice as long as the pool keeps one.
+--
+-- Not here, since nothing that the service sends depends on it: last_insert_id, identity (LAST_INSERT_ID), rand_seed1, rand_seed2
+-- (RAND), auto_increment_increment and auto_increment_offset (each lead brings its lead_id), sql_log_off (the general log),
+-- skip_parallel_replication (when a replica applies a change, not whether), pseudo_slave_mode (nothing without a BINLOG
+-- statement). What decides whether a replica gets a change can be set neither in a transaction nor without a special privilege:
+-- look_at_session checks it.
 SET
     NAMES 'utf8mb4',
     SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO',
     old_mode = '',
     time_zone = '+00:00',
+    timestamp = DEFAULT,
+    insert_id = 0,
     system_versioning_asof = DEFAULT,
     sql_select_limit = 18446744073709551615,
     group_concat_max_len = 1048576,

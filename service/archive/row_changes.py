@@ -167,7 +167,7 @@ class Changes:
     def _send_first(self, transaction: Transaction, pair: TablePair, runs: Sequence[Run]) -> None:
         """Send what must come before some statements, together with them."""
         del runs  # for subclasses
-        transaction.send_first(self._statements.set_foreign_key_checks.fill(pair.values))
+        transaction.set_variables(self._statements.set_foreign_key_checks.fill(pair.values))
 
     def _filled(self, pair: TablePair, run: Run, values: Mapping[str, str], options: Options) -> str:
         filled = {**values, "lead_ids": run.leads.sql}

@@ -66,8 +66,10 @@ class QuietCursor(Cursor):
 class Results:
     """The results of statements that were sent together. Those of checks of the session are dealt with here."""
 
-    def __init__(self, cursor: Any, session: Session, first: Sequence[str], statements: Sequence[str]) -> None:
-        """first: statements whose results nobody needs."""
+    def __init__(
+        self, cursor: Any, session: Session, first: Sequence[str], statements: Sequence[str], unneeded: Collection[str]
+    ) -> None:
+        """first: statements whose results nobody needs. unneeded: the same, between the others."""
         self.cursor = cursor
         self.is_checked = False
         """Whether the last check of the session was passed."""
@@ -75,6 +77,7 @@ class Results:
         self._sent = [*first, *statements]
         self._checks = {session.check, session.check_again}
         self._unread = len(first)
+        self._unneeded = {*self._checks, *unneeded}
         self._position = 0
 
     async def send(self) -> None:
@@ -93,7 +96,7 @@ class Results:
         """Go to the next result that somebody needs. Return False if there is none."""
         while self._position + 1 < len(self._sent):
             await self._go_on()
-            if not self.at_check:
+            if self.statement not in self._unneeded:
                 return True
         return False
 
@@ -231,11 +234,12 @@ class Transaction:
 
     async def execute_each(self, *statements: str) -> AsyncIterator[int]:
         """Yield how many rows each statement changed. They are sent in one round trip. After one that fails, no further one is
-        run. Between them, the session is checked."""
+        run. Between them, the variables of the session are set again, and it is checked."""
         self._writes = True
-        checked = [part for statement in statements for part in (self.session.check_again, statement)]
+        between = [*self._variables, self.session.check_again]
+        sent = [part for statement in statements for part in (*between, statement)]
         try:
-            async with self._send(checked[1:]) as results:
+            async with self._send(sent[len(between) :], unneeded=between) as results:
                 self._has_written = True
                 yield results.cursor.rowcount
                 while await results.next():
@@ -262,8 +266,8 @@ class Transaction:
             raise self._error(error) from error
 
     @asynccontextmanager
-    async def _send(self, statements: Sequence[str]) -> AsyncIterator[Results]:
-        """Return the results of the statements, at the first one."""
+    async def _send(self, statements: Sequence[str], unneeded: Collection[str] = ()) -> AsyncIterator[Results]:
+        """Return the results of the statements, at the first one. unneeded: those whose results nobody needs."""
         results: Results | None = None
         if asyncio.get_running_loop().time() >= self.deadline:  # also if a cancellation was lost: a loop must end
             raise TimeoutError
@@ -272,7 +276,7 @@ class Transaction:
                 first, self._first = self._first, []
                 if not self._is_checked:
                     first.append(self.session.check)
-                results = Results(cursor, self.session, first, statements)
+                results = Results(cursor, self.session, first, statements, unneeded)
                 await results.send()
                 self._is_checked = self._is_checked or results.is_checked
                 yield results

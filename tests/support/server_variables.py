@@ -268,7 +268,6 @@ NOT_TRIED: Mapping[str, str] = {
     "pseudo_thread_id": REFUSED,
     "rpl_semi_sync_master_enabled": "every COMMIT on the server waits for a replica, and there is none",
     "sql_log_bin": REFUSED,
-    "timestamp": "at one time, a system-versioned table's history cannot be written twice; some servers keep it so",
     "wsrep_cluster_address": CLUSTER,
     "wsrep_cluster_name": CLUSTER,
     "wsrep_dbug_option": CLUSTER,
