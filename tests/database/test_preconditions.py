@@ -187,6 +187,48 @@ def test_variables_that_the_account_cannot_set_and_that_no_batch_gets_past(
     tables.close()
 
 
+@pytest.mark.parametrize("variable", ["sql_log_bin = 0", "skip_replication = 1", "server_id = 7", "gtid_domain_id = 7"])
+def test_a_session_whose_changes_replicas_leave_out_moves_no_lead(
+    logging_server: PrivateMariaDB, new_api: Callable[..., Api], variable: str
+) -> None:
+    """A service that runs detects it in its new sessions, and one that starts at once."""
+    tables = Tables(logging_server, "site")
+    tables.live(1, 2)
+    with account(tables) as service:
+        service.grant("ALL PRIVILEGES", "*")
+        tables.execute(f"GRANT BINLOG ADMIN, BINLOG REPLAY ON *.* TO {service.name}")
+        running = new_api(DATABASE_URL=service.url)
+        assert running.archive_all([1]).json()["delete_count"] == 1
+        before = tables.both()
+        tables.execute(f"SET GLOBAL init_connect = 'SET SESSION {variable}'")
+        tables.execute(
+            "BEGIN NOT ATOMIC FOR session IN (SELECT id FROM information_schema.processlist WHERE user LIKE 'archive%')"
+            " DO KILL session.id; END FOR; END"
+        )
+
+        said = f"init_connect sets {variable}: replicas may not get what a batch changes"
+        assert running.archive_all([2]).status_code == 503
+        assert [problem["message"] for problem in problems(running)] == [said]
+        starting = new_api(DATABASE_URL=service.url)
+        assert tables.both() == before
+        assert refused_until_fixed(tables, starting, said, [2]) == ["SET GLOBAL init_connect = ''"]
+        assert problems(running) == []
+    tables.close()
+
+
+def test_a_server_without_a_binary_log_has_no_replicas(tables: Tables, new_api: Callable[..., Api]) -> None:
+    tables.live(1)
+    with account(tables) as service:
+        service.grant("ALL PRIVILEGES", "*")
+        tables.execute(f"GRANT BINLOG ADMIN ON *.* TO {service.name}")
+        tables.execute("SET GLOBAL init_connect = 'SET SESSION sql_log_bin = 0'")
+        try:
+            assert new_api(DATABASE_URL=service.url).archive_all([1]).json()["delete_count"] == 1
+        finally:
+            tables.execute("SET GLOBAL init_connect = ''")
+    assert tables.ids() == ([], [1])
+
+
 def test_a_column_that_only_the_archive_has_keeps_leads_from_coming_back_only(tables: Tables, api: Api) -> None:
     tables.execute(f"ALTER TABLE {ARCHIVE} ADD COLUMN archived_on DATETIME AFTER user")
     tables.live(1)

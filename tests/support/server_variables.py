@@ -235,6 +235,7 @@ ALONE: Mapping[str, str] = {
     "max_user_connections": "the service may not get in",
     "read_only": "the service may refuse",
     "require_secure_transport": "the service may not get in",
+    "skip_replication": "the service may refuse",
     "wsrep_forced_binlog_format": "the service may refuse",
     "wsrep_reject_queries": "the service may refuse",
 }

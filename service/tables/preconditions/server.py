@@ -85,6 +85,8 @@ class Session:
     binlog_cache: int | None
     binlog_stmt_cache: int | None
     innodb_is_read_only: int
+    hides_from_replicas: str
+    """Variables, with their values, that keep changes from replicas. Empty if there are none."""
 
 
 def least_packet(limit: int) -> int:
@@ -114,6 +116,11 @@ def session_problems(session: Session, least_packet: int, tables: Sequence[Table
         yield Problem(
             f"max_binlog_stmt_cache_size is {session.binlog_stmt_cache} bytes: a batch needs up to {LEAST_BINLOG_CACHE}",
             "SET GLOBAL max_binlog_stmt_cache_size = 18446744073709547520",
+        )
+    if session.hides_from_replicas:
+        yield Problem(
+            f"init_connect sets {session.hides_from_replicas}: replicas may not get what a batch changes",
+            "SET GLOBAL init_connect = ''",
         )
     if session.is_made_to_log_statements:
         yield Problem(
