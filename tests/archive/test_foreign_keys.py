@@ -238,6 +238,22 @@ def test_where_some_are_seen_the_account_must_see_all(
     assert tables.execute(f"SELECT lead_id, note FROM {other_schema}.notes") == [(b"1", b"call after six")]
 
 
+@pytest.mark.parametrize("suffix", ["@b", "@b@c", "'b", "''@''", '"b', "`b", "ü"])
+def test_whatever_its_name_is_an_account_that_sees_all_foreign_keys_is_believed(
+    tables: Tables, new_api: NewApi, suffix: str
+) -> None:
+    add_notes(tables, f"{tables.database}.notes", "RESTRICT")
+    before, _ = tables.both()
+    with account(tables, suffix) as service:
+        service.grant("ALL PRIVILEGES", "*")
+        api = new_api(DATABASE_URL=service.url)
+        (done,) = apply_remedies(tables, api)
+        assert done == f"GRANT REFERENCES ON *.* TO {service.name}"
+
+        assert api.archive_all([1, 2]).json()["remaining_lead_ids"] == [1]
+    assert tables.both() == ({1: before[1]}, before)
+
+
 @pytest.mark.parametrize("rule", ["CASCADE", "SET NULL"])
 def test_an_account_that_may_read_all_databases_does_not_see_what_a_key_refers_to(
     tables: Tables, stock: Account, new_api: NewApi, rule: str

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from support.api import Api
 from support.tables import Tables
@@ -37,12 +38,13 @@ class Account:
 
 
 @contextmanager
-def account(tables: Tables) -> Iterator[Account]:
-    """Create an account without privileges."""
-    user = f"archive_{tables.database}"
-    name = f"'{user}'@'127.0.0.1'"
+def account(tables: Tables, suffix: str = "") -> Iterator[Account]:
+    """Create an account without privileges. suffix: the end of its user name."""
+    user = f"archive_{tables.database}{suffix}"
+    quoted = user.replace("'", "''")
+    name = f"'{quoted}'@'127.0.0.1'"
     tables.execute(f"CREATE USER {name} IDENTIFIED BY 'secret'")
-    yield Account(tables, name, f"mysql+asyncmy://{user}:secret@127.0.0.1:{tables.mariadb.port}/{tables.database}")
+    yield Account(tables, name, f"mysql+asyncmy://{quote(user)}:secret@127.0.0.1:{tables.mariadb.port}/{tables.database}")
     tables.execute(f"DROP USER {name}")
 
 
