@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
 import click
+import structlog
 
 from service import __version__
 from service.admin.cli import check, grants
@@ -16,7 +18,7 @@ from service.api.context import AppContext
 from service.app import create_app, create_context
 from service.archive.readiness import obstacle
 from service.archive.script import script
-from service.errors import DatabaseError, NotReadyError, SettingsError, StartError, StatementError
+from service.errors import DatabaseError, NotReadyError, Problem, SettingsError, StartError, StatementError
 from service.observability import logs
 from service.server.process_end import end_process
 from service.server.serve import serve
@@ -25,6 +27,8 @@ from service.tables.preconditions.server import READ_ONLY_SERVER, version_proble
 
 START_TIMEOUT = 10
 """Seconds that the database has to answer at start."""
+
+logger = structlog.get_logger()
 
 
 @click.group(invoke_without_command=True)
@@ -79,15 +83,19 @@ async def _look_at_tables(context: AppContext) -> None:
         if problem := version_problem(await context.database.server_version(START_TIMEOUT)):
             _end(f"DATABASE_URL: {problem.message}")
         await context.readiness.database.connect()
-        for found in (await context.readiness.look(START_TIMEOUT)).obstacles:
-            fix = f"; to fix it, run: {found.remedy}" if found.remedy else ""
-            click.echo(f"warning: {found.message}{fix}", err=True)
+        _log((await context.readiness.look(START_TIMEOUT)).obstacles)
     except DatabaseError as error:
         if error.code not in READ_ONLY_SERVER:
             _end(f"DATABASE_URL: cannot use the database: {error}")
-        click.echo(f"warning: {obstacle(error).message}", err=True)
+        _log([obstacle(error)])
     finally:
         await context.readiness.database.disconnect()
+
+
+def _log(problems: Sequence[Problem]) -> None:
+    """Log the problems as a request that they stop does."""
+    if problems:
+        logger.error("tables do not fit", problems=[{"message": each.message, "remedy": each.remedy} for each in problems])
 
 
 async def _script(context: AppContext, lead_ids: list[int]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import signal
 import socket
 import time
@@ -14,6 +15,7 @@ import pytest
 from mariadb import PrivateMariaDB, free_port
 from support.databases import MARIADB_OPTIONS, create_database
 from support.process import SLACK, ServiceProcess, run_service
+from support.remedies import account
 from support.tables import Tables
 
 from service import __version__
@@ -106,16 +108,41 @@ def test_tables_that_do_not_fit_are_no_reason_not_to_start(tables: Tables, envir
     tables.execute("ALTER TABLE vicidial_list_archive DROP PRIMARY KEY")
 
     with ServiceProcess(environment) as service:
-        warning = service.log.splitlines()[0]
-
-        assert warning == (
-            "warning: lead_id is no unique key of vicidial_list_archive: a lead could be in it twice; to fix it, run: "
+        first, *others = map(json.loads, service.log.splitlines())
+        assert [line for line in others if line["event"] == "tables do not fit"] == []
+        remedy = (
             "SET STATEMENT sql_mode = 'STRICT_ALL_TABLES' FOR ALTER TABLE `vicidial_list_archive` ADD PRIMARY KEY (`lead_id`)"
         )
+        assert (first["event"], first["level"], first["problems"]) == (
+            "tables do not fit",
+            "error",
+            [
+                {
+                    "message": "lead_id is no unique key of vicidial_list_archive: a lead could be in it twice",
+                    "remedy": remedy,
+                }
+            ],
+        )
         assert service.get("/readyz")[0] == 503
-        tables.execute(warning.partition("to fix it, run: ")[2])
+        tables.execute(remedy)
         time.sleep(MAX_AGE)
         assert service.get("/readyz")[0] == 200
+
+
+def test_a_server_that_is_read_only_is_no_reason_not_to_start(tables: Tables, environment: dict[str, str]) -> None:
+    with account(tables) as service_account:
+        service_account.grant("SELECT, INSERT, UPDATE, DELETE, REFERENCES, CREATE TEMPORARY TABLES", "*")
+        tables.execute("SET GLOBAL read_only = 1")
+        try:
+            with ServiceProcess({**environment, "DATABASE_URL": service_account.url}) as service:
+                first, *_ = map(json.loads, service.log.splitlines())
+                ready = service.get("/readyz")[0]
+        finally:
+            tables.execute("SET GLOBAL read_only = 0")
+
+    ((message, remedy),) = [(problem["message"], problem["remedy"]) for problem in first["problems"]]
+    assert (first["event"], message.partition(":")[0]) == ("tables do not fit", "the server is read only")
+    assert (remedy, ready) == ("SET GLOBAL read_only = OFF", 503)
 
 
 def test_it_listens_on_ipv6_too(environment: dict[str, str]) -> None:
