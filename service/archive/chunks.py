@@ -235,5 +235,5 @@ class Chunks:
         count = self._statements.count_opened_tables.fill()
         no_leads = {**pair.values, **table.as_source, "lead_ids": "NULL", "matches": "TRUE"}
         insert = self._statements.insert_leads.fill(no_leads)
-        ((before,),), _, ((after,),) = await self._transaction.select_each(count, insert, count)
+        ((before,),), _, ((after,),) = await self.transaction.select_each(count, insert, count)
         return bool(after - before != 1)
