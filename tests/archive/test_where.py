@@ -103,6 +103,61 @@ def test_dearchive_looks_at_the_archived_row(tables: Tables, api: Api) -> None:
     assert tables.both() == ({**live, 1: archived[1]}, {2: archived[2], 3: archived[3]})
 
 
+TWICE = [
+    (101, "SPRING", "Y"),
+    (101, "SPRING", "Y"),  # the same twice
+    (102, "SPRING", "Y"),
+    (102, "AUTUMN", "N"),  # a contradiction
+    (103, "SPRING", "N"),
+    (103, None, None),  # a contradiction: the row says nothing
+    (104, None, None),
+    (105, "AUTUMN", "N"),
+    (105, "SUMMER", "N"),  # different campaigns, and no active one
+    (106, "SPRING", "Y"),  # an ordinary list
+]
+"""list_id, campaign_id and active of lists that a damaged vicidial_lists has more than once. 107 is none of them."""
+
+
+@pytest.mark.parametrize(
+    ("where", "matching"),
+    [
+        ({"campaign_ids": ["SPRING"]}, [1, 6]),
+        ({"campaign_ids": ["AUTUMN", "SUMMER"]}, [5]),
+        ({"campaign_ids": ["AUTUMN", "SPRING"]}, [1, 2, 6]),
+        ({"campaign_ids": ["AUTUMN", "\u2019"]}, []),
+        ({"list_active": True}, [1, 6]),
+        ({"list_active": False}, [5]),
+        ({"list_active": True, "campaign_ids": ["SPRING"]}, [1, 6]),
+    ],
+)
+@pytest.mark.parametrize("key", ["no key", "a key that is not unique"])
+@ENGINES
+def test_a_list_that_is_there_twice_matches_only_if_its_rows_agree(
+    tables: Tables, api: Api, key: str, where: dict[str, Any], matching: list[int]
+) -> None:
+    tables.execute(
+        "ALTER TABLE vicidial_lists DROP PRIMARY KEY, MODIFY campaign_id VARCHAR(8), MODIFY active ENUM('Y','N')"
+        + (", ADD KEY (list_id)" if key != "no key" else "")
+    )
+    for list_id, campaign_id, active in TWICE:
+        values = ", ".join("NULL" if value is None else f"'{value}'" for value in (campaign_id, active))
+        tables.execute(f"INSERT INTO vicidial_lists (list_id, campaign_id, active) VALUES ({list_id}, {values})")
+    leads = list(range(1, 8))
+    for lead_id in leads:
+        tables.live(lead_id, list_id=100 + lead_id)
+    live, _ = tables.both()
+    others = [lead_id for lead_id in leads if lead_id not in matching]
+
+    assert api.find_all(where=where) == matching
+    answer = archive(api, leads, where)
+
+    assert (answer["delete_count"], answer["unmatched_lead_ids"]) == (len(matching), others)
+    assert tables.both() == (
+        {lead_id: live[lead_id] for lead_id in others},
+        {lead_id: live[lead_id] for lead_id in matching},
+    )
+
+
 # --- what stops matching while the batch runs --------------------------------------------------------------------------
 
 
