@@ -5,6 +5,7 @@
     ├── StatementError         the files in sql/ are not what the code needs     ends the process
     ├── StartError             something else keeps the service from starting    ends the process
     ├── RefusalError           an answer other than 200, ready to be sent        4xx, 5xx
+    ├── CallerGoneError        the caller is gone while the request waits        no answer
     ├── InvalidJSONError       the request body is not JSON                      400
     ├── InvalidBodyError       the request body does not fit the contract        400
     ├── UnknownLeadsError      some leads are in neither table                   404
@@ -79,6 +80,10 @@ class RefusalError(ServiceError):
         self.status = status
         self.body = {"message": message, **fields}
         self.headers = headers
+
+
+class CallerGoneError(ServiceError):
+    """The caller is gone while the request waits for its turn: nothing was changed, and nobody is there to tell."""
 
 
 class InvalidJSONError(ServiceError):

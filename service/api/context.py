@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 
 from service.access.keys_file import KeysFile
 from service.access.office_hours import OfficeHours
 from service.api.contract import Contract
+from service.api.in_progress import InProgress
 from service.archive.admin_log import AdminLog
 from service.archive.comparer import Comparer
 from service.archive.finder import Finder
@@ -44,6 +45,7 @@ class AppContext:
     archive_reader: TableReader
     request_timeout: float
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    in_progress: InProgress = field(default_factory=InProgress)
     metrics_here: bool = True
     """Whether /metrics is served on the API's port."""
 

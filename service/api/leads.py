@@ -8,19 +8,24 @@ from typing import Any
 
 import structlog
 from starlette.endpoints import HTTPEndpoint
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from service.access.keys import Key
 from service.access.keys_file import MOST_WAIT
+from service.access.office_hours import OfficeHours
 from service.api.context import AppContext
+from service.api.contract import Contract, RequestSchema
 from service.api.error_responses import refusal_for
 from service.api.header_checks import authenticate, read_body, refuse_other_media_types, refuse_within_office_hours
+from service.api.middleware import IS_LOST
 from service.archive.batch import Batch
+from service.archive.caller import Caller
 from service.archive.finder import Query
 from service.archive.mover import Mover
 from service.errors import (
     AuditError,
+    CallerGoneError,
     ConditionError,
     DatabaseError,
     InvalidBodyError,
@@ -50,11 +55,19 @@ class LeadsEndpoint(HTTPEndpoint):
         key = authenticate(request, keys, context.now())
         self.refuse(context)
         refuse_other_media_types(request)
+        with context.in_progress.one_of(key.name):
+            return await self._process(request, context, deadline, key)
+
+    async def _process(self, request: Request, context: AppContext, deadline: float, key: Key) -> Response:
+        caller = caller_of(request, key)
         try:
-            body = await read_body(request, deadline, context.request_timeout)
-            answer = await self.answer(context, body, deadline, key)
+            # The body may be much larger than what is in it, and the batch may have to wait for long: keep only the fields.
+            fields = self.schema(context.contract).parse(await read_body(request, deadline, context.request_timeout))
+            answer = await self.answer(context, fields, deadline, key, caller)
             pace = answer.pop("pace", None)
             return JSONResponse(answer, headers={PACE: pace} if pace else None)
+        except CallerGoneError:
+            raise ClientDisconnect from None
         except (InvalidBodyError, UnknownLeadsError) as error:
             raise refusal_for(error) from error
         except DatabaseError as error:
@@ -85,33 +98,80 @@ class LeadsEndpoint(HTTPEndpoint):
     def refuse(self, context: AppContext) -> None:
         """Raise RefusalError if the operation is not allowed now."""
 
-    async def answer(self, context: AppContext, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
-        """Return the body of the answer. deadline: by the clock of the event loop, in seconds."""
+    def schema(self, contract: Contract) -> RequestSchema:
+        """Return the schema of the body."""
+        raise NotImplementedError
+
+    async def answer(
+        self, context: AppContext, fields: dict[str, Any], deadline: float, key: Key, caller: Caller
+    ) -> dict[str, Any]:
+        """Return the body of the answer. fields: of the request. deadline: by the clock of the event loop, in seconds."""
         raise NotImplementedError
 
 
-class ArchiveLeads(LeadsEndpoint):
+class MoveLeads(LeadsEndpoint):
+    """The two endpoints that move leads."""
+
+    operation = ""
+
+    def hours(self, context: AppContext) -> OfficeHours:
+        """Return when the operation is forbidden."""
+        raise NotImplementedError
+
+    def mover(self, context: AppContext) -> Mover:
+        raise NotImplementedError
+
+    def refuse(self, context: AppContext) -> None:
+        refuse_within_office_hours(self.hours(context), context.now())
+
+    async def answer(
+        self, context: AppContext, fields: dict[str, Any], deadline: float, key: Key, caller: Caller
+    ) -> dict[str, Any]:
+        return await move(
+            context,
+            self.mover(context),
+            self.operation,
+            key=key,
+            fields=fields,
+            deadline=deadline,
+            address=self.address,
+            caller=caller,
+        )
+
+
+class ArchiveLeads(MoveLeads):
     """POST /vicidial/leads/archive."""
 
-    def refuse(self, context: AppContext) -> None:
-        refuse_within_office_hours(context.office_hours, context.now())
+    operation = "archive"
 
-    async def answer(self, context: AppContext, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
-        fields = context.contract.archive_request.parse(body)
-        return await move(context, context.archive, "archive", key=key, fields=fields, deadline=deadline, address=self.address)
+    def hours(self, context: AppContext) -> OfficeHours:
+        return context.office_hours
+
+    def mover(self, context: AppContext) -> Mover:
+        return context.archive
+
+    def schema(self, contract: Contract) -> RequestSchema:
+        return contract.archive_request
 
 
-class DearchiveLeads(LeadsEndpoint):
+class DearchiveLeads(MoveLeads):
     """POST /vicidial/leads/dearchive."""
 
-    def refuse(self, context: AppContext) -> None:
-        refuse_within_office_hours(context.dearchive_office_hours, context.now())
+    operation = "dearchive"
 
-    async def answer(self, context: AppContext, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
-        fields = context.contract.dearchive_request.parse(body)
-        result = await move(
-            context, context.dearchive, "dearchive", key=key, fields=fields, deadline=deadline, address=self.address
-        )
+    def hours(self, context: AppContext) -> OfficeHours:
+        return context.dearchive_office_hours
+
+    def mover(self, context: AppContext) -> Mover:
+        return context.dearchive
+
+    def schema(self, contract: Contract) -> RequestSchema:
+        return contract.dearchive_request
+
+    async def answer(
+        self, context: AppContext, fields: dict[str, Any], deadline: float, key: Key, caller: Caller
+    ) -> dict[str, Any]:
+        result = await super().answer(context, fields, deadline, key, caller)
         del result["update_count"]  # dearchive never updates
         return result
 
@@ -119,24 +179,32 @@ class DearchiveLeads(LeadsEndpoint):
 class CompareLeads(LeadsEndpoint):
     """POST /vicidial/leads/compare."""
 
-    async def answer(self, context: AppContext, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
-        lead_ids = context.contract.compare_request.parse(body)["lead_ids"]
-        leads = await context.comparer.compare(lead_ids, key.list_ids, remaining(deadline), key=key.name)
+    def schema(self, contract: Contract) -> RequestSchema:
+        return contract.compare_request
+
+    async def answer(
+        self, context: AppContext, fields: dict[str, Any], deadline: float, key: Key, caller: Caller
+    ) -> dict[str, Any]:
+        leads = await context.comparer.compare(fields["lead_ids"], key.list_ids, remaining(deadline), caller)
         return {"message": "leads were compared", "leads": [vars(lead) for lead in leads]}
 
 
 class FindLeads(LeadsEndpoint):
     """POST /vicidial/leads/find."""
 
-    async def answer(self, context: AppContext, body: bytes, deadline: float, key: Key) -> dict[str, Any]:
-        fields = context.contract.find_request.parse(body)
+    def schema(self, contract: Contract) -> RequestSchema:
+        return contract.find_request
+
+    async def answer(
+        self, context: AppContext, fields: dict[str, Any], deadline: float, key: Key, caller: Caller
+    ) -> dict[str, Any]:
         query = Query(
             where=fields["where"],
             limit=fields.get("limit", context.contract.limit),
             table=fields.get("in", "list"),
             after_lead_id=fields.get("after_lead_id"),
             list_ids=key.list_ids,
-            key=key.name,
+            caller=caller,
         )
         page = await context.finder.find(query, remaining(deadline))
         count_found(query.table, len(page.lead_ids))
@@ -146,8 +214,27 @@ class FindLeads(LeadsEndpoint):
         return {"message": "leads were found", **vars(page)}
 
 
+def caller_of(request: Request, key: Key) -> Caller:
+    """Return the caller of a request, who leaves when its connection is lost. Until then it may still read the answer, even if
+    it sends no more."""
+    caller = Caller(key.name)
+    if extension := request.scope.get("extensions", {}).get(IS_LOST):
+        extension["then"] = caller.leave
+        if extension["ask"]():
+            caller.leave()
+    return caller
+
+
 async def move(
-    context: AppContext, mover: Mover, operation: str, *, key: Key, fields: dict[str, Any], deadline: float, address: str = ""
+    context: AppContext,
+    mover: Mover,
+    operation: str,
+    *,
+    key: Key,
+    fields: dict[str, Any],
+    deadline: float,
+    address: str = "",
+    caller: Caller | None = None,
 ) -> dict[str, Any]:
     """Process a batch, write its two audit records, and return the body of the answer, with the pace for its header.
 
@@ -157,14 +244,15 @@ async def move(
     outcome = Outcome.NOT_KNOWN
     facts: dict[str, Any] = {}
     try:
-        result = await mover.process(Batch(**fields, list_ids=key.list_ids, key=key.name), remaining(deadline), batch.intend)
+        moved = Batch(**fields, list_ids=key.list_ids, caller=caller or Caller(key.name))
+        result = await mover.process(moved, remaining(deadline), batch.intend)
         outcome, facts = Outcome.COMMITTED, dict(vars(result))  # asdict() would copy each id
         context.readiness.is_served(operation)
         count_moved(operation, facts)
     except (DatabaseError, MendableError) as error:
         outcome = Outcome.ROLLED_BACK if error.outcome_known else Outcome.NOT_KNOWN
         raise
-    except (UnknownLeadsError, AuditError):
+    except (UnknownLeadsError, AuditError, CallerGoneError):
         outcome = Outcome.ROLLED_BACK  # raised before anything was changed; earlier attempts were rolled back
         raise
     finally:

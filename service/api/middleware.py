@@ -18,7 +18,8 @@ from service.observability.metrics import count_request
 
 IS_LOST = "lead_archive.is_lost"
 """An ASGI extension. "ask" is a function that tells whether the client disconnected before its answer was complete, or got
-another answer; "status" is the status to count then."""
+another answer; "status" is the status to count then. "then" is called when the connection is lost before the answer is
+complete; who wants to know replaces it."""
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from service.archive.caller import Caller
+
 BeforeChange = Callable[[Sequence[int]], Awaitable[None]]
 
 
@@ -21,8 +23,7 @@ class Batch:
     """The lists whose leads the caller may see; None: all lists. Any other lead is unknown to the caller."""
     where: Mapping[str, Any] = field(default_factory=dict)
     """Conditions, by name. A lead whose row in the source does not match them all is left alone."""
-    key: str = ""
-    """The name of the caller's API key. The keys take turns."""
+    caller: Caller = field(default_factory=Caller)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
+from service.archive.caller import Caller
 from service.archive.lead_ids import LeadIDs
 from service.archive.readers import Readers
 from service.archive.scope import visible_leads
@@ -42,16 +43,16 @@ class Comparer:
         self._tables = tables
 
     async def compare(
-        self, lead_ids: list[int], list_ids: frozenset[int] | None, seconds: float, *, key: str = ""
+        self, lead_ids: list[int], list_ids: frozenset[int] | None, seconds: float, caller: Caller
     ) -> list[Lead]:
         """Return a Lead for each id, in the order of lead_ids. An id that is in neither table is no error.
 
         list_ids: the lists whose leads the caller may see; None: all lists. Any other lead is reported to be in neither table.
-        seconds: the time limit. key: the name of the caller's API key. Raises NotReadyError if the tables cannot be compared,
-        and DatabaseError for an error of the database.
+        seconds: the time limit. Raises NotReadyError if the tables cannot be compared, DatabaseError for an error of the
+        database, and CallerGoneError.
         """
         return await self._readers.read(
-            key, lambda transaction: self._compare(transaction, lead_ids, list_ids), seconds, self._tables.invalidate_on
+            caller, lambda transaction: self._compare(transaction, lead_ids, list_ids), seconds, self._tables.invalidate_on
         )
 
     async def _compare(self, transaction: Transaction, lead_ids: list[int], list_ids: frozenset[int] | None) -> list[Lead]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from service.archive.caller import Caller
 from service.archive.conditions import Conditions
 from service.archive.lead_ids import LeadIDs
 from service.archive.readers import Readers
@@ -50,8 +51,7 @@ class Query:
     after_lead_id: int | None = None
     list_ids: frozenset[int] | None = None
     """The lists whose leads the caller may see; None: all lists."""
-    key: str = ""
-    """The name of the caller's API key. The keys take turns."""
+    caller: Caller = field(default_factory=Caller)
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Finder:
         """
         tables = self._tables[query.table]
         return await self._readers.read(
-            query.key, lambda transaction: self._find(transaction, tables, query), seconds, tables.invalidate_on
+            query.caller, lambda transaction: self._find(transaction, tables, query), seconds, tables.invalidate_on
         )
 
     async def _find(self, transaction: Transaction, tables: TableReader, query: Query) -> Page:

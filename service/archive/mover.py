@@ -50,8 +50,8 @@ class Mover:
         with the leads that it is going to delete; an exception that it raises ends the batch.
 
         Raises UnknownLeadsError for ids that are in neither table or that the caller may not see, NotReadyError if leads
-        cannot be moved safely, and DatabaseError for an error of the database. In each case, no lead is lost and the batch can
-        be repeated.
+        cannot be moved safely, DatabaseError for an error of the database, and CallerGoneError if the caller goes away before
+        the turn of the batch comes. In each case, no lead is lost and the batch can be repeated.
         """
         deadline = asyncio.get_running_loop().time() + seconds
         was_blocked = False
@@ -61,7 +61,7 @@ class Mover:
             was_blocked = was_blocked or error.code == LOCK_WAIT_TIMEOUT
             self._tables.invalidate_on(error)
 
-        async with self._pace.turn(batch.key, seconds) as turn:
+        async with self._pace.turn(batch.caller, seconds) as turn:
             return await self._database.attempt(
                 lambda transaction: self._move(transaction, batch, before_change, turn, was_blocked=was_blocked),
                 deadline - asyncio.get_running_loop().time(),

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Literal
 
+from service.archive.caller import Caller
 from service.archive.turns import Turns
 from service.errors import DatabaseError
 from service.observability import metrics
@@ -29,12 +30,13 @@ ON_TABLE_LOCKS = 2
 class Turn:
     """The turn of one batch."""
 
-    def __init__(self, pace: Pace, turns: Turns, key: str, seconds: float) -> None:
-        """key: the name of the API key. seconds: the time for everything. No rest is taken in the second half of the time that
-        is left when the turn begins."""
+    def __init__(self, pace: Pace, turns: Turns, caller: Caller, seconds: float) -> None:
+        """seconds: the time for everything. No rest is taken in the second half of the time that is left when the turn
+        begins."""
         self._pace = pace
         self._turns = turns
-        self._key = key
+        self._caller = caller
+        self._key = caller.key
         self.seconds = seconds
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
@@ -44,9 +46,10 @@ class Turn:
         self.gentle = pace.gentle
 
     async def begin(self) -> None:
-        """Wait for the turn. Raises DatabaseError if nobody makes room in time."""
+        """Wait for the turn. Raises CallerGoneError if the caller goes away meanwhile, and DatabaseError if nobody makes room
+        in time."""
         try:
-            async with asyncio.timeout_at(self._deadline):
+            async with self._caller.present(), asyncio.timeout_at(self._deadline):
                 await self._turns.take(self._key)
         except TimeoutError:
             raise DatabaseError(f"no turn within {self.seconds:.0f} seconds: other requests are in progress") from None
@@ -65,7 +68,7 @@ class Turn:
                 self._turns.release(self._key)
 
     async def pass_on(self) -> None:
-        """Let those that wait go first, and wait for the next turn. Raises DatabaseError as begin()."""
+        """Let those that wait go first, and wait for the next turn. Nothing may have been changed yet. Raises as begin()."""
         self.end()
         await self.begin()
 
@@ -113,13 +116,13 @@ class Pace:
         return self.gentle
 
     @asynccontextmanager
-    async def turn(self, key: str, seconds: float) -> AsyncIterator[Turn]:
+    async def turn(self, caller: Caller, seconds: float) -> AsyncIterator[Turn]:
         """Wait for a turn, and have it until the end of the block and of the rest after it. The rest does not delay the end of
         the block.
 
-        key: the name of the API key. seconds: the time for everything. Raises DatabaseError if nobody makes room in time.
+        seconds: the time for everything. Raises CallerGoneError and DatabaseError as Turn.begin().
         """
-        turn = Turn(self, self._turns, key, seconds)
+        turn = Turn(self, self._turns, caller, seconds)
         await turn.begin()
         try:
             yield turn

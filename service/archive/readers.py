@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from service.archive.caller import Caller
 from service.archive.pace import Pace
 from service.archive.turns import Turns
 from service.database.pool import Database
@@ -36,18 +37,18 @@ class Readers:
 
     async def read(
         self,
-        key: str,
+        caller: Caller,
         work: Callable[[Transaction], Awaitable[T]],
         seconds: float,
         on_error: Callable[[DatabaseError], None],
     ) -> T:
         """Run `work` in a transaction that only reads, and retry it as Database.attempt() does.
 
-        key: the name of the caller's API key. seconds: the time limit for everything. on_error: called with each error of the
-        database. Raises what `work` raises, and DatabaseError.
+        seconds: the time limit for everything. on_error: called with each error of the database. Raises what `work` raises,
+        CallerGoneError if the caller goes away before the turn comes, and DatabaseError.
         """
         deadline = asyncio.get_running_loop().time() + seconds
-        async with self._pace.turn(key, seconds) as turn:
+        async with self._pace.turn(caller, seconds) as turn:
             return await self.database.attempt(
                 work,
                 deadline - asyncio.get_running_loop().time(),

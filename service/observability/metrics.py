@@ -31,6 +31,7 @@ FOUND = Counter("leads_found_total", "Leads that requests for leads by condition
 UNMATCHED = Counter("leads_unmatched_total", "Leads that were left alone since they did not match where.", ["operation"])
 REMAINING = Counter("leads_remaining_total", "Leads that were asked to be deleted, and that stayed.", ["operation"])
 RETRIES = Counter("database_retries_total", "Transactions that were retried, by MariaDB's error number.", ["code"])
+TOO_MANY = Counter("requests_above_limit_total", "Requests that were refused since their key had too many in progress.")
 LOG_LINES_LOST = Counter("log_lines_lost_total", "Log lines that could not be written.")
 AUDIT_FAILURES = Counter("audit_failures_total", "Lines that could not be written to AUDIT_LOG.")
 ADMIN_LOG_FAILURES = Counter("admin_log_failures_total", "Batches that could not be written to vicidial_admin_log.")
@@ -58,7 +59,7 @@ def keep_in_files(folder: MetricsFolder) -> None:
     values.MmapedDict = ReservedFile  # type: ignore[attr-defined]
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
     # Metrics with labels ask for their ValueClass when they are first used.
-    for figure in (IN_USE, WAITING, WAITING_TURN, PACE_GENTLE, LOG_LINES_LOST, AUDIT_FAILURES, ADMIN_LOG_FAILURES):
+    for figure in (IN_USE, WAITING, WAITING_TURN, PACE_GENTLE, TOO_MANY, LOG_LINES_LOST, AUDIT_FAILURES, ADMIN_LOG_FAILURES):
         figure._metric_init()
 
 

@@ -7,6 +7,7 @@ has a time limit, and a connection is closed so that the last answer arrives.
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 from uvicorn._types import ASGI3Application
@@ -29,6 +30,14 @@ can destroy an answer that is still in transit (RFC 9112, 9.6)."""
 
 STOPPING = "the service is stopping; nothing was changed, repeat the request"
 FULL = "too many connections; nothing was changed, repeat the request"
+
+
+TCP_CLOSE = 7
+"""The first byte of Linux's TCP_INFO for a connection that was reset."""
+
+
+def is_reset(connection: socket.socket) -> bool:
+    return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == bytes([TCP_CLOSE])
 
 
 class RequestTransport:
@@ -83,6 +92,7 @@ class Protocol(RequestInput):
             if cycle and not cycle.response_complete:
                 cycle.disconnected = True
                 cycle.message_event.set()
+                cycle.scope["extensions"][IS_LOST]["then"]()  # type: ignore[operator] # a dict of our own
         self.pipeline.clear()
         super().connection_lost(exc)
 
@@ -101,7 +111,10 @@ class Protocol(RequestInput):
             self.transport.close()
 
     def check(self, now: float) -> None:
-        """Disconnect a client that does not read its answer in time. now: the time of the event loop, in seconds."""
+        """Disconnect a client that does not read its answer in time, or that has reset the connection while reading is paused:
+        as long as a request after the one that is answered waits. now: the time of the event loop, in seconds."""
+        if self.flow.read_paused and is_reset(self.transport.get_extra_info("socket")):
+            self.transport.abort()
         self._reader.check(now, bool(self._running and self._running.response_started))
 
     # What arrives
@@ -134,7 +147,8 @@ class Protocol(RequestInput):
         cycle = self.cycle
         cycle.transport = self._request_transport
         cycle.keep_alive = cycle.keep_alive and not self._is_extra
-        self.scope["extensions"] = {IS_LOST: {"ask": lambda: cycle.disconnected, "status": 0}}
+        is_lost: dict[Any, Any] = {"ask": lambda: cycle.disconnected, "status": 0, "then": lambda: None}
+        self.scope["extensions"] = {IS_LOST: is_lost}
 
     def eof_received(self) -> bool:  # type: ignore[override] # as in asyncio
         """Answer the requests that have arrived completely, and close. The client sends no more, but may still read.

@@ -147,6 +147,9 @@ class RequestInput(HttpToolsProtocol):
         self._expect_input()
         super().on_message_complete()
         self._parsed = None
+        # A large part of a body has paused reading. Nobody learns of a reset while it is paused.
+        if not self.pipeline:
+            self.flow.resume_reading()
 
     def send_400_response(self, msg: str) -> None:
         """Called by uvicorn when the parser fails."""

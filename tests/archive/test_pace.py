@@ -11,6 +11,7 @@ import pytest
 from support.api import Api
 from support.tables import Tables
 
+from service.archive.caller import Caller
 from service.archive.pace import Pace
 from service.archive.turns import Turns
 from service.errors import DatabaseError
@@ -82,7 +83,7 @@ class Clock:
 def test_a_rest_is_as_long_as_the_work_before_it(monkeypatch: pytest.MonkeyPatch, agents: bool, rests: list[float]) -> None:
     async def scene() -> list[float]:
         clock = Clock(monkeypatch)
-        async with Pace("auto", Turns(8)).turn("key", 60) as turn:
+        async with Pace("auto", Turns(8)).turn(Caller("key"), 60) as turn:
             turn.look(agents=agents, table_locks=True)
             for work in (0.2, 0.5, 7.0):
                 clock.now += work
@@ -95,7 +96,7 @@ def test_a_rest_is_as_long_as_the_work_before_it(monkeypatch: pytest.MonkeyPatch
 def test_no_rest_is_taken_that_would_cost_the_batch_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene() -> list[float]:
         clock = Clock(monkeypatch)
-        async with Pace("gentle", Turns(8)).turn("key", 4) as turn:
+        async with Pace("gentle", Turns(8)).turn(Caller("key"), 4) as turn:
             for _ in range(3):
                 clock.now += 0.9
                 await turn.rest()
@@ -108,12 +109,12 @@ def test_the_next_batch_waits_for_the_rest_and_the_answer_does_not() -> None:
     async def scene() -> list[str]:
         events: list[str] = []
         pace = Pace("gentle", Turns(8))
-        async with pace.turn("key", 60):
+        async with pace.turn(Caller("key"), 60):
             await asyncio.sleep(0.05)
         events.append("answered")
 
         async def follow() -> None:
-            async with pace.turn("key", 60):
+            async with pace.turn(Caller("key"), 60):
                 events.append("next")
 
         following = asyncio.create_task(follow())
@@ -128,9 +129,9 @@ def test_the_next_batch_waits_for_the_rest_and_the_answer_does_not() -> None:
 def test_who_gets_no_turn_in_time_is_told_that_nothing_was_changed() -> None:
     async def scene() -> None:
         pace = Pace("auto", Turns(8))
-        async with pace.turn("one", 60):
+        async with pace.turn(Caller("one"), 60):
             with pytest.raises(DatabaseError, match="no turn within 0 seconds") as raised:
-                async with pace.turn("other", 0.01):
+                async with pace.turn(Caller("other"), 0.01):
                     pass
         assert raised.value.outcome_known
 
@@ -144,13 +145,13 @@ def test_who_passes_a_turn_on_and_gets_no_other_one_in_time_ends_none() -> None:
         events: list[str] = []
 
         async def stay() -> None:
-            async with pace.turn("other", 60):
+            async with pace.turn(Caller("other"), 60):
                 events.append("other")
                 await asyncio.sleep(0.2)
                 events.append("other ends")
 
         async def pass_on() -> None:
-            async with pace.turn("one", 0.1) as turn:
+            async with pace.turn(Caller("one"), 0.1) as turn:
                 await asyncio.sleep(0.01)
                 await turn.pass_on()
 

@@ -19,6 +19,7 @@ from support.api import Api
 from support.tables import Tables
 from support.waiting import wait_until
 
+from service.archive.caller import Caller
 from service.archive.readers import READERS, Readers
 from service.archive.turns import Turns
 from service.database.pool import Database
@@ -269,7 +270,7 @@ def test_the_searches_of_a_greedy_key_leave_turns_to_others() -> None:
                 ends.append(asyncio.get_running_loop().create_future())
                 await ends[-1]
 
-            await readers.read(key, work, 60, lambda _: None)
+            await readers.read(Caller(key), work, 60, lambda _: None)
 
         tasks = [asyncio.create_task(read(key)) for key in [*["greedy"] * 5, "modest"]]
         for _ in tasks:
