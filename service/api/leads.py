@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -32,6 +33,7 @@ from service.errors import (
     LeadsGoneError,
     MendableError,
     NotReadyError,
+    RefusalError,
     UnknownLeadsError,
 )
 from service.observability.audit_log import Outcome
@@ -136,6 +138,7 @@ class MoveLeads(LeadsEndpoint):
             deadline=deadline,
             address=self.address,
             caller=caller,
+            refuse=lambda: self.refuse(context),
         )
 
 
@@ -235,24 +238,31 @@ async def move(
     deadline: float,
     address: str = "",
     caller: Caller | None = None,
+    refuse: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Process a batch, write its two audit records, and return the body of the answer, with the pace for its header.
 
-    Raises what Mover.process() raises, AuditError and LeadsGoneError.
+    refuse: raises RefusalError if the operation is not allowed now. It is asked right before each attempt changes anything,
+    since the batch may have waited. Raises what Mover.process() raises, RefusalError, AuditError and LeadsGoneError.
     """
     batch = context.audit.batch(operation, key.name, fields)
     outcome = Outcome.NOT_KNOWN
     facts: dict[str, Any] = {}
+
+    async def before_change(leaving: Sequence[int]) -> None:
+        refuse()
+        await batch.intend(leaving)
+
     try:
         moved = Batch(**fields, list_ids=key.list_ids, caller=caller or Caller(key.name))
-        result = await mover.process(moved, remaining(deadline), batch.intend)
+        result = await mover.process(moved, remaining(deadline), before_change)
         outcome, facts = Outcome.COMMITTED, dict(vars(result))  # asdict() would copy each id
         context.readiness.is_served(operation)
         count_moved(operation, facts)
     except (DatabaseError, MendableError) as error:
         outcome = Outcome.ROLLED_BACK if error.outcome_known else Outcome.NOT_KNOWN
         raise
-    except (UnknownLeadsError, AuditError, CallerGoneError):
+    except (UnknownLeadsError, RefusalError, AuditError, CallerGoneError):
         outcome = Outcome.ROLLED_BACK  # raised before anything was changed; earlier attempts were rolled back
         raise
     finally:
