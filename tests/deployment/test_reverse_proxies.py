@@ -227,10 +227,15 @@ def test_a_wrong_key_with_a_large_body_is_a_wrong_key(tables: Tables, front: Fro
 def test_a_service_that_is_down_is_answered_503(tables: Tables, start: Start, connect: Connect) -> None:
     tables.live(1)
     with start(free_port()) as front:
-        response = connect(front.base_url).archive_all([1])
+        api = connect(front.base_url)
+        moves = [api.archive_all([1]), api.dearchive_all([1])]
+        looks = [api.compare([1]), api.find(where={"list_ids": [1]})]
 
-    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
-    assert response.json()["message"] == f"the service did not answer; {MAY_BE_APPLIED}"
+    for answers, outcome in ((moves, MAY_BE_APPLIED), (looks, "nothing was changed, repeat the request")):
+        for response in answers:
+            assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+            assert response.headers["Content-Type"] == "application/json"
+            assert response.json()["message"] == f"the service did not answer; {outcome}"
     assert tables.ids() == ([1], [])
 
 
@@ -356,10 +361,12 @@ def test_vicidials_own_host_serves_the_service_beside_vicidial(
         page = httpx2.get(f"{front.base_url}/index.html", verify=False)
         service.stop()
         down = api.archive_all([2])
+        not_compared = api.compare([2])
         logs = [log.read_text() for log in front.folder.glob("*.log")]
 
     assert (archived.status_code, unknown.status_code, too_large.status_code) == (200, 404, 413)
     assert (down.status_code, down.headers["Retry-After"]) == (503, "5")
+    assert not_compared.json()["message"] == "the service did not answer; nothing was changed, repeat the request"
     assert (elsewhere.status_code, elsewhere.headers["Content-Type"]) == (404, "text/html; charset=iso-8859-1")
     assert page.text == "Vicidial"
     assert tables.ids() == ([2], [1])
