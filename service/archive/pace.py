@@ -52,11 +52,17 @@ class Turn:
             async with self._caller.present(), asyncio.timeout_at(self._deadline):
                 await self._turns.take(self._key)
         except TimeoutError:
-            raise DatabaseError(f"no turn within {self.seconds:.0f} seconds: other requests are in progress") from None
+            raise self._no_turn() from None
+        if self._clock() >= self._deadline:  # the turn was free, or came in the same moment as the end of the time
+            self._turns.release(self._key)
+            raise self._no_turn()
         self._has_begun = True
         self._worked_since = self._clock()
         self._no_rest_from = (self._clock() + self._deadline) / 2
         self.gentle = self._pace.gentle
+
+    def _no_turn(self) -> DatabaseError:
+        return DatabaseError(f"no turn within {round(self.seconds, 2):g} seconds: other requests are in progress")
 
     def end(self) -> None:
         """End the turn, after the rest that is due. Return at once."""

@@ -119,7 +119,7 @@ class Database:
                 finally:
                     connection.close()
         except TimeoutError as error:
-            raise DatabaseError(f"no answer within {timeout:.0f} seconds") from error
+            raise DatabaseError(f"no answer within {round(timeout, 2):g} seconds") from error
         except Exception as error:
             raise database_error(error, outcome_known=True) from error
 
@@ -138,13 +138,21 @@ class Database:
         awaited before the next attempt if this one has waited for a lock in vain. Raises what `work` raises, what
         after_lock_wait raises, and DatabaseError.
         """
-        deadline = asyncio.get_running_loop().time() + seconds
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+
+        def rest() -> float:
+            left = deadline - loop.time()
+            if left <= 0:
+                raise DatabaseError("no time was left for the database: the request has waited too long")
+            return left
+
         in_new_session = False
         failures = 0
         attempts = stamina.retry_context(
             on=lambda error: _can_be_retried(error) and failures < ATTEMPTS,
             attempts=None,
-            timeout=seconds,
+            timeout=rest(),
             wait_initial=0.01,
             wait_max=0.5,
             wait_jitter=0.05,
@@ -152,8 +160,7 @@ class Database:
         async for attempt in attempts:
             with attempt:
                 try:
-                    rest = deadline - asyncio.get_running_loop().time()
-                    async with self.transaction(rest, begin, in_new_session=in_new_session) as transaction:
+                    async with self.transaction(rest(), begin, in_new_session=in_new_session) as transaction:
                         return await self._in_a_current_session(transaction, work)
                 except DatabaseError as error:
                     in_new_session = in_new_session or isinstance(error, StaleSessionError)
@@ -210,7 +217,7 @@ class Database:
                     connection.close()
                     raise
         except TimeoutError as error:
-            raise DatabaseError(f"no answer within {timeout:.0f} seconds", None, _unchanged(transaction)) from error
+            raise DatabaseError(f"no answer within {round(timeout, 2):g} seconds", None, _unchanged(transaction)) from error
         except OSError as error:
             raise database_error(error, _unchanged(transaction)) from error
 

@@ -244,6 +244,32 @@ def test_a_batch_that_runs_out_of_time_waiting_for_the_disk_is_rolled_back(
     wait_until(lambda: sorted(events(path)) == [("intent", None), ("outcome", "rolled back")])
 
 
+def test_a_batch_without_time_is_not_begun(
+    tables: Tables, context: AppContext, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither if its turn comes too late, nor if its time ends between its turn and its transaction."""
+    tables.live(1)
+    before, _ = tables.both()
+
+    def begin(*_: object) -> None:
+        pytest.fail("it has begun")
+
+    monkeypatch.setattr(Transaction, "__init__", begin)
+
+    async def archive_without_time() -> None:
+        await context.database.connect()
+        with pytest.raises(DatabaseError, match="no turn within"):
+            await archive(context, 0)
+        with pytest.raises(DatabaseError, match="no time was left"):
+            await context.database.attempt(begin, 0, begin)  # type: ignore[arg-type]
+        await context.database.disconnect()
+
+    asyncio.run(archive_without_time())
+
+    assert tables.both() == (before, {})
+    assert not path.exists() or events(path) == []
+
+
 async def archive(context: AppContext, seconds: float = PATIENCE) -> None:
     key = Key("tests", b"")
     deadline = asyncio.get_running_loop().time() + seconds

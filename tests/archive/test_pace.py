@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -130,10 +131,37 @@ def test_who_gets_no_turn_in_time_is_told_that_nothing_was_changed() -> None:
     async def scene() -> None:
         pace = Pace("auto", Turns(8))
         async with pace.turn(Caller("one"), 60):
-            with pytest.raises(DatabaseError, match="no turn within 0 seconds") as raised:
+            with pytest.raises(DatabaseError, match=r"no turn within 0\.01 seconds") as raised:
                 async with pace.turn(Caller("other"), 0.01):
                     pass
         assert raised.value.outcome_known
+
+    asyncio.run(scene())
+
+
+def test_a_turn_that_comes_when_the_time_is_over_is_none() -> None:
+    async def scene() -> None:
+        pace = Pace("full", Turns(8))
+        for seconds in (0, -1):
+            with pytest.raises(DatabaseError, match="no turn within") as raised:
+                async with pace.turn(Caller("late"), seconds):
+                    pytest.fail("it has a turn")
+            assert raised.value.outcome_known
+
+        async def wait() -> None:
+            async with pace.turn(Caller("late"), 0.05):
+                pytest.fail("it has a turn")
+
+        async with pace.turn(Caller("one"), 60):
+            late = asyncio.create_task(wait())
+            await asyncio.sleep(0.01)
+            over = time.monotonic() + 0.1
+            while time.monotonic() < over:  # the loop gives the turn, and sees that the time is over, in the same moment
+                pass
+        with pytest.raises(DatabaseError, match="no turn within"):
+            await late
+        async with asyncio.timeout(60), pace.turn(Caller("next"), 60):
+            pass
 
     asyncio.run(scene())
 
