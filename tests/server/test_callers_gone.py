@@ -68,9 +68,10 @@ def request(lead_id: int, path: str = "archive", size: int = 0) -> bytes:
 def connected(service: ServiceProcess, count: int, sent: bytes) -> Iterator[list[Connection]]:
     """Open connections, and send the same on each."""
     with ExitStack() as stack:
-        connections = [stack.enter_context(closing(Connection(service))) for _ in range(count)]
-        for connection in connections:
-            connection.socket.sendall(sent)
+        connections = []
+        for _ in range(count):  # one after the other: an idle connection is closed after five seconds
+            connections.append(stack.enter_context(closing(Connection(service))))
+            connections[-1].socket.sendall(sent)
         yield connections
 
 
