@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -42,6 +42,9 @@ from service.observability.metrics import count_found, count_moved
 PACE = "X-Lead-Archive-Pace"
 """The header that says whether the batch was processed gently. Callers then need not send many batches at a time."""
 
+KEY_IS_OLD = 1.0
+"""Seconds after which the key of a request is looked up again before its batch changes anything: it may have been revoked."""
+
 logger = structlog.get_logger()
 
 
@@ -53,12 +56,23 @@ class LeadsEndpoint(HTTPEndpoint):
         # For the keys, the body and the batch together.
         deadline = asyncio.get_running_loop().time() + context.request_timeout
         # Half of a short REQUEST_TIMEOUT remains for the batch.
-        keys = await context.keys.current(min(MOST_WAIT, context.request_timeout / 2))
-        key = authenticate(request, keys, context.now())
+        key = await self._key(request, context, min(MOST_WAIT, context.request_timeout / 2))
         self.refuse(context)
         refuse_other_media_types(request)
         with context.in_progress.one_of(key.name):
             return await self._process(request, context, deadline, key)
+
+    async def _key(self, request: Request, context: AppContext, seconds: float) -> Key:
+        """Return the key of the request as it is now. seconds: to wait for the file of the keys. Raises RefusalError."""
+        keys = await context.keys.current(seconds)
+        self._key_is_old_at = asyncio.get_running_loop().time() + KEY_IS_OLD
+        return authenticate(request, keys, context.now())
+
+    async def refuse_again(self, context: AppContext) -> None:
+        """Raise RefusalError if the operation is not allowed any more."""
+        if asyncio.get_running_loop().time() >= self._key_is_old_at:
+            await self._key(Request(self.scope), context, KEY_IS_OLD)
+        self.refuse(context)
 
     async def _process(self, request: Request, context: AppContext, deadline: float, key: Key) -> Response:
         caller = caller_of(request, key)
@@ -138,7 +152,7 @@ class MoveLeads(LeadsEndpoint):
             deadline=deadline,
             address=self.address,
             caller=caller,
-            refuse=lambda: self.refuse(context),
+            refuse=lambda: self.refuse_again(context),
         )
 
 
@@ -238,7 +252,7 @@ async def move(
     deadline: float,
     address: str = "",
     caller: Caller | None = None,
-    refuse: Callable[[], None] = lambda: None,
+    refuse: Callable[[], Awaitable[None]] | None = None,
 ) -> dict[str, Any]:
     """Process a batch, write its two audit records, and return the body of the answer, with the pace for its header.
 
@@ -250,7 +264,8 @@ async def move(
     facts: dict[str, Any] = {}
 
     async def before_change(leaving: Sequence[int]) -> None:
-        refuse()
+        if refuse:
+            await refuse()
         await batch.intend(leaving)
 
     try:

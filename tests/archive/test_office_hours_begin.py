@@ -1,7 +1,8 @@
-"""Office hours that begin while a batch waits: for its body, its turn, or a lead."""
+"""Office hours that begin, and keys that are revoked, while a batch waits: for its body, its turn, or a lead."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from support.api import Api
 from support.auditor import events
+from support.settings import write_keys_file
 from support.tables import Tables
 
 from service.archive.look import Looker
@@ -102,3 +104,40 @@ def test_a_batch_that_has_begun_to_change_when_office_hours_begin_ends(
     assert tables.both() == ({}, before)
     assert events(path) == [("intent", None), ("outcome", "committed")]
     assert timed.archive_all([1]).status_code == 403
+
+
+@pytest.mark.parametrize("operation", ["archive_all", "dearchive_all"])
+@pytest.mark.parametrize("takes", [0.0, 1.1], ids=["at once", "after a wait"])
+def test_a_batch_whose_key_is_revoked_while_it_waits_is_refused(
+    tables: Tables,
+    new_api: Callable[..., Api],
+    path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    operation: str,
+    takes: float,
+) -> None:
+    """The key is looked up again after a second."""
+    tables.live(1)
+    tables.archived(2)
+    before = tables.both()
+    keys_file = write_keys_file(tmp_path)
+    api = new_api(API_KEYS_FILE=str(keys_file), AUDIT_LOG=str(path))
+    look = Looker.look
+
+    async def look_and_wait(looker: Looker, *arguments: Any) -> Any:
+        seen = await look(looker, *arguments)
+        if takes:
+            keys_file.write_text(f'[[keys]]\nname = "another"\nsha256 = "{"0" * 64}"\n')
+            await asyncio.sleep(takes)
+        return seen
+
+    monkeypatch.setattr(Looker, "look", look_and_wait)
+    response = getattr(api, operation)([1, 2])
+
+    if not takes:
+        assert response.status_code == 200
+        return
+    assert (response.status_code, response.json()) == (401, {"message": "unable to validate api user"})
+    assert tables.both() == before
+    assert not path.exists() or events(path) == []
