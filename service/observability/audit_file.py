@@ -17,8 +17,9 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.daemon_threads import DaemonThreads
 from service.errors import AuditError
@@ -42,9 +43,29 @@ LEAST_SPACE = 1
 ATTEMPTS = 10
 """How often a line is written when each time the file was renamed, removed or cut off meanwhile."""
 
+FOLDER_PAUSE = 0.01
+"""Seconds before a line is written again whose folder was renamed: somebody may be making the next one."""
+
 ENDED = "the service has ended before its disk took the line, which may be written all the same"
 
 STANDS_STILL = f"its disk has not taken a line for {TIMEOUT:.0f} seconds"
+
+
+class Failure(NamedTuple):
+    """A line that does not count as written."""
+
+    reason: str
+    may_be_written: bool = False
+    """Whether the line is in a file all the same, or may get there."""
+
+
+@dataclass(eq=False)
+class Line:
+    """A line that a thread writes."""
+
+    data: bytes
+    may_be_written: bool = False
+    """Whether some attempt has left it in a file: that file may have lost its name since, or its disk may have failed."""
 
 
 class AuditFile:
@@ -53,7 +74,7 @@ class AuditFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._threads = DaemonThreads(THREADS, "audit")
-        self._pending: set[Future[str | None]] = set()
+        self._pending: set[Future[Failure | None]] = set()
         self._has_ended = False
         self._begun: dict[int, float] = {}
         """For each line that a thread is writing: since when."""
@@ -63,9 +84,9 @@ class AuditFile:
         self.problem: str | None = None
         """Why the last line was not written, None if it was."""
 
-    def submit(self, record: dict[str, Any]) -> Future[str | None]:
+    def submit(self, record: dict[str, Any]) -> Future[Failure | None]:
         """Have a line written, whoever is cancelled meanwhile. The result: why it was not, None if it is on disk."""
-        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        line = Line(json.dumps(record, separators=(",", ":")).encode() + b"\n")
         if self._has_ended:
             return self._lost(ENDED)
         try:
@@ -88,21 +109,21 @@ class AuditFile:
         for future in list(self._pending):
             with contextlib.suppress(InvalidStateError):  # it is on disk at this moment
                 if not future.cancel():  # a thread is writing it
-                    future.set_result(self._failed(ENDED))
+                    future.set_result(self._failed(ENDED, may_be_written=True))
 
     async def append(self, record: dict[str, Any]) -> None:
         """Return when the line is on disk. Raises AuditError, after TIMEOUT seconds at the latest."""
         if self._stands_still():
-            raise AuditError(self._failed(STANDS_STILL))
+            raise AuditError(self._failed(STANDS_STILL).reason)
         future = self.submit(record)
         try:
             async with asyncio.timeout(TIMEOUT):
-                reason = await asyncio.wrap_future(future)
+                failure = await asyncio.wrap_future(future)
         except TimeoutError:
             # Cancelled: it waited for a thread, and is not going to be written.
-            raise AuditError(self._failed(STANDS_STILL), may_be_written=not future.cancelled()) from None
-        if reason:
-            raise AuditError(reason)
+            raise AuditError(self._failed(STANDS_STILL).reason, may_be_written=not future.cancelled()) from None
+        if failure:
+            raise AuditError(failure.reason, may_be_written=failure.may_be_written)
 
     async def check(self, record: dict[str, Any]) -> str | None:
         """Return why lines cannot be written, None if they can. Writes this one only if the last one failed.
@@ -135,31 +156,38 @@ class AuditFile:
         begun = list(self._begun.values())
         return len(begun) == THREADS and time.monotonic() - max(begun) > TIMEOUT
 
-    def _lost(self, reason: str) -> Future[str | None]:
-        future: Future[str | None] = Future()
+    def _lost(self, reason: str) -> Future[Failure | None]:
+        future: Future[Failure | None] = Future()
         future.set_result(self._failed(reason))
         return future
 
-    def _failed(self, reason: str) -> str:
+    def _failed(self, reason: str, *, may_be_written: bool = False) -> Failure:
         metrics.AUDIT_FAILURES.inc()
         self.problem = reason
-        return reason
+        return Failure(reason, may_be_written)
 
-    def _write(self, line: bytes) -> str | None:
+    def _write(self, line: Line) -> Failure | None:
         number = id(line)
         self._begun[number] = time.monotonic()
+        reason = "it is renamed, removed or cut off all the time"
         try:
             for _ in range(ATTEMPTS):
-                if self._write_once(line):
-                    self.problem = None
-                    return None
-            return self._failed("it is renamed, removed or cut off all the time")
+                try:
+                    if self._write_once(line):
+                        self.problem = None
+                        return None
+                except FileNotFoundError as error:
+                    if not line.may_be_written:
+                        raise
+                    reason = error.strerror or str(error)
+                    time.sleep(FOLDER_PAUSE)
+            return self._failed(reason, may_be_written=line.may_be_written)
         except OSError as error:
-            return self._failed(error.strerror or str(error))
+            return self._failed(error.strerror or str(error), may_be_written=line.may_be_written)
         finally:
             del self._begun[number]
 
-    def _write_once(self, line: bytes) -> bool:
+    def _write_once(self, line: Line) -> bool:
         """Return whether the line is in the file that has the name now: if not, it may be gone with the one that had it."""
         with opened(self._path, os.O_CREAT) as descriptor:  # anew: it may have been renamed or removed
             lock(descriptor)
@@ -233,18 +261,21 @@ def lock(descriptor: int) -> None:
             return
 
 
-def append(descriptor: int, line: bytes) -> None:
+def append(descriptor: int, line: Line) -> None:
     """Append a line to a locked file, all of it or nothing. Raises OSError."""
     size = os.fstat(descriptor).st_size
-    if size and os.pread(descriptor, 1, size - 1) != b"\n":
-        line = b"\n" + line  # whoever wrote last was killed in the middle of a line, or the machine was
+    # Without a line end there, whoever wrote last was killed in the middle of a line, or the machine was.
+    is_torn = size and os.pread(descriptor, 1, size - 1) != b"\n"
+    rest = b"\n" + line.data if is_torn else line.data
+    before, line.may_be_written = line.may_be_written, True
     try:
-        while line:
-            line = line[os.write(descriptor, line) :]
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
     except OSError:
-        # Where even this is refused (chattr +a), the next line begins anew. Never make the file longer: somebody may have
-        # cut it off.
+        # Where even this is refused (chattr +a), the next line begins anew, and all of this one but its line end may stay.
+        # Never make the file longer: somebody may have cut it off.
         if os.fstat(descriptor).st_size > size:
             with contextlib.suppress(OSError):
                 os.ftruncate(descriptor, size)
+        line.may_be_written = before or os.fstat(descriptor).st_size > size
         raise

@@ -20,7 +20,7 @@ from typing import Any
 import structlog
 
 from service.errors import AuditError
-from service.observability.audit_file import ENDED, AuditFile
+from service.observability.audit_file import ENDED, AuditFile, Failure
 
 OUTCOME_TIMEOUT = 0.5
 """Seconds that an answer waits for its second record. The record is written in any case."""
@@ -116,14 +116,14 @@ class AuditedBatch:
         if future:
             await asyncio.wait([asyncio.wrap_future(future)], timeout=OUTCOME_TIMEOUT)
 
-    def _submit_outcome(self, outcome: Outcome, result: dict[str, Any]) -> Future[str | None] | None:
+    def _submit_outcome(self, outcome: Outcome, result: dict[str, Any]) -> Future[Failure | None] | None:
         facts = {"outcome": outcome.value, **result}
         if self._file:
             future = self._file.submit({"event": "outcome", "time": now(), **self._common, **facts})
 
-            def on_done(done: Future[str | None]) -> None:
-                if reason := ENDED if done.cancelled() else done.result():
-                    logger.error("audit line lost", error=reason, **self._common, **facts)
+            def on_done(done: Future[Failure | None]) -> None:
+                if failure := Failure(ENDED) if done.cancelled() else done.result():
+                    logger.error("audit line lost", error=failure.reason, **self._common, **facts)
 
             future.add_done_callback(on_done)
             return future

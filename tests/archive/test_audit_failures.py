@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import resource
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ from support.tables import Tables
 from support.waiting import wait_until
 
 from service.observability import audit_file
-from service.observability.audit_file import AuditFile
+from service.observability.audit_file import AuditFile, Failure
 from service.observability.audit_log import Audit, Outcome
 from service.observability.metrics import AUDIT_FAILURES
 from service.server.serve import STOP_MARGIN
@@ -193,6 +194,126 @@ def test_an_answer_does_not_wait_for_an_outcome_that_the_disk_does_not_take(
     wait_until(lambda: events(path) == BOTH)
 
 
+# --- a failure after the line has reached the file -----------------------------------------------------------------------
+
+
+def fail(what: str, *, at: Callable[[Any], bool] = lambda _: True, times: int = 1) -> Callable[[pytest.MonkeyPatch], None]:
+    """Return what makes a function of `os` fail so many times, for arguments for which `at` is true."""
+
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        function, errors = getattr(os, what), [OSError(errno.EIO, os.strerror(errno.EIO)) for _ in range(times)]
+
+        def fail_or_call(first: Any, *rest: Any, **named: Any) -> Any:
+            if errors and at(first):
+                raise errors.pop()
+            return function(first, *rest, **named)
+
+        monkeypatch.setattr(os, what, fail_or_call)
+
+    return patch
+
+
+def refuse_the_line_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk has no room for the last byte, and what was written cannot be taken back: a file with chattr +a."""
+    write, refused = os.write, [True]
+
+    def write_short(descriptor: int, data: bytes) -> int:
+        if refused and data.endswith(b"}\n"):
+            return write(descriptor, data[:-1])
+        if refused and data == b"\n":
+            refused.clear()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", write_short)
+    fail("ftruncate")(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "obstruct",
+    [
+        fail("fdatasync"),
+        fail("fsync"),
+        fail("stat", at=lambda path: isinstance(path, Path) and path.name == "audit"),
+        fail("stat", at=lambda path: isinstance(path, Path) and path.name == "audit.jsonl"),
+        fail("open", at=lambda path: isinstance(path, Path) and path.name == "audit"),
+        refuse_the_line_end,
+    ],
+    ids=["flush", "flush of the folder", "stat of the folder", "stat of the file", "open of the folder", "last byte"],
+)
+def test_an_intent_that_may_be_in_the_file_is_followed_by_its_outcome(
+    tables: Tables,
+    audited: Api,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    obstruct: Callable[[pytest.MonkeyPatch], None],
+) -> None:
+    tables.live(1)
+    before, _ = tables.both()
+    obstruct(monkeypatch)
+
+    response = audited.archive_all([1])
+
+    assert response.status_code == 503
+    assert "; nothing was changed, repeat the request" in response.json()["message"]
+    assert tables.both() == (before, {})
+    wait_until(lambda: events(path) == [("intent", None), ("outcome", "rolled back")], SLACK)
+    assert [line["moved"] for line in answer(read(path), 1)] == [False]
+    assert audited.archive_all([1]).json()["delete_count"] == 1
+    assert tables.both() == ({}, before)
+
+
+def rename_the_folder_at(event: str, path: Path, monkeypatch: pytest.MonkeyPatch, *, back: float | None) -> Path:
+    """Rename the folder when a line with this event is flushed, and make it again after some seconds. Return its new name."""
+    flush, elsewhere = os.fdatasync, path.parent.with_name("elsewhere")
+
+    def flush_and_rename(descriptor: int) -> None:
+        flush(descriptor)
+        if not elsewhere.exists() and events(path)[-1][0] == event:
+            path.parent.rename(elsewhere)
+            if back is not None:
+                threading.Timer(back, path.parent.mkdir).start()
+
+    monkeypatch.setattr(os, "fdatasync", flush_and_rename)
+    return elsewhere / path.name
+
+
+def test_an_intent_in_a_folder_that_was_renamed_has_its_outcome_in_the_log(
+    tables: Tables, audited: Api, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables.live(1)
+    before, _ = tables.both()
+    elsewhere = rename_the_folder_at("intent", path, monkeypatch, back=None)
+
+    with capture_logs() as log:
+        response = audited.archive_all([1])
+        wait_until(lambda: any("outcome" in line for line in log))
+
+    assert response.json()["message"].startswith(f"{UNWRITABLE}No such file or directory; nothing was changed")
+    assert tables.both() == (before, {})
+    (intent,) = [line for line in read(elsewhere) if line["event"] == "intent"]
+    (lost,) = [line for line in log if "outcome" in line]
+    assert (lost["event"], lost["outcome"], lost["batch_id"]) == ("audit line lost", "rolled back", intent["batch_id"])
+
+
+@pytest.mark.parametrize("event", ["intent", "outcome"])
+def test_a_line_is_written_again_while_its_folder_is_replaced(
+    tables: Tables, audited: Api, path: Path, monkeypatch: pytest.MonkeyPatch, event: str
+) -> None:
+    tables.live(1)
+    before, _ = tables.both()
+    elsewhere = rename_the_folder_at(event, path, monkeypatch, back=0.02)
+
+    with capture_logs() as log:
+        assert audited.archive_all([1]).json()["delete_count"] == 1
+        wait_until(lambda: path.exists() and events(path)[-1:] == BOTH[1:])
+
+    assert tables.both() == ({}, before)
+    assert events(elsewhere) == (BOTH[:1] if event == "intent" else BOTH)
+    assert events(path) == (BOTH if event == "intent" else BOTH[1:])
+    assert not [line for line in log if line["event"] == "audit line lost"]
+
+
 # --- an outcome that is late, or lost ------------------------------------------------------------------------------------
 
 
@@ -226,7 +347,7 @@ import time
 from service.observability import audit_file
 append = audit_file.append
 def wait(descriptor, line):
-    time.sleep({seconds} * (b'"event":"outcome"' in line))
+    time.sleep({seconds} * (b'"event":"outcome"' in line.data))
     append(descriptor, line)
 audit_file.append = wait
 from service.__main__ import main
@@ -276,12 +397,12 @@ def test_a_stop_waits_for_an_outcome(tables: Tables, environment: dict[str, str]
 
 
 def test_lines_after_the_end_are_lost_with_a_word(path: Path) -> None:
-    async def end() -> str | None:
+    async def end() -> Failure | None:
         file = AuditFile(path)
         await file.drain(is_more_to_come=lambda: False)
         return file.submit({}).result()
 
-    assert asyncio.run(end()) == audit_file.ENDED
+    assert asyncio.run(end()) == Failure(audit_file.ENDED)
 
 
 def test_the_end_waits_for_the_outcome_of_a_batch_that_is_cut_off(path: Path) -> None:
