@@ -13,13 +13,15 @@ from datetime import UTC, datetime
 from multiprocessing import util
 from typing import NamedTuple
 
+from service.observability.log_lock import POLL, Ending, LogLock
 from service.observability.metrics import LOG_LINES_LOST
 
 QUEUE_SIZE = 8 * 1024 * 1024
 """The maximum number of characters of lines that wait to be written: about 30,000 requests."""
 
 PIPE_BUF = select.PIPE_BUF
-"""Bytes that a pipe takes in one piece even if others write to it (pipe(7)). All workers write to the same pipe."""
+"""Bytes that a pipe takes in one piece (pipe(7)), and without a wait once poll(2) has called it writable. All workers write
+to the same pipe."""
 
 PAUSE = 0.005
 """Seconds between two writes while no line waits. In a busy service, the thread then wakes up for several lines at a time."""
@@ -28,6 +30,8 @@ DRAIN_TIMEOUT = 2.0
 """Seconds that the end of a process waits for its last lines."""
 
 NOT_READ = "the log is not read fast enough"
+
+CUT_OFF = "a process was killed or stopped in the middle of a line"
 
 
 class Loss(NamedTuple):
@@ -45,7 +49,7 @@ class LogWriter:
 
     A line that does not fit into the queue or cannot be written is counted in log_lines_lost_total. As soon as writing works
     again, a line in the place of the missing ones says how many they were. The thread starts with the first line; in a forked
-    process, with the first line of that process.
+    process, with the first line of that process. Forked processes write in turns, so that lines of any length stay whole.
     """
 
     def __init__(self, render: Callable[[Loss], str], size: int = QUEUE_SIZE) -> None:
@@ -54,6 +58,7 @@ class LogWriter:
         self.encoding = "utf-8"
         self._render = render
         self._limit = size
+        self._turns = LogLock()
         self._reset()
         # The parent writes the lines that wait in it. Its thread does not exist in the child.
         os.register_at_fork(after_in_child=self._reset)
@@ -69,7 +74,6 @@ class LogWriter:
         place."""
         self._is_writing = False
         self._loss: Loss | None = None
-        self._line_is_torn = False
         self._thread: threading.Thread | None = None
 
     def write(self, line: str) -> None:
@@ -150,27 +154,57 @@ class LogWriter:
 
     def _put(self, lines: list[str]) -> tuple[int, str]:
         """Write lines, however long it takes. Return how many could not be written, and why."""
-        data = memoryview("".join(f"{line}\n" for line in lines).encode(self.encoding, "backslashreplace"))
-        try:
-            if self._line_is_torn:
-                self._write_some(memoryview(b"\n"))
-                self._line_is_torn = False
-            while data:
-                written = self._write_some(data)
-                self._line_is_torn = data[written - 1] != ord("\n")
-                data = data[written:]
-        except OSError as error:
-            return bytes(data).count(b"\n"), error.strerror or str(error)
+        rest = [f"{line}\n".encode(self.encoding, "backslashreplace") for line in lines]
+        while rest:
+            self._turns.acquire(lambda: self._is_writable(0))
+            try:
+                if self._turns.ending is Ending.BEGUN:
+                    self._turns.note(Ending.TORN)
+                    self.lose(1, CUT_OFF)
+                has_waited = self._put_in_turn(rest)
+            except OSError as error:
+                return len(rest), error.strerror or str(error)
+            finally:
+                self._turns.release()
+            if has_waited:
+                time.sleep(2 * POLL)  # the others do not get a turn otherwise, and the reader has enough to read
         return 0, ""
 
-    def _write_some(self, data: memoryview) -> int:
-        while True:
-            try:
-                return os.write(self.descriptor, data)
-            except BlockingIOError:  # another process that shares the descriptor has set O_NONBLOCK
-                poll = select.poll()
-                poll.register(self.descriptor, select.POLLOUT)
-                poll.poll()
+    def _put_in_turn(self, rest: list[bytes]) -> bool:
+        """Write lines in pieces, and remove those that are written. Return whether the reader was slow. Raises OSError.
+
+        If others have taken over, stop. The line that was being written then begins anew.
+        """
+        ending, has_waited = self._turns.ending, False
+        data = memoryview(b"\n" * (ending is not Ending.WHOLE) + b"".join(rest))
+        try:
+            while data:
+                while not self._is_writable(0):
+                    has_waited = True
+                    self._is_writable(None)
+                if not self._turns.is_held:
+                    break
+                piece = data[:PIPE_BUF]
+                if piece[-1] != ord("\n"):
+                    self._turns.note(Ending.BEGUN)
+                with contextlib.suppress(BlockingIOError):  # a process with O_NONBLOCK on the descriptor: others were faster
+                    written = os.write(self.descriptor, piece)
+                    ending = Ending.WHOLE if data[written - 1] == ord("\n") else Ending.BEGUN
+                    data = data[written:]
+                self._turns.note(ending)
+        except OSError:
+            self._turns.note(Ending.TORN if ending is not Ending.WHOLE else Ending.WHOLE)
+            raise
+        finally:
+            unwritten = bytes(data).count(b"\n")  # one more, if the end of a torn line is still to be written
+            del rest[: max(0, len(rest) - unwritten)]
+        return has_waited
+
+    def _is_writable(self, timeout: int | None) -> bool:
+        """Return whether the log takes a piece, or fails, without a wait. timeout: milliseconds to wait for that."""
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLOUT)
+        return bool(poll.poll(timeout))
 
     def _remember(self, loss: Loss) -> None:
         with self._lock:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+import select
 import subprocess
 import sys
+import signal
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +24,9 @@ from support.api import Api
 from support.paths import ROOT
 from support.process import PATIENCE, ServiceProcess
 from support.tables import Tables
+from support.waiting import wait_until
 
-from service.observability.log_writer import NOT_READ, LogWriter
+from service.observability.log_writer import CUT_OFF, NOT_READ, LogWriter
 
 REQUESTS = 2_000
 """Six times as many as filled a pipe of 64 KiB."""
@@ -38,12 +44,18 @@ class Reader:
     """Whoever reads the log, line by line, from the moment that it is started."""
 
     def __init__(self, descriptor: int) -> None:
-        self._file = open(descriptor, encoding="utf-8")  # noqa: SIM115
+        self._file = open(descriptor, "rb", buffering=0)  # noqa: SIM115
         self._text = ""
+        self.pause = 0.0
+        """Seconds after each page that it reads."""
         self._thread = threading.Thread(target=self._read)
 
     def _read(self) -> None:
-        self._text = self._file.read()
+        content = b""
+        while page := self._file.read(4096 if self.pause else None):
+            content += page
+            time.sleep(self.pause)
+        self._text = content.decode()
 
     def start(self) -> None:
         self._thread.start()
@@ -150,6 +162,38 @@ def test_a_log_that_cannot_be_written_changes_no_answer(
             assert use(service, tables) >= REQUESTS
             assert service.stop() == 0
             assert not service.anything_left()
+
+
+def test_workers_tear_no_line_of_each_other_and_hide_no_loss(tables: Tables, environment: dict[str, str]) -> None:
+    """Their lines about batches of 500 leads are longer than what a pipe takes in one piece."""
+    leads = range(1, 2_001)
+    tables.live(*leads)
+    before, _ = tables.both()
+    with log_pipe() as (reader, write_end):
+        reader.pause = 0.05
+        fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, 2 * select.PIPE_BUF)  # it is full most of the time
+        with ServiceProcess({**environment, "WORKERS": "2"}, stderr=write_end) as service:
+            reader.start()
+
+            def move(first: int) -> list[httpx2.Response]:
+                ids = list(range(first, first + 500))
+                with httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client:
+                    api = Api(client)
+                    return [answer for _ in range(6) for answer in (api.archive_all(ids), api.dearchive_all(ids))]
+
+            with ThreadPoolExecutor(4) as executor:
+                answers = [answer for answers in executor.map(move, leads[::500]) for answer in answers]
+            assert service.stop() == 0
+        os.close(write_end)
+        lines = reader.lines()
+
+    assert [(answer.status_code, answer.json()["delete_count"]) for answer in answers] == [(200, 500)] * 48
+    assert tables.both() == (before, {})
+    lost = sum(line["lines"] for line in lines if line["event"] == "log lines lost")
+    audited = [line for line in lines if "batch_id" in line]
+    assert {line["request_id"] for line in audited} <= {answer.headers["X-Request-ID"] for answer in answers}
+    assert len(audited) + lost >= 2 * 48
+    assert lost == 0
 
 
 def run(script: str, stderr: int | None = None, **options: Any) -> subprocess.CompletedProcess[bytes]:
@@ -326,3 +370,74 @@ def test_the_end_waits_only_so_long_and_a_reader_that_comes_late_finds_each_line
         os.close(write_end)
 
         assert [line[0] for line in reader.lines()] == list(range(100))
+
+
+WRITERS = """
+import fcntl, json, os, struct, sys, time
+from service.observability.log_writer import LogWriter
+
+writer = LogWriter(lambda loss: json.dumps(["lost", loss.lines, loss.error]))
+go = os.pipe()
+children = []
+for child in range(3):
+    pid = os.fork()
+    if pid == 0:
+        os.close(go[1])
+        os.read(go[0], 1)
+        for number in range(20):
+            writer.write(json.dumps([child, number, "x" * 10_000]))
+        writer.drain(60)
+        os._exit(0)
+    children.append(pid)
+os.close(go[1])
+flock = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
+writing = 0
+while not writing and len(sys.argv) > 1:
+    *_, writing = struct.unpack("hhqqi", fcntl.fcntl(writer._turns._file, fcntl.F_GETLK, flock))
+if writing:
+    time.sleep(0.5)  # until the pipe is full
+    *_, writing = struct.unpack("hhqqi", fcntl.fcntl(writer._turns._file, fcntl.F_GETLK, flock))
+    os.kill(writing, int(sys.argv[1]))
+print(writing, *children, flush=True)
+for pid in children:
+    os.waitpid(pid, 0)
+"""
+
+
+@pytest.mark.parametrize("number", [None, signal.SIGKILL, signal.SIGSTOP])
+def test_long_lines_of_several_processes_stay_whole_and_none_waits_for_one_that_was_killed_or_stopped(
+    number: signal.Signals | None,
+) -> None:
+    with log_pipe() as (reader, write_end):
+        arguments = [str(int(number))] if number else []
+        process = subprocess.Popen([sys.executable, "-c", WRITERS, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=write_end)
+        os.close(write_end)
+        assert process.stdout
+        writing, *children = [int(pid) for pid in process.stdout.readline().split()]
+        reader.pause = 0.001
+        reader.start()
+        if number == signal.SIGSTOP:
+            wait_until(lambda: not any(is_alive(child) for child in children if child != writing))
+            os.kill(writing, signal.SIGCONT)
+        assert process.wait(PATIENCE) == 0
+        process.stdout.close()
+        reader._thread.join(PATIENCE)
+        texts = reader._text.splitlines()
+
+    lines, torn = [], 0
+    for text in texts:
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            torn += 1
+    lost = sum(line[1] for line in lines if line[0] == "lost")
+    assert torn == lost <= (number is not None)
+    assert {line[2] for line in lines if line[0] == "lost"} <= {CUT_OFF}
+    written = [(line[0], line[1]) for line in lines if line[0] != "lost"]
+    whole = [child for child, pid in enumerate(children) if number != signal.SIGKILL or pid != writing]
+    for child in whole:
+        assert [line[1] for line in written if line[0] == child] == list(range(20))
+
+
+def is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
