@@ -25,6 +25,10 @@ HANG_TIMEOUT = 60
 SHORT_LIFE = 10
 """Seconds. A worker that ends sooner, or that could not start, is replaced only after a delay."""
 
+USEFUL_LIFE = 1
+"""Seconds. A worker that has lived longer is replaced at once if no other one serves: a service that is interrupted now and
+then is better than none."""
+
 LONGEST_DELAY = 30
 """The longest delay, in seconds, before a worker is replaced. The first delay is one second; each one doubles it."""
 
@@ -180,14 +184,20 @@ class Supervisor:
         """Decide when the worker is replaced. Return False if it could not start."""
         has_started = worker.heartbeat.last > 0
         self._early_deaths = 0 if has_started else self._early_deaths + 1
-        if has_started and time.monotonic() - worker.started >= SHORT_LIFE:
+        lived = time.monotonic() - worker.started
+        is_last = has_started and lived >= USEFUL_LIFE and not any(other.heartbeat.last for other in self._workers.values())
+        if has_started and lived >= SHORT_LIFE:
             self._delay = 0
         elif has_started and not self._delay:
             self._delay = 0.01  # the first one is replaced at once
-        else:
+        elif not is_last:
             self._delay = min(LONGEST_DELAY, max(1, 2 * self._delay))
-        self._next_start = time.monotonic() + self._delay
-        logger.error("worker ended", worker=worker.pid, status=status, has_started=has_started, replaced_in=self._delay)
+        if not is_last:
+            self._next_start = time.monotonic() + self._delay
+        replaced_in = 0 if is_last else self._delay
+        logger.error("worker ended", worker=worker.pid, status=status, has_started=has_started, replaced_in=replaced_in)
+        if is_last:
+            self._try_to_start()  # the others that are missing have a delay of their own
         return has_started or (status < 0 and self._early_deaths < MOST_EARLY_DEATHS)
 
     def _kill_hanging(self) -> None:

@@ -81,6 +81,34 @@ def test_a_key_that_was_revoked_does_not_come_back_with_a_worker(environment: di
             assert Api(client).archive_all([1]).status_code == 401
 
 
+def test_the_last_worker_does_not_wait_for_the_delay_of_others(tables: Tables, environment: dict[str, str]) -> None:
+    """Each worker is killed after it has served for a second or two, so the delay of the others grows."""
+    tables.live(1)
+    before, _ = tables.both()
+    with (
+        ServiceProcess({**environment, "WORKERS": "2"}) as service,
+        httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client,
+    ):
+        began = time.monotonic()
+        for kill in range(10):
+            time.sleep(max(0, began + 1.3 * (kill + 1) - time.monotonic()))
+            os.kill(min(service.workers), signal.SIGKILL)
+            killed = time.monotonic()
+            wait_for_workers(service, set(), 1)
+            while True:
+                try:
+                    assert client.get("/livez").status_code == 200
+                    break
+                except httpx2.TransportError:
+                    assert time.monotonic() - killed < PATIENCE
+            assert time.monotonic() - killed < 1.3, service.log
+        ends = service.wait_for_line("worker ended", 10)
+        assert max(line["replaced_in"] for line in ends) >= 2  # with another worker that serves, there is a delay
+        assert Api(client).archive_all([1]).json()["delete_count"] == 1
+        assert service.stop() == 0
+    assert tables.both() == ({}, before)
+
+
 WORKERS_THAT_CANNOT_START = """
 import os
 from service.database import pool as database
