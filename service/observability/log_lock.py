@@ -1,7 +1,7 @@
 """A lock between the processes that write to the same log: a line that is longer than what a pipe takes in one piece stays
 whole.
 
-No process waits for one that was killed or stopped: the kernel unlocks for the first, and the others take over from the second.
+No process waits for one that was killed or stopped: the kernel unlocks for the first, and others take over from the second.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ import fcntl
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -410,7 +410,9 @@ def test_long_lines_of_several_processes_stay_whole_and_none_waits_for_one_that_
 ) -> None:
     with log_pipe() as (reader, write_end):
         arguments = [str(int(number))] if number else []
-        process = subprocess.Popen([sys.executable, "-c", WRITERS, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=write_end)
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITERS, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=write_end
+        )
         os.close(write_end)
         assert process.stdout
         writing, *children = [int(pid) for pid in process.stdout.readline().split()]
