@@ -11,6 +11,7 @@ import structlog
 from service.archive.admin_log import AdminLog
 from service.archive.refusals import LOCKED, Refusals, waited
 from service.database.pool import Database
+from service.database.sessions import StaleSessionError
 from service.database.statements import Statements, identifier
 from service.database.transaction import Transaction
 from service.errors import DatabaseError, MendableError, NotReadyError, Problem
@@ -65,7 +66,7 @@ class ObstaclesError(MendableError):
     """Carries a State with obstacles out of a transaction."""
 
     def __init__(self, state: State) -> None:
-        super().__init__()
+        super().__init__(*(obstacle.message for obstacle in state.obstacles))
         self.state = state
 
 
@@ -231,6 +232,8 @@ def obstacle(error: DatabaseError) -> Obstacle:
     """Return what everybody may know about an error. The log has the whole message."""
     if error.code == LOCK_WAIT_TIMEOUT:  # no look waits for a row
         return LOCKED_OBSTACLE
+    if isinstance(error, StaleSessionError):  # each look has found something else
+        return Obstacle("the tables are being altered")
     if problem := server_problem(error):
         return Obstacle(problem.message, problem.remedy)
     if error.from_server:

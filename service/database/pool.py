@@ -22,7 +22,7 @@ from service.database.sessions import Sessions, StaleSessionError
 from service.database.statements import Statements
 from service.database.transaction import PATIENCE, READ_WRITE, Transaction, database_error
 from service.errors import DatabaseError, MendableError
-from service.mariadb_errors import HIDDEN_TABLES, LOCK_WAIT_TIMEOUT, UNUSABLE_SESSION
+from service.mariadb_errors import HIDDEN_TABLES, LOCK_WAIT_TIMEOUT, NO_SUCH_TABLE, UNUSABLE_SESSION
 from service.observability import metrics
 
 CONNECT_TIMEOUT = 5
@@ -37,6 +37,13 @@ ROLLBACK_TIMEOUT = 2
 
 ATTEMPTS = 10
 """Maximum number of attempts of a transaction that meets transient errors. Waits for a lock do not count."""
+
+CONFIRM_PAUSE = 0.2
+"""Seconds before another attempt finds the same, or not: a table that is being renamed or altered is missing for moments, and
+what was read before and after contradicts itself."""
+
+DOUBTFUL = {UNUSABLE_SESSION, HIDDEN_TABLES, NO_SUCH_TABLE}
+"""Errors that may be gone in another session, or a moment later."""
 
 T = TypeVar("T")
 
@@ -147,7 +154,7 @@ class Database:
                 raise DatabaseError("no time was left for the database: the request has waited too long")
             return left
 
-        in_new_session = False
+        doubted: StaleSessionError | None = None
         failures = 0
         attempts = stamina.retry_context(
             on=lambda error: _can_be_retried(error) and failures < ATTEMPTS,
@@ -160,21 +167,30 @@ class Database:
         async for attempt in attempts:
             with attempt:
                 try:
-                    async with self.transaction(rest(), begin, in_new_session=in_new_session) as transaction:
-                        return await self._in_a_current_session(transaction, work)
+                    async with self.transaction(rest(), begin, in_new_session=doubted is not None) as transaction:
+                        return await self._in_a_current_session(transaction, work, doubted)
                 except DatabaseError as error:
-                    in_new_session = in_new_session or isinstance(error, StaleSessionError)
                     on_error(error)
+                    if isinstance(error, StaleSessionError):
+                        doubted = error
+                        await asyncio.sleep(min(CONFIRM_PAUSE, max(0, deadline - asyncio.get_running_loop().time())))
+                    elif doubted and error.code is None and error.outcome_known:
+                        raise doubted from error  # the time is over: the tables are the reason, not the server
                     failures += error.code != LOCK_WAIT_TIMEOUT
                     if after_lock_wait and error.code == LOCK_WAIT_TIMEOUT and _can_be_retried(error):
                         await after_lock_wait()
                     raise
         raise AssertionError("the last attempt returns or raises")
 
-    async def _in_a_current_session(self, transaction: Transaction, work: Callable[[Transaction], Awaitable[T]]) -> T:
-        """Run `work`. Believe that an administrator must fix something only if the session is new.
+    async def _in_a_current_session(
+        self, transaction: Transaction, work: Callable[[Transaction], Awaitable[T]], doubted: StaleSessionError | None
+    ) -> T:
+        """Run `work`. Believe that an administrator must fix something only if the session is new, and if the attempt before
+        has found the same.
 
-        A session keeps the global variables and the privileges on databases that were in force when it began.
+        A session keeps the global variables and the privileges on databases that were in force when it began. And what was
+        read while somebody altered the tables contradicts itself. doubted: what the attempt before raised, if that was this
+        doubt.
         """
         is_new, transaction.session.is_new = transaction.session.is_new, False
         try:
@@ -182,12 +198,14 @@ class Database:
         except (MendableError, DatabaseError) as error:
             if isinstance(error, MendableError):
                 error.outcome_known = not transaction.changes_may_persist
-            if isinstance(error, DatabaseError) and not (error.is_denied or error.code in {UNUSABLE_SESSION, HIDDEN_TABLES}):
+            if isinstance(error, DatabaseError) and not (error.is_denied or error.code in DOUBTFUL):
                 raise
             transaction.connection.close()
-            if is_new or transaction.changes_may_persist or (isinstance(error, DatabaseError) and error.code == HIDDEN_TABLES):
+            if transaction.changes_may_persist or (isinstance(error, DatabaseError) and error.code == HIDDEN_TABLES):
                 raise
-            raise StaleSessionError from error
+            if is_new and doubted is not None and doubted.finding == str(error):
+                raise
+            raise StaleSessionError(str(error)) from error
 
     @asynccontextmanager
     async def transaction(

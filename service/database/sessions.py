@@ -9,14 +9,20 @@ from service.database.statements import Statements, literal
 from service.errors import DatabaseError
 from service.mariadb_errors import UNUSABLE_SESSION
 
-STALE = "this session began before something was fixed, or has temporary tables that this service did not create"
+STALE = (
+    "the tables are being altered, this session began before something was fixed, or it has temporary tables that this "
+    "service did not create"
+)
 
 
 class StaleSessionError(DatabaseError):
-    """The session began before something was fixed, or a trigger created a temporary table in it. Another session may work."""
+    """The session began before something was fixed, a trigger created a temporary table in it, or a table was altered while it
+    was read. Another session may work."""
 
-    def __init__(self) -> None:
+    def __init__(self, finding: str) -> None:
+        """finding: what is to be believed if another session finds the same."""
         super().__init__(STALE, retry=True)
+        self.finding = finding
 
 
 class Session:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from service.database.sessions import StaleSessionError
 from service.database.statements import Statements, identifier, table_of
 from service.database.transaction import Transaction
 from service.errors import DatabaseError, NotReadyError
@@ -91,8 +92,7 @@ class TableReader:
         for name, definition in zip((self.source, self.target), definitions, strict=True):
             counter = AUTO_INCREMENT.search(definition)
             self.auto_increments[name] = int(counter[2]) if counter else 1
-        # The AUTO_INCREMENT counter changes with every new lead and says nothing about the columns.
-        unchanging = tuple(AUTO_INCREMENT.sub(r") \1", definition) for definition in definitions)
+        unchanging = without_counters(definitions)
         # While this coroutine waits for the database, another one may replace what is cached.
         pair = self.cached
         if (
@@ -147,6 +147,10 @@ class TableReader:
             *session_problems(session, self.least_packet, (source, target)),
             *foreign_key_problems(pair, grants),
         ]
+        if problems:
+            again = await transaction.select_each(*self.definition_queries)
+            if without_counters(answer[0][1] for answer in again) != without_counters(definitions):
+                raise StaleSessionError("a table was altered while its definition was read")
         if try_batch and not problems:
             to_write += await self._trial.batch(transaction, pair, grants, bool(session.on_cluster), self.whole_only)
         return replace(pair, problems_to_read=tuple(problems), problems=(*problems, *to_write))
@@ -183,3 +187,8 @@ class TableReader:
     def invalidate(self) -> None:
         """Read everything again at the next call. A table that shows leads in use may have been dropped."""
         self.cached = None
+
+
+def without_counters(definitions: Iterable[str]) -> tuple[str, ...]:
+    """Return definitions without the AUTO_INCREMENT counter: it changes with every new lead and says nothing about columns."""
+    return tuple(AUTO_INCREMENT.sub(r") \1", definition) for definition in definitions)
