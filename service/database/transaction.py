@@ -30,6 +30,13 @@ READ_ONLY = "START TRANSACTION READ ONLY"
 """For reading only. It works on a read-only server too."""
 
 
+SERVER_IS_READ_ONLY = 1290
+"""COMMIT fails like this if somebody has set read_only meanwhile. MariaDB checks that before any commit, and rolls back.
+
+Another one of these errors is DEADLOCK: in a cluster, another node changed the same rows. An error such as 1317, query
+interrupted, is none of them: the server also reports a KILL QUERY that came after the commit.
+"""
+
 PATIENCE = 0.2
 """Seconds for which a statement that does not wait for locks is run again before its transaction is. A write to a table
 without row locks takes less."""
@@ -140,8 +147,8 @@ class Transaction:
         SELECTs that lock no row."""
         self._insists = False
         self.changes_may_persist = False
-        """Whether a change may persist even if the transaction fails from now on: COMMIT was sent and not answered with a
-        deadlock, or the statements wrote to a table without rollback."""
+        """Whether a change may persist even if the transaction fails from now on: COMMIT was sent, and not answered
+        with an error that means a rollback, or the statements wrote to a table without rollback."""
 
     def _begin_again(self) -> None:
         self._variables = [self._session_variables]
@@ -170,8 +177,7 @@ class Transaction:
                     await cursor.execute(f"{self._session_variables};\nCOMMIT")
                     await cursor.nextset()
         except DRIVER_ERRORS as error:
-            # In a cluster, COMMIT fails like this if another node changed the same rows: this transaction was rolled back.
-            if error.args[:1] == (DEADLOCK,):
+            if error.args[:1] in {(DEADLOCK,), (SERVER_IS_READ_ONLY,)}:
                 self.changes_may_persist = persisted_already
             raise self._error(error) from error
         self._writes = False

@@ -274,3 +274,52 @@ async def archive(context: AppContext, seconds: float = PATIENCE) -> None:
     key = Key("tests", b"")
     deadline = asyncio.get_running_loop().time() + seconds
     await move(context, context.archive, "archive", key=key, fields=FIELDS, deadline=deadline)
+
+
+@pytest.mark.parametrize("engines", [("InnoDB", "InnoDB"), ("InnoDB", "Aria"), ("Aria", "Aria")], ids="-".join)
+def test_a_commit_that_a_read_only_server_refuses_is_known_to_be_rolled_back(
+    tables: Tables,
+    new_api: Callable[..., Api],
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    engines: tuple[str, str],
+) -> None:
+    """Only if all engines can roll back."""
+    for table, engine in zip(("vicidial_list", "vicidial_list_archive"), engines, strict=True):
+        tables.execute(f"ALTER TABLE {table} ENGINE = {engine}")
+    account = f"limited_{tables.database[-20:]}"
+    tables.execute(f"CREATE USER {account}@127.0.0.1 IDENTIFIED BY 'secret'")  # without SUPER, which may write all the same
+    tables.execute(f"GRANT ALL ON {tables.database}.* TO {account}@127.0.0.1")
+    url = f"mysql+asyncmy://{account}:secret@127.0.0.1:{tables.mariadb.port}/{tables.database}"
+    audited = new_api(AUDIT_LOG=str(path), DATABASE_URL=url)
+    tables.live(1)
+    before, _ = tables.both()
+    commit = Transaction.commit
+
+    async def commit_read_only(transaction: Transaction) -> None:
+        if transaction._writes and transaction._has_written:
+            tables.execute("SET GLOBAL read_only = ON")
+        await commit(transaction)
+
+    monkeypatch.setattr(Transaction, "commit", commit_read_only)
+    try:
+        response = audited.archive_all([1])
+    finally:
+        tables.execute("SET GLOBAL read_only = OFF")
+        tables.execute(f"DROP USER {account}@127.0.0.1")
+    monkeypatch.undo()
+
+    assert response.status_code == 503
+    live, archived = tables.both()
+    assert {**archived, **live} == before
+    if engines == ("InnoDB", "InnoDB"):
+        assert live == before
+        assert "the server is read only" in response.json()["message"]
+        assert response.json()["message"].endswith("; nothing was changed")
+        assert archived == {}
+        assert events(path) == [("intent", None), ("outcome", "rolled back")]
+    else:
+        assert response.json()["message"] == f"the commit was not confirmed; {MAY_BE_APPLIED}"
+        assert events(path) == [("intent", None), ("outcome", "not known")]
+    assert new_api().archive_all([1]).json()["delete_count"] == len(live)
+    assert tables.both() == ({}, before)
