@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -111,14 +112,19 @@ class Chunks:
         """As change(). Return False if a lock was in the way. Nothing is held any more then."""
         self._failures.blocked = None
         deleted_before = self.counts[self._statements.delete_leads]
-        planned = await self._unless_blocked(plan())
-        if planned:
-            self._locks_tables = planned.pair.same_rollback
-            self.transaction.send_first(self._statements.forget_deleted.fill())
-            async with self.turn.writing():
+        async with AsyncExitStack() as stack:
+            if self._was_blocked:  # else one batch looks while another one writes; but only one waits for a table
+                await stack.enter_async_context(self.turn.writing())
+            planned = await self._unless_blocked(plan())
+            if planned:
+                if not self._was_blocked:
+                    await stack.enter_async_context(self.turn.writing())
+                self._locks_tables = planned.pair.same_rollback
+                self.transaction.send_first(self._statements.forget_deleted.fill())
                 await self._change(planned, look_again, is_last=is_last)
                 if not self._failures.blocked:
                     await self._commit()
+        if planned:
             await self._note_deleted(planned, self.counts[self._statements.delete_leads] - deleted_before)
         if self._failures.blocked:
             self._uncommitted.clear()  # it was rolled back

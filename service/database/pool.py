@@ -54,7 +54,8 @@ def _on_retry(details: RetryDetails) -> None:
     error = details.caused_by
     assert isinstance(error, DatabaseError)
     metrics.RETRIES.labels(error.code or 0).inc()
-    logger.warning("transaction retried", error=str(error), code=error.code or 0, retry=details.retry_num)
+    if not (isinstance(error, StaleSessionError) and error.was_new):
+        logger.warning("transaction retried", error=str(error), code=error.code or 0, retry=details.retry_num)
 
 
 # Replace the hooks of the library, which log and count every function that is retried.
@@ -205,7 +206,7 @@ class Database:
                 raise
             if is_new and doubted is not None and doubted.finding == str(error):
                 raise
-            raise StaleSessionError(str(error)) from error
+            raise StaleSessionError(str(error), was_new=is_new) from error
 
     @asynccontextmanager
     async def transaction(

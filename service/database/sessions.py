@@ -19,10 +19,12 @@ class StaleSessionError(DatabaseError):
     """The session began before something was fixed, a trigger created a temporary table in it, or a table was altered while it
     was read. Another session may work."""
 
-    def __init__(self, finding: str) -> None:
-        """finding: what is to be believed if another session finds the same."""
+    def __init__(self, finding: str, *, was_new: bool = False) -> None:
+        """finding: what is to be believed if another session finds the same. was_new: whether the session was new. Then the
+        finding is probably right, and the next attempt says so."""
         super().__init__(STALE, retry=True)
         self.finding = finding
+        self.was_new = was_new
 
 
 class Session:

@@ -44,12 +44,14 @@ class Move:
         done: list[Future[None]] = []
 
         @asynccontextmanager
-        async def watched(transaction: Transaction, statements: Sequence[str]) -> AsyncIterator[Any]:
+        async def watched(
+            transaction: Transaction, statements: Sequence[str], *others: Any, **named: Any
+        ) -> AsyncIterator[Any]:
             if not done and any(part in statement for statement in statements):
                 self._tables.insert(source, lead_id)
                 done.append(self._write(source))
                 done.append(self._clients.submit(self._move, lead_id, source, target))
-            async with self._send(transaction, statements) as results:
+            async with self._send(transaction, statements, *others, **named) as results:
                 yield results
 
         self._monkeypatch.setattr(Transaction, "_send", watched)

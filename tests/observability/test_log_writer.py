@@ -183,6 +183,7 @@ def test_workers_tear_no_line_of_each_other_and_hide_no_loss(tables: Tables, env
 
             with ThreadPoolExecutor(4) as executor:
                 answers = [answer for answers in executor.map(move, leads[::500]) for answer in answers]
+            reader.pause = 0  # the end of a process waits for two seconds only
             assert service.stop() == 0
         os.close(write_end)
         lines = reader.lines()

@@ -108,8 +108,7 @@ def test_tables_that_do_not_fit_are_no_reason_not_to_start(tables: Tables, envir
     tables.execute("ALTER TABLE vicidial_list_archive DROP PRIMARY KEY")
 
     with ServiceProcess(environment) as service:
-        first, *others = map(json.loads, service.log.splitlines())
-        assert [line for line in others if line["event"] == "tables do not fit"] == []
+        first, *_ = map(json.loads, service.log.splitlines())
         remedy = (
             "SET STATEMENT sql_mode = 'STRICT_ALL_TABLES' FOR ALTER TABLE `vicidial_list_archive` ADD PRIMARY KEY (`lead_id`)"
         )
