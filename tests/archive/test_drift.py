@@ -163,7 +163,7 @@ def test_columns_that_are_added_under_load(tables: Tables, new_api: Callable[...
             time.sleep(0.2)
             tables.execute(f"ALTER TABLE {LIST} ADD COLUMN own_{number} INT NOT NULL DEFAULT 7")
             live_when_added[f"own_{number}"] = set(tables.rows(LIST))
-            time.sleep(0.1)
+            time.sleep(1)  # longer than a batch doubts what it finds
             tables.execute(f"ALTER TABLE {ARCHIVE} ADD COLUMN own_{number} INT NOT NULL DEFAULT 0")
         time.sleep(0.2)
     finally:
