@@ -317,14 +317,13 @@ ENGINES = {
 }
 
 OBSTACLES = {
-    "a report on the archive": "SELECT SLEEP(5) FROM vicidial_list_archive WHERE lead_id + 0 = 3",
-    "a locked archive": "LOCK TABLES vicidial_list_archive READ",
+    "a report on the archive": ("SELECT SLEEP(5) FROM vicidial_list_archive WHERE lead_id + 0 = 3", "gentle"),
+    "a locked archive": ("LOCK TABLES vicidial_list_archive READ", "full"),
 }
 
 
 @pytest.mark.parametrize("engines", ENGINES.values(), ids=ENGINES.keys())
-@pytest.mark.parametrize("obstacle", OBSTACLES.values(), ids=OBSTACLES.keys())
-@pytest.mark.parametrize("pace", ["gentle", "full"])
+@pytest.mark.parametrize(("obstacle", "pace"), OBSTACLES.values(), ids=OBSTACLES.keys())
 def test_a_batch_that_waits_without_row_locks_does_not_keep_an_alteration_waiting(
     tables: Tables, new_api: NewApi, engines: tuple[str, str], obstacle: str, pace: str
 ) -> None:
