@@ -174,7 +174,7 @@ class Database:
                     on_error(error)
                     if isinstance(error, StaleSessionError):
                         doubted = error
-                        await asyncio.sleep(min(CONFIRM_PAUSE, max(0, deadline - asyncio.get_running_loop().time())))
+                        await asyncio.sleep(min(CONFIRM_PAUSE, max(0, deadline - loop.time())))
                     elif doubted and error.code is None and error.outcome_known:
                         raise doubted from error  # the time is over: the tables are the reason, not the server
                     failures += error.code != LOCK_WAIT_TIMEOUT

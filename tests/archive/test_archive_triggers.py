@@ -31,8 +31,7 @@ CONDITIONS = {"TRUE": [1, 2, 3], "NEW.lead_id = 2": [2], "NEW.lead_id = 99": []}
 def pair(tables: Tables, request: pytest.FixtureRequest) -> tuple[str, str]:
     """The engines of vicidial_list and of the archive."""
     pair: tuple[str, str] = getattr(request, "param", ("MyISAM", "MyISAM"))
-    for table, engine in zip((LIST, ARCHIVE), pair, strict=True):
-        tables.execute(f"ALTER TABLE {table} ENGINE = {engine}")
+    tables.set_engines(*pair)
     return pair
 
 

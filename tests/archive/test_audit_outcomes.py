@@ -62,8 +62,7 @@ def test_a_lead_that_somebody_brings_back_at_once_was_deleted(
 ) -> None:
     """Without row locks, it is back before the batch asks which of its leads remain."""
     tables.live(1, 2, 3)
-    for name, engine in zip(("vicidial_list", "vicidial_list_archive"), engines, strict=True):
-        tables.execute(f"ALTER TABLE {name} ENGINE = {engine}")
+    tables.set_engines(*engines)
     tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (3)")
     before, _ = tables.both()
     remaining = Mover._remaining
@@ -285,8 +284,7 @@ def test_a_commit_that_a_read_only_server_refuses_is_known_to_be_rolled_back(
     engines: tuple[str, str],
 ) -> None:
     """Only if all engines can roll back."""
-    for table, engine in zip(("vicidial_list", "vicidial_list_archive"), engines, strict=True):
-        tables.execute(f"ALTER TABLE {table} ENGINE = {engine}")
+    tables.set_engines(*engines)
     account = f"limited_{tables.database[-20:]}"
     tables.execute(f"CREATE USER {account}@127.0.0.1 IDENTIFIED BY 'secret'")  # without SUPER, which may write all the same
     tables.execute(f"GRANT ALL ON {tables.database}.* TO {account}@127.0.0.1")

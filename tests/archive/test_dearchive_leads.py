@@ -25,8 +25,7 @@ MONDAY_NOON = datetime(2025, 6, 2, 12, tzinfo=UTC)
 def test_leads_in_each_state_with_each_combination_of_flags(
     tables: Tables, api: Api, flags: tuple[bool, bool], engines: tuple[str, str]
 ) -> None:
-    for table, engine in zip((LIST, ARCHIVE), engines, strict=True):
-        tables.execute(f"ALTER TABLE {table} ENGINE = {engine}")
+    tables.set_engines(*engines)
     for lead_id, state in enumerate(STATES[:-1] * 2):
         put(tables, state, lead_id)
     asked = [7, *range(6)]  # 6 is a lead that nobody asked for
@@ -56,8 +55,7 @@ def test_an_unknown_lead_fails_the_whole_batch(tables: Tables, api: Api, flags: 
 def test_a_lead_that_is_archived_and_comes_back_is_the_lead_that_it_was(
     tables: Tables, api: Api, engines: tuple[str, str]
 ) -> None:
-    for table, engine in zip((LIST, ARCHIVE), engines, strict=True):
-        tables.execute(f"ALTER TABLE {table} ENGINE = {engine}")
+    tables.set_engines(*engines)
     lead_ids = [0, 1, 4711, 4294967295]
     tables.live(*lead_ids, modify_date="2011-11-11 11:11:11")
     before, _ = tables.both()

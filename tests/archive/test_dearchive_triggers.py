@@ -20,8 +20,7 @@ PAIRS = [("InnoDB", "InnoDB"), ("MyISAM", "MyISAM"), ("InnoDB", "MyISAM"), ("Ari
 def pair(tables: Tables, request: pytest.FixtureRequest) -> tuple[str, str]:
     """The engines of vicidial_list and of the archive."""
     pair: tuple[str, str] = getattr(request, "param", ("InnoDB", "InnoDB"))
-    for table, engine in zip((LIST, ARCHIVE), pair, strict=True):
-        tables.execute(f"ALTER TABLE {table} ENGINE = {engine}")
+    tables.set_engines(*pair)
     return pair
 
 

@@ -19,8 +19,7 @@ BAD = {4, 5, 17}
 def pair(tables: Tables, request: pytest.FixtureRequest) -> tuple[str, str]:
     """The engines of the two tables."""
     pair: tuple[str, str] = request.param
-    for table, engine in zip((LIST, ARCHIVE), pair, strict=True):
-        tables.execute(f"ALTER TABLE {table} ENGINE = {engine}")
+    tables.set_engines(*pair)
     return pair
 
 

@@ -330,8 +330,7 @@ def test_a_batch_that_waits_without_row_locks_does_not_keep_an_alteration_waitin
     """OPTIMIZE TABLE, which runs every night, waits for what the batch has read, and the dialler waits behind it."""
     tables.live(1, 2)
     tables.archived(2, 3, 4, status="OLD")
-    for name, engine in zip(("vicidial_list", "vicidial_list_archive"), engines, strict=True):
-        tables.execute(f"ALTER TABLE {name} ENGINE = {engine}")
+    tables.set_engines(*engines)
     tables.execute("DELETE FROM vicidial_list_archive WHERE lead_id = 4")  # with a hole, MyISAM does not insert beside readers
     before, _ = tables.both()
     api = new_api(REQUEST_TIMEOUT="30", PACE=pace)

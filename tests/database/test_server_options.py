@@ -71,8 +71,7 @@ def test_counts_are_right_where_a_timeout_rolls_back_what_only_one_table_can(
 ) -> None:
     """Somebody has locked a lead, so that the statement fails which reaches it after others have succeeded."""
     names = ("vicidial_list", "vicidial_list_archive")
-    for name, engine in zip(names, engines, strict=True):
-        tables.execute(f"ALTER TABLE {name} ENGINE = {engine}")
+    tables.set_engines(*engines)
     lead_ids = list(range(1, 301))
     source = names[operation == "dearchive"]
     for lead_id in lead_ids:

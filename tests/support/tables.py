@@ -85,6 +85,11 @@ class Tables:
     def archived(self, *lead_ids: int, **values: Any) -> None:
         self.insert("vicidial_list_archive", *lead_ids, **values)
 
+    def set_engines(self, live: str, archive: str) -> None:
+        """Give vicidial_list and vicidial_list_archive their engines."""
+        for table, engine in (("vicidial_list", live), ("vicidial_list_archive", archive)):
+            self.execute(f"ALTER TABLE {table} ENGINE = {engine}")
+
     def wait_for_a_lock_wait(self) -> None:
         """Wait until a transaction waits for a row that another one has locked."""
         deadline = time.monotonic() + PATIENCE
