@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from multiprocessing import util
 from typing import NamedTuple
 
-from service.observability.log_lock import POLL, Ending, LogLock
+from service.observability.log_lock import Ending, LogLock
 from service.observability.metrics import LOG_LINES_LOST
 
 QUEUE_SIZE = 8 * 1024 * 1024
@@ -31,7 +31,10 @@ DRAIN_TIMEOUT = 2.0
 
 NOT_READ = "the log is not read fast enough"
 
-CUT_OFF = "a process was killed or stopped in the middle of a line"
+TURN_PAUSE = 0.002
+"""Seconds for which a process that has waited for the reader leaves the log to the other processes."""
+
+CUT_OFF = "a process was killed in the middle of a line"
 
 
 class Loss(NamedTuple):
@@ -58,7 +61,7 @@ class LogWriter:
         self.encoding = "utf-8"
         self._render = render
         self._limit = size
-        self._turns = LogLock()
+        self._shared = LogLock()
         self._reset()
         # The parent writes the lines that wait in it. Its thread does not exist in the child.
         os.register_at_fork(after_in_child=self._reset)
@@ -154,51 +157,39 @@ class LogWriter:
 
     def _put(self, lines: list[str]) -> tuple[int, str]:
         """Write lines, however long it takes. Return how many could not be written, and why."""
-        rest = [f"{line}\n".encode(self.encoding, "backslashreplace") for line in lines]
-        while rest:
-            self._turns.acquire(lambda: self._is_writable(0))
-            try:
-                if self._turns.ending is Ending.BEGUN:
-                    self._turns.note(Ending.TORN)
-                    self.lose(1, CUT_OFF)
-                has_waited = self._put_in_turn(rest)
-            except OSError as error:
-                return len(rest), error.strerror or str(error)
-            finally:
-                self._turns.release()
-            if has_waited:
-                time.sleep(2 * POLL)  # the others do not get a turn otherwise, and the reader has enough to read
-        return 0, ""
+        data = b"".join(f"{line}\n".encode(self.encoding, "backslashreplace") for line in lines)
+        with self._shared.held():
+            if self._shared.ending is Ending.BEGUN:
+                self.lose(1, CUT_OFF)
+            if self._shared.ending is not Ending.WHOLE:
+                self._shared.ending = Ending.TORN  # the loss of that line is counted
+                data = b"\n" + data
+            unwritten, error, has_waited = self._put_in_pieces(data)
+        if has_waited:
+            time.sleep(TURN_PAUSE)
+        return min(unwritten, len(lines)), error
 
-    def _put_in_turn(self, rest: list[bytes]) -> bool:
-        """Write lines in pieces, and remove those that are written. Return whether the reader was slow. Raises OSError.
-
-        If others have taken over, stop. The line that was being written then begins anew.
-        """
-        ending, has_waited = self._turns.ending, False
-        data = memoryview(b"\n" * (ending is not Ending.WHOLE) + b"".join(rest))
+    def _put_in_pieces(self, data: bytes) -> tuple[int, str, bool]:
+        """Write lines in pieces that a pipe takes whole. Return how many line ends were not written, why, and whether the
+        reader was slow."""
+        rest, ending, has_waited = memoryview(data), self._shared.ending, False
         try:
-            while data:
+            while rest:
                 while not self._is_writable(0):
                     has_waited = True
                     self._is_writable(None)
-                if not self._turns.is_held:
-                    break
-                piece = data[:PIPE_BUF]
+                piece = rest[:PIPE_BUF]
                 if piece[-1] != ord("\n"):
-                    self._turns.note(Ending.BEGUN)
+                    self._shared.ending = Ending.BEGUN
                 with contextlib.suppress(BlockingIOError):  # a process with O_NONBLOCK on the descriptor: others were faster
                     written = os.write(self.descriptor, piece)
-                    ending = Ending.WHOLE if data[written - 1] == ord("\n") else Ending.BEGUN
-                    data = data[written:]
-                self._turns.note(ending)
-        except OSError:
-            self._turns.note(Ending.TORN if ending is not Ending.WHOLE else Ending.WHOLE)
-            raise
-        finally:
-            unwritten = bytes(data).count(b"\n")  # one more, if the end of a torn line is still to be written
-            del rest[: max(0, len(rest) - unwritten)]
-        return has_waited
+                    ending = Ending.WHOLE if rest[written - 1] == ord("\n") else Ending.BEGUN
+                    rest = rest[written:]
+                self._shared.ending = ending
+        except OSError as error:
+            self._shared.ending = Ending.WHOLE if ending is Ending.WHOLE else Ending.TORN
+            return bytes(rest).count(b"\n"), error.strerror or str(error), has_waited
+        return 0, "", has_waited
 
     def _is_writable(self, timeout: int | None) -> bool:
         """Return whether the log takes a piece, or fails, without a wait. timeout: milliseconds to wait for that."""
