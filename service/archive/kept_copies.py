@@ -29,7 +29,7 @@ class KeptCopies:
         """As Changes.run(). Raises NotReadyError if the copy of a deleted lead is gone or has other data. The transaction must
         be rolled back then."""
         delete = self._statements.delete_leads
-        leads = steps[delete]
+        leads = steps.get(delete)
         if not leads or not pair.acting_keys:
             return await self._changes.run(transaction, pair, steps, options=options)
         others = {statement: ids for statement, ids in steps.items() if statement != delete}

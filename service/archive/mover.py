@@ -9,6 +9,7 @@ else in this module is order and bookkeeping.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -28,6 +29,12 @@ from service.errors import DatabaseError, UnknownLeadsError
 from service.mariadb_errors import LOCK_WAIT_TIMEOUT
 from service.tables.definitions import TablePair
 from service.tables.table_reader import TableReader
+
+GENTLE_PART = 125
+"""Leads that a statement of one transaction changes at most while the pace is gentle."""
+
+LONGEST_LOCKED = 0.25
+"""Seconds after which a batch in one transaction rests no more before its end: its leads are locked, and a customer may call."""
 
 
 class Mover:
@@ -101,7 +108,7 @@ class Mover:
             if seen.on_cluster and leaving:
                 leaving = steps[sql.delete_leads] = await self._claim(transaction, seen.pair, leaving)
             options = Options(in_use_nearby=seen.in_use_nearby, was_blocked=was_blocked)
-            counts = await self._kept_copies.run(transaction, seen.pair, steps, options)
+            counts = await self._change_in_one_transaction(transaction, turn, seen.pair, steps, options)
             remaining = await self._remaining(transaction, seen, batch, counts)
             left, gone = leaving.difference(remaining), NONE
         else:
@@ -157,6 +164,30 @@ class Mover:
         if not batch.delete_leads or counts[self._statements.delete_leads] == len(seen.leads):
             return NONE
         return await self._changes.find(transaction, seen.pair.source.name, seen.leads)
+
+    async def _change_in_one_transaction(
+        self,
+        transaction: Transaction,
+        turn: Turn,
+        pair: TablePair,
+        steps: Mapping[Statement, LeadIDs],
+        options: Options,
+    ) -> Mapping[Statement, int]:
+        """Run the statements of a batch. Gently: for a few leads at a time, with rests in between, since the dialler waits for
+        a processor while a long statement runs. All leads of the batch are locked during these rests."""
+        if not turn.gentle:
+            return await self._kept_copies.run(transaction, pair, steps, options)
+        clock = asyncio.get_running_loop().time
+        last_rest = clock() + LONGEST_LOCKED
+        counts: Counter[Statement] = Counter()
+        for statement, leads in steps.items():
+            parts = leads.parts(GENTLE_PART)
+            for number, part in enumerate(parts, start=1):
+                if counts and clock() < last_rest:
+                    await turn.rest()
+                options.failures.more_to_come = number < len(parts)
+                counts.update(await self._kept_copies.run(transaction, pair, {statement: part}, options))
+        return counts
 
     async def _change_in_chunks(self, chunks: Chunks, first: Seen, leads: LeadIDs, batch: Batch) -> LeadIDs:
         """Change a few leads at a time, and commit them, with a rest after each time. Only leads that both the batch and its

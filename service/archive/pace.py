@@ -84,7 +84,7 @@ class Turn:
         self.gentle = self._pace.look(agents=agents, table_locks=table_locks)
 
     async def rest(self) -> None:
-        """Rest in the middle of a batch. No row may be locked."""
+        """Rest in the middle of a batch."""
         if self._clock() < self._no_rest_from:
             await asyncio.sleep(self.rest_seconds())
         self._worked_since = self._clock()

@@ -12,8 +12,9 @@ import pytest
 from support.api import Api
 from support.tables import Tables
 
+from service.archive import mover
 from service.archive.caller import Caller
-from service.archive.pace import Pace
+from service.archive.pace import Pace, Turn
 from service.archive.turns import Turns
 from service.errors import DatabaseError
 
@@ -63,6 +64,41 @@ def test_the_pace_follows_the_agents(tables: Tables, new_api: Callable[..., Api]
     outcomes = [json.loads(line) for line in path.read_text().splitlines()][1::2]
     assert [outcome["pace"] for outcome in outcomes] == ["full", "gentle", "full"]
     assert tables.ids() == ([], [1, 2, 3])
+
+
+@pytest.mark.parametrize(("pace", "longest_locked", "rests"), [("gentle", 60, 7), ("gentle", 0, 0), ("full", 60, 0)])
+def test_in_one_transaction_a_gentle_batch_rests_between_a_few_leads_unless_they_are_locked_for_too_long(
+    tables: Tables,
+    new_api: Callable[..., Api],
+    monkeypatch: pytest.MonkeyPatch,
+    pace: str,
+    longest_locked: float,
+    rests: int,
+) -> None:
+    monkeypatch.setattr(mover, "GENTLE_PART", 2)
+    monkeypatch.setattr(mover, "LONGEST_LOCKED", longest_locked)
+    taken = []
+    rest = Turn.rest
+
+    async def counted(turn: Turn) -> None:
+        taken.append(turn)
+        await rest(turn)
+
+    monkeypatch.setattr(Turn, "rest", counted)
+    tables.live(*range(1, 8))
+    tables.archived(2, status="NEW")
+    tables.execute(
+        "CREATE TRIGGER refuse BEFORE INSERT ON vicidial_list_archive FOR EACH ROW"
+        " IF NEW.lead_id = 5 THEN SIGNAL SQLSTATE '45000'; END IF"
+    )
+    before, _ = tables.both()
+
+    answer = new_api(PACE=pace).archive_all(list(range(1, 8))).json()
+
+    counts = [answer[name] for name in ("insert_count", "update_count", "delete_count", "remaining_lead_ids")]
+    assert counts == [5, 1, 6, [5]]
+    assert tables.both() == ({5: before[5]}, {lead_id: row for lead_id, row in before.items() if lead_id != 5})
+    assert len(taken) == rests
 
 
 class Clock:
