@@ -34,7 +34,7 @@ GENTLE_PART = 125
 """Leads that a statement of one transaction changes at most while the pace is gentle."""
 
 LONGEST_LOCKED = 0.25
-"""Seconds after which a batch in one transaction rests no more before its end: its leads are locked, and a customer may call."""
+"""Seconds after which a batch rests no more before its transaction ends: its leads are locked, and a customer may call."""
 
 
 class Mover:
