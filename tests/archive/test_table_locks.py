@@ -137,12 +137,12 @@ def test_a_long_update_of_the_hopper_does_not_keep_the_dialler_from_the_leads(
     api = new_api(AUDIT_LOG=str(path), REQUEST_TIMEOUT="30")
     answer, updates = archive_beside_a_long_update_of_the_hopper(tables, api, path, disk)
 
-    assert_moved_with(updates, tables, answer)
-
-
-def assert_moved_with(updates: int, tables: Tables, answer: Any) -> None:
-    """Assert that leads 1 and 3 were moved, and lead 1 with everything that the dialler has written."""
     assert (answer.status_code, answer.json()["delete_count"]) == (200, 2)
+    assert_moved_with(updates, tables)
+
+
+def assert_moved_with(updates: int, tables: Tables) -> None:
+    """Assert that leads 1 and 3 were moved, and lead 1 with everything that the dialler has written."""
     assert updates > 0
     live, archived = tables.both()
     assert (live, list(archived)) == ({}, [1, 3])
@@ -161,7 +161,13 @@ def test_a_long_update_of_the_hopper_does_not_keep_the_dialler_from_a_table_with
     api = new_api(AUDIT_LOG=str(path), REQUEST_TIMEOUT="30")
     answer, updates = archive_beside_a_long_update_of_the_hopper(tables, api, path, disk)
 
-    assert_moved_with(updates, tables, answer)
+    if answer.json()["remaining_lead_ids"] == [1]:  # the dialler has changed it between INSERT and DELETE
+        assert answer.json()["delete_count"] == 1
+        answer = api.archive_all([1, 3])
+        assert (answer.json()["update_count"], answer.json()["delete_count"]) == (1, 1)
+    else:
+        assert answer.json()["delete_count"] == 2
+    assert_moved_with(updates, tables)
 
 
 @pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)

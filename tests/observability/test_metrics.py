@@ -29,6 +29,7 @@ from support.api import PATHS, Api
 from support.paths import ROOT
 from support.process import PATIENCE, ServiceProcess, run_service
 from support.tables import Tables
+from support.waiting import wait_until
 
 from service.api.metrics_app import create_metrics_app
 from service.api.middleware import METHODS
@@ -246,6 +247,11 @@ def delete(folder: Path, what: str) -> None:
         folder.touch()
 
 
+def use_both_workers(api: Api, folder: Path) -> None:
+    """Send requests until each of two workers has figures to lose."""
+    wait_until(lambda: api.get("/livez").status_code == 200 and len(list(folder.glob("histogram_*.db"))) == 2)
+
+
 @pytest.mark.parametrize("what", ["the folder", "the files"])
 def test_figures_that_somebody_deletes_from_tmpdir_are_restored(
     tables: Tables, environment: dict[str, str], tmp_path: Path, what: str
@@ -260,6 +266,7 @@ def test_figures_that_somebody_deletes_from_tmpdir_are_restored(
         (folder,) = tmp_path.glob("lead-archive-metrics-*")
         for lead_id in range(1, 9):
             assert api.archive_all([lead_id]).status_code == 200
+        use_both_workers(api, folder)
         delete(folder, what)
         assert api.get("/metrics").status_code == 200
         service.wait_for_line("figures restored", 2)  # one of each worker
@@ -286,6 +293,7 @@ def test_a_folder_that_cannot_be_restored_costs_figures_and_no_answer(
         httpx2.Client(base_url=service.base_url, timeout=PATIENCE, limits=NO_REUSE) as client,
     ):
         (folder,) = tmp_path.glob("lead-archive-metrics-*")
+        use_both_workers(Api(client), folder)
         delete(folder, "its name")
         service.wait_for_line("figures not kept", 2)
         assert Api(client).archive_all([1]).json()["delete_count"] == 1
