@@ -96,10 +96,8 @@ class AuditedBatch:
             self.intended = True
             return
         self._open.add(self._common["batch_id"])
-        before, self.intended = (
-            self.intended,
-            True,
-        )  # a task that is cancelled now does not know whether the record is on disk
+        before = self.intended
+        self.intended = True  # a task that is cancelled now does not know whether the record is on disk
         try:
             await self._file.append({"event": "intent", "time": now(), **self._common, **facts})
         except AuditError as error:

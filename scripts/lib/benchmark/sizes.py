@@ -36,7 +36,7 @@ class Sizes:
     seconds_dialler: int
     """How long each contestant archives beside the dialler."""
     leads_dialler: int
-    """More than anybody archives in that time, but for those who archive all in one statement."""
+    """Whoever has archived all of them stops before the time is over."""
     starts: int
     refusals: int
     """Of each kind, in a round."""
