@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -20,7 +19,7 @@ from service.api.contract import Contract, RequestSchema
 from service.api.error_responses import refusal_for
 from service.api.header_checks import authenticate, read_body, refuse_other_media_types, refuse_within_office_hours
 from service.api.middleware import IS_LOST
-from service.archive.batch import Batch
+from service.api.move import move, remaining
 from service.archive.caller import Caller
 from service.archive.finder import Query
 from service.archive.mover import Mover
@@ -31,13 +30,10 @@ from service.errors import (
     DatabaseError,
     InvalidBodyError,
     LeadsGoneError,
-    MendableError,
     NotReadyError,
-    RefusalError,
     UnknownLeadsError,
 )
-from service.observability.audit_log import Outcome
-from service.observability.metrics import count_found, count_moved
+from service.observability.metrics import count_found
 
 PACE = "X-Lead-Archive-Pace"
 """The header that says whether the batch was processed gently. Callers then need not send many batches at a time."""
@@ -240,60 +236,3 @@ def caller_of(request: Request, key: Key) -> Caller:
         if extension["ask"]():
             caller.leave()
     return caller
-
-
-async def move(
-    context: AppContext,
-    mover: Mover,
-    operation: str,
-    *,
-    key: Key,
-    fields: dict[str, Any],
-    deadline: float,
-    address: str = "",
-    caller: Caller | None = None,
-    refuse: Callable[[], Awaitable[None]] | None = None,
-) -> dict[str, Any]:
-    """Process a batch, write its two audit records, and return the body of the answer, with the pace for its header.
-
-    refuse: raises RefusalError if the operation is not allowed now. It is asked right before each attempt changes anything,
-    since the batch may have waited. Raises what Mover.process() raises, RefusalError, AuditError and LeadsGoneError.
-    """
-    batch = context.audit.batch(operation, key.name, fields)
-    outcome = Outcome.NOT_KNOWN
-    facts: dict[str, Any] = {}
-
-    async def before_change(leaving: Sequence[int]) -> None:
-        if refuse:
-            await refuse()
-        await batch.intend(leaving)
-
-    try:
-        moved = Batch(**fields, list_ids=key.list_ids, caller=caller or Caller(key.name))
-        result = await mover.process(moved, remaining(deadline), before_change)
-        outcome, facts = Outcome.COMMITTED, dict(vars(result))  # asdict() would copy each id
-        context.readiness.is_served(operation)
-        count_moved(operation, facts)
-    except (DatabaseError, MendableError) as error:
-        outcome = Outcome.ROLLED_BACK if error.outcome_known else Outcome.NOT_KNOWN
-        raise
-    except (UnknownLeadsError, RefusalError, AuditError, CallerGoneError):
-        outcome = Outcome.ROLLED_BACK  # raised before anything was changed; earlier attempts were rolled back
-        raise
-    finally:
-        # After any other exception, such as a cancellation, the outcome is not known.
-        await batch.conclude(outcome, facts)
-        if batch.intended and outcome is not Outcome.ROLLED_BACK:
-            await context.admin_log.write(
-                operation, key=key.name, address=address, request=fields, result=facts, seconds=remaining(deadline)
-            )
-    if gone := facts["gone_lead_ids"]:
-        raise LeadsGoneError(gone)
-    for only_audited in ("deleted_lead_ids", "gone_lead_ids"):
-        del facts[only_audited]
-    return {"message": "lead_ids batch was successfully processed", **facts}
-
-
-def remaining(deadline: float) -> float:
-    """Return the seconds until a deadline by the clock of the event loop."""
-    return deadline - asyncio.get_running_loop().time()

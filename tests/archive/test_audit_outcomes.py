@@ -18,7 +18,7 @@ from support.waiting import wait_until
 from service.access.keys import Key
 from service.api.context import AppContext
 from service.api.error_responses import MAY_BE_APPLIED
-from service.api.leads import move
+from service.api.move import move
 from service.archive.look import Looker
 from service.archive.mover import Mover
 from service.archive.row_changes import Changes
