@@ -134,6 +134,12 @@ class Looker:
             return True, await transaction.select_each(*statements, unlocked=unlocked)
         return bool(agents), answers
 
+    async def in_use(self, transaction: Transaction, pair: TablePair, leads: LeadIDs) -> LeadIDs:
+        """Return the leads that are in use now."""
+        query = self._if_unlocked(nearby(pair.leads_in_use, leads.first, leads.last))
+        rows = await transaction.select(query) if query else []
+        return await self._in_use(transaction, pair, leads, rows)
+
     async def _in_use(
         self, transaction: Transaction, pair: TablePair, asked: LeadIDs, rows: Sequence[tuple[int, str]]
     ) -> LeadIDs:

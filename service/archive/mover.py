@@ -187,6 +187,9 @@ class Mover:
                     await turn.rest()
                 options.failures.more_to_come = number < len(parts)
                 counts.update(await self._kept_copies.run(transaction, pair, {statement: part}, options))
+        leaving = steps[self._statements.delete_leads]
+        if leaving and await self._looker.in_use(transaction, pair, leaving):
+            raise DatabaseError("leads were put into use while the batch rested", retry=True)
         return counts
 
     async def _change_in_chunks(self, chunks: Chunks, first: Seen, leads: LeadIDs, batch: Batch) -> LeadIDs:

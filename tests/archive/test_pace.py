@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import Callable
@@ -99,6 +100,27 @@ def test_in_one_transaction_a_gentle_batch_rests_between_a_few_leads_unless_they
     assert counts == [5, 1, 6, [5]]
     assert tables.both() == ({5: before[5]}, {lead_id: row for lead_id, row in before.items() if lead_id != 5})
     assert len(taken) == rests
+
+
+def test_a_lead_that_gets_into_use_while_a_batch_rests_is_not_touched(
+    tables: Tables, new_api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the batch has deleted it already: its deletion is not committed yet."""
+    monkeypatch.setattr(mover, "GENTLE_PART", 1)
+    tables.live(1, 2)
+    before, _ = tables.both()
+    rests = itertools.count(1)
+
+    async def rest(_: Turn) -> None:
+        if next(rests) == 3:  # after INSERT of each lead, and DELETE of the first one
+            tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (1)")
+
+    monkeypatch.setattr(Turn, "rest", rest)
+
+    answer = new_api(PACE="gentle").archive_all([1, 2]).json()
+
+    assert (answer["select_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (2, 1, [1])
+    assert tables.both() == ({1: before[1]}, {2: before[2]})
 
 
 class Clock:
