@@ -23,6 +23,8 @@ DRIVER_ERRORS = (MySQLError, RuntimeError, IndexError, struct.error)
 
 HIDES_TABLES = "the session has another database, or temporary tables that this service did not make"
 
+LOST = "the server has rolled back the transaction and not said so: another node of the cluster has changed the same rows"
+
 READ_WRITE = "START TRANSACTION READ WRITE"
 """READ WRITE is explicit: a read-only server refuses it before anything is changed, and tx_read_only has no effect."""
 
@@ -170,18 +172,29 @@ class Transaction:
         persisted_already = self.changes_may_persist
         self.changes_may_persist = persisted_already or self._writes
         try:
-            if self._variables == [self._session_variables]:
-                await self.connection.commit()
-            else:  # COMMIT waits as long as session.sql says: what makes it wait stops the commits of everybody else, too
-                async with self.connection.cursor(QuietCursor) as cursor:
-                    await cursor.execute(f"{self._session_variables};\nCOMMIT")
-                    await cursor.nextset()
+            if self._variables != [self._session_variables]:
+                await self._prepare_to_commit()
+            await self.connection.commit()
         except DRIVER_ERRORS as error:
             if error.args[:1] in {(DEADLOCK,), (SERVER_IS_READ_ONLY,)}:
                 self.changes_may_persist = persisted_already
             raise self._error(error) from error
         self._writes = False
         self._begin_again()
+
+    async def _prepare_to_commit(self) -> None:
+        """COMMIT waits as long as session.sql says: what makes it wait stops the commits of everybody else, too.
+
+        On a Galera cluster, a transaction may be rolled back between two statements that were sent together, because of a
+        commit on another node, and nobody is told: the second one then is a transaction of its own, and a COMMIT succeeds. So
+        COMMIT is sent alone, and only if there is still a transaction.
+        """
+        async with self.connection.cursor(QuietCursor) as cursor:
+            await cursor.execute(f"{self._session_variables};\nSELECT @@in_transaction")
+            await cursor.nextset()
+            ((is_open,),) = await cursor.fetchall()
+        if not is_open:
+            raise DatabaseError(LOST, outcome_known=False)
 
     async def roll_back(self) -> None:
         """Undo what can be undone, and let go of everything. The next statement begins a new transaction."""

@@ -16,8 +16,11 @@ from support.api import Api
 from support.process import SLACK
 from support.tables import Tables
 
+from service.api.error_responses import MAY_BE_APPLIED
+from service.archive.row_changes import Changes
 from service.database.pool import ATTEMPTS, Database
 from service.database.statements import Statements
+from service.database.transaction import LOST, Transaction
 from service.errors import DatabaseError
 from service.mariadb_errors import NO_SUCH_COLUMN, TRANSIENT_ERRORS
 
@@ -51,6 +54,34 @@ def test_what_may_succeed_at_once_is_tried_again(tables: Tables, api: Api, numbe
     assert response.json()["delete_count"] == 2
     assert failures(tables) == 3
     assert tables.both() == ({}, before)
+
+
+def test_a_transaction_that_the_server_has_lost_is_not_called_a_success(
+    tables: Tables, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node of a Galera cluster may roll back between two statements that were sent together, and tell nobody."""
+    tables.live(1, 2)
+    before = tables.both()
+    run = Changes.run
+
+    async def run_and_lose(changes: Changes, transaction: Transaction, *arguments: Any, **options: Any) -> Any:
+        counts = await run(changes, transaction, *arguments, **options)
+        await transaction.connection.rollback()
+        return counts
+
+    with monkeypatch.context() as patched, capture_logs() as lines:
+        patched.setattr(Changes, "run", run_and_lose)
+        response = api.archive_all([1, 2])
+
+    assert response.status_code == 503
+    assert response.json()["message"] == f"the commit was not confirmed; {MAY_BE_APPLIED}"
+    (error,) = [line["error"] for line in lines if line["event"] == "database error"]
+    assert error == LOST
+    (outcome,) = [line["outcome"] for line in lines if line["event"] == "archive not committed"]
+    assert outcome == "not known"
+    assert tables.both() == before
+    assert api.archive_all([1, 2]).json()["delete_count"] == 2
+    assert tables.both() == ({}, before[0])
 
 
 def test_it_is_not_tried_for_ever(tables: Tables, api: Api) -> None:
