@@ -170,10 +170,10 @@ class Transaction:
     async def commit(self) -> None:
         """Commit. The next statement begins a new transaction."""
         persisted_already = self.changes_may_persist
-        self.changes_may_persist = persisted_already or self._writes
         try:
             if self._variables != [self._session_variables]:
                 await self._prepare_to_commit()
+            self.changes_may_persist = persisted_already or self._writes
             await self.connection.commit()
         except DRIVER_ERRORS as error:
             if error.args[:1] in {(DEADLOCK,), (SERVER_IS_READ_ONLY,)}:
