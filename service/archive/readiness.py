@@ -27,6 +27,10 @@ from service.tables.table_reader import TableReader
 MAX_AGE = 1.0
 """Seconds for which an answer is kept."""
 
+SESSION_AGE = 10.0
+"""Seconds for which a session is looked in again. It keeps the global variables and the privileges of its beginning, so that it
+would not show what an administrator has changed since, and what keeps batches in newer sessions from being processed."""
+
 TRY = 2.0
 """Seconds to find out whether a table is locked. The statements wait for a second at most, so a server that takes longer does
 not answer."""
@@ -93,6 +97,7 @@ class Readiness:
         self.database = database
         self._state = State()
         self._expires = 0.0
+        self._session_expires = 0.0
         self._refusals = Refusals()
         self._looking = asyncio.Lock()
         self._statements = statements
@@ -103,12 +108,9 @@ class Readiness:
         async with self._looking:
             clock = asyncio.get_running_loop().time
             if clock() >= self._expires:
-                try:
-                    self._state = await self.look(seconds)
-                except DatabaseError as error:
-                    logger.warning("database error", error=str(error), code=error.code, outcome_known=True)
-                    is_locked = waited(error) and await self._is_locked()
-                    self._state = State((LOCKED_OBSTACLE if is_locked else obstacle(error),))
+                if in_new_session := clock() >= self._session_expires:
+                    self._session_expires = clock() + SESSION_AGE
+                self._state = await self._look_or_say_why_not(seconds, in_new_session=in_new_session)
                 if reason := await self._audit.problem():
                     unwritable = Obstacle(f"the audit log cannot be written: {reason}")
                     self._state = replace(self._state, obstacles=(*self._state.obstacles, unwritable))
@@ -120,8 +122,9 @@ class Readiness:
             return self._state
 
     def expire(self, refusal: DatabaseError | None = None) -> None:
-        """Read the state again at the next call, since a request was refused. refusal: the database error, if it was one."""
-        self._expires = 0.0
+        """Read the state again at the next call, in a new session, since a request was refused. refusal: the database error, if
+        it was one."""
+        self._expires = self._session_expires = 0.0
         if refusal:
             self._refusals.note(refusal)
 
@@ -131,8 +134,23 @@ class Readiness:
         if any(operation in obstacle.operations for obstacle in self._state.obstacles):
             self.expire()
 
-    async def _is_locked(self) -> bool:
-        """Return whether another session has locked a table that batches need, or the server. Locked leads do not count."""
+    async def _look_or_say_why_not(self, seconds: float, *, in_new_session: bool) -> State:
+        try:
+            return await self.look(seconds, in_new_session=in_new_session)
+        except DatabaseError as error:
+            logger.warning("database error", error=str(error), code=error.code, outcome_known=True)
+            is_locked = await self._is_locked() if waited(error) else None
+            if is_locked is not False:
+                return State((LOCKED_OBSTACLE if is_locked else obstacle(error),))
+        # The lock was released just when the time was over.
+        try:
+            return await self.look(TRY)
+        except DatabaseError as error:
+            return State((obstacle(error),))
+
+    async def _is_locked(self) -> bool | None:
+        """Return whether another session has locked a table that batches need, or the server. Locked leads do not count. None
+        if the database does not answer."""
         sql = self._statements
         tries = {
             **dict.fromkeys((LEADS, ARCHIVE), sql.try_lock),
@@ -145,11 +163,11 @@ class Readiness:
             except DatabaseError as error:
                 if error.code == LOCK_WAIT_TIMEOUT:
                     return True
-                if not error.from_server:  # it does not answer: the next table would wait as long
-                    return False
+                if not error.from_server:  # the next table would wait as long
+                    return None
         return False
 
-    async def look(self, seconds: float) -> State:
+    async def look(self, seconds: float, *, in_new_session: bool = False) -> State:
         """Read the whole state now. Raises DatabaseError, which obstacle() puts into words."""
 
         async def work(transaction: Transaction) -> State:
@@ -159,7 +177,7 @@ class Readiness:
             return state
 
         try:
-            return await self.database.attempt(work, seconds, lambda _: None)
+            return await self.database.attempt(work, seconds, lambda _: None, in_new_session=in_new_session)
         except ObstaclesError as error:
             return error.state
 

@@ -37,7 +37,7 @@ class Refusals:
         """A batch was processed, or a look at the tables has found the reason."""
         self._last = None
 
-    async def problem(self, is_locked: Callable[[], Awaitable[bool]]) -> Problem | None:
+    async def problem(self, is_locked: Callable[[], Awaitable[bool | None]]) -> Problem | None:
         """Return what /readyz says of the last refusal, None if there is nothing to say.
 
         is_locked: finds out whether a table or the whole server is locked now. A batch that has waited for a single lead is no

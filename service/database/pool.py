@@ -33,7 +33,7 @@ POOL_RECYCLE = 60
 """Seconds for which an idle connection is kept. Servers rarely have a wait_timeout below this."""
 
 ROLLBACK_TIMEOUT = 2
-"""Seconds to wait for a rollback. After that the connection is closed, which rolls back too."""
+"""Seconds to wait for a rollback, or to say goodbye. After that the connection is closed, which rolls back too."""
 
 ATTEMPTS = 10
 """Maximum number of attempts of a transaction that meets transient errors. Waits for a lock do not count."""
@@ -138,13 +138,14 @@ class Database:
         on_error: Callable[[DatabaseError], None],
         begin: str = READ_WRITE,
         *,
+        in_new_session: bool = False,
         after_lock_wait: Callable[[], Awaitable[None]] | None = None,
     ) -> T:
         """Run `work` in a transaction. Retry the whole transaction on transient errors, such as deadlocks.
 
-        seconds: the time limit for all attempts together. on_error: called with each error of the database. after_lock_wait:
-        awaited before the next attempt if this one has waited for a lock in vain. Raises what `work` raises, what
-        after_lock_wait raises, and DatabaseError.
+        seconds: the time limit for all attempts together. on_error: called with each error of the database. in_new_session: see
+        transaction(). after_lock_wait: awaited before the next attempt if this one has waited for a lock in vain. Raises what
+        `work` raises, what after_lock_wait raises, and DatabaseError.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
@@ -168,7 +169,8 @@ class Database:
         async for attempt in attempts:
             with attempt:
                 try:
-                    async with self.transaction(rest(), begin, in_new_session=doubted is not None) as transaction:
+                    new = in_new_session or doubted is not None
+                    async with self.transaction(rest(), begin, in_new_session=new) as transaction:
                         return await self._in_a_current_session(transaction, work, doubted)
                 except DatabaseError as error:
                     on_error(error)
@@ -201,7 +203,7 @@ class Database:
                 error.outcome_known = not transaction.changes_may_persist
             if isinstance(error, DatabaseError) and not (error.is_denied or error.code in DOUBTFUL):
                 raise
-            transaction.connection.close()
+            await _end_session(transaction.connection)
             if transaction.changes_may_persist or (isinstance(error, DatabaseError) and error.code == HIDDEN_TABLES):
                 raise
             if is_new and doubted is not None and doubted.finding == str(error):
@@ -262,7 +264,7 @@ class Database:
                 raise database_error(error, outcome_known=True) from error
             if not in_new_session or self._sessions.of(pooled.raw_connection).is_new:
                 return pooled
-            pooled.raw_connection.close()
+            await _end_session(pooled.raw_connection)
             await pooled.__aexit__()
 
 
@@ -282,3 +284,15 @@ async def _roll_back(connection: Any) -> None:
         connection.close()
         if not isinstance(error, Exception):
             raise
+
+
+async def _end_session(connection: Any) -> None:
+    """Close a connection, which rolls back. The server writes a warning into its log if it is not told so."""
+    try:
+        async with asyncio.timeout(ROLLBACK_TIMEOUT):
+            await connection.ensure_closed()
+    except Exception:
+        connection.close()
+    except BaseException:
+        connection.close()
+        raise

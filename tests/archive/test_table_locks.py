@@ -18,6 +18,7 @@ from support.remedies import problems
 from support.tables import Tables
 from support.waiting import wait_until
 
+from service.archive.readiness import Readiness
 from service.archive.refusals import LOCKED
 
 NewApi = Callable[..., Api]
@@ -98,6 +99,24 @@ def test_the_dialler_does_not_wait_with_a_batch_that_waits_for_a_lock(
     assert api.archive(body).json()["delete_count"] == 3
     assert problems(api) == []
     assert tables.both() == ({}, live)
+
+
+def test_a_lock_that_is_released_when_the_time_of_a_look_is_over_makes_nothing_red(
+    tables: Tables, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the lock, which is gone, nor a database that does not answer."""
+    is_locked = Readiness._is_locked
+    assert problems(api) == []
+    monkeypatch.setattr("service.api.health.READINESS_TIMEOUT", 1)
+    with tables.mariadb.connect(tables.database) as other, other.cursor() as cursor:
+
+        async def released(readiness: Readiness) -> bool | None:
+            cursor.execute("UNLOCK TABLES")
+            return await is_locked(readiness)
+
+        monkeypatch.setattr(Readiness, "_is_locked", released)
+        cursor.execute("LOCK TABLES vicidial_list WRITE")
+        assert problems(api) == []
 
 
 def test_a_locked_table_of_agents_means_that_they_are_logged_in(tables: Tables, new_api: NewApi, path: Any) -> None:
