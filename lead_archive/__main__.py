@@ -15,7 +15,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in EXTRA:
             raise
-        print(f"error: lead-archive needs the module {error.name}: run pip install '.[client]'", file=sys.stderr)
+        print(f"error: lead-archive needs the module {error.name}: run pip install .", file=sys.stderr)
         sys.exit(2)
     command_line(prog_name="lead-archive")
 

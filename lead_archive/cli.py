@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from lead_archive import condition_options
+from lead_archive import __version__, condition_options
 from lead_archive.bulk import run_command
 from lead_archive.condition_options import take_where
 from lead_archive.console import say_errors
@@ -27,7 +27,7 @@ Options = list[Callable[[Any], Any]]
 @click.group(
     epilog="The exit status: 0 all is done, 1 some leads remain, 2 wrong usage, 3 the server refuses or cannot be reached."
 )
-@click.version_option(package_name="vicidial-lead-archive-api", prog_name="lead-archive")
+@click.version_option(__version__, prog_name="lead-archive")
 def main() -> None:
     """Find leads by conditions, and take them, or those of a file, to the Vicidial Lead Archive API, batch by batch.
 

@@ -28,8 +28,8 @@ MAX_AGE = 1.0
 """Seconds for which an answer is kept."""
 
 SESSION_AGE = 10.0
-"""Seconds for which a session is looked in again. It keeps the global variables and the privileges of its beginning, so that it
-would not show what an administrator has changed since, and what keeps batches in newer sessions from being processed."""
+"""Seconds for which a session is used again. It keeps the variables and the privileges that were in force when it began,
+so it does not show what has been changed since and keeps batches in newer sessions from being processed."""
 
 TRY = 2.0
 """Seconds to find out whether a table is locked. The statements wait for a second at most, so a server that takes longer does
@@ -122,8 +122,8 @@ class Readiness:
             return self._state
 
     def expire(self, refusal: DatabaseError | None = None) -> None:
-        """Read the state again at the next call, in a new session, since a request was refused. refusal: the database error, if
-        it was one."""
+        """Read the state again at the next call, in a new session, since a request was refused. refusal: the database error,
+        if it was one."""
         self._expires = self._session_expires = 0.0
         if refusal:
             self._refusals.note(refusal)

@@ -143,9 +143,9 @@ class Database:
     ) -> T:
         """Run `work` in a transaction. Retry the whole transaction on transient errors, such as deadlocks.
 
-        seconds: the time limit for all attempts together. on_error: called with each error of the database. in_new_session: see
-        transaction(). after_lock_wait: awaited before the next attempt if this one has waited for a lock in vain. Raises what
-        `work` raises, what after_lock_wait raises, and DatabaseError.
+        seconds: the time limit for all attempts together. on_error: called with each error of the database. in_new_session: as
+        of transaction(). after_lock_wait: awaited before the next attempt if this one has waited for a lock in vain. Raises
+        what `work` raises, what after_lock_wait raises, and DatabaseError.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds

@@ -182,4 +182,4 @@ def test_without_its_extra_it_says_how_to_install_it() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == "error: lead-archive needs the module httpx2: run pip install '.[client]'\n"
+    assert result.stderr == "error: lead-archive needs the module httpx2: run pip install .\n"

@@ -24,7 +24,11 @@ CHANGES = {
         "SET GLOBAL max_allowed_packet = DEFAULT",
         "max_allowed_packet is 524288 bytes",
     ),
-    "binlog_format": ("SET GLOBAL binlog_format = STATEMENT", "SET GLOBAL binlog_format = DEFAULT", "binlog_format is STATEMENT"),
+    "binlog_format": (
+        "SET GLOBAL binlog_format = STATEMENT",
+        "SET GLOBAL binlog_format = DEFAULT",
+        "binlog_format is STATEMENT",
+    ),
     "init_connect": (
         "SET GLOBAL init_connect = 'CREATE TEMPORARY TABLE vicidial_hopper (lead_id INT)'",
         "SET GLOBAL init_connect = ''",

@@ -66,8 +66,9 @@ def test_its_requirements_are_all_that_it_needs(tmp_path: Path) -> None:
     )
 
     assert (demo.returncode, "All 500 leads are archived" in demo.stdout) == (0, True), demo.stdout + demo.stderr
-    help_ = [f"{tmp_path}/bin/python", "-m", "lead_archive", "--help"]
-    assert subprocess.run(help_, cwd=ROOT, env=clean({}), timeout=PATIENCE, check=False).returncode == 0
+    for option in ("--help", "--version"):
+        client = [f"{tmp_path}/bin/python", "-m", "lead_archive", option]
+        assert subprocess.run(client, cwd=ROOT, env=clean({}), timeout=PATIENCE, check=False).returncode == 0
 
 
 def test_it_archives_all_leads_and_what_it_suggests_works_as_printed(output: str) -> None:
