@@ -190,12 +190,17 @@ class PrivateMariaDB:
         self.stop()
 
 
+PORTS = range(10_000, 32_000)
+"""Below those that Linux gives to outgoing connections: one of these would not stay free until a server uses it."""
+
+
 def free_port() -> int:
-    """Return a TCP port on 127.0.0.1 that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port on 127.0.0.1 that nothing uses now."""
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _find(program: str) -> str:

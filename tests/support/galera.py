@@ -30,7 +30,10 @@ PATIENCE = 120
 
 
 class Node(PrivateMariaDB):
-    """One server of a cluster."""
+    """One server of a cluster.
+
+    It ends itself if another program uses one of its ports at the moment when it returns to the cluster.
+    """
 
     def __init__(self, folder: Path, number: int, cluster_ports: list[int], password: str) -> None:
         address = "127.0.0.1"
