@@ -231,6 +231,8 @@ def test_the_documented_question_is_answered_from_any_lines(tmp_path: Path) -> N
         line("outcome", "taken back", outcome="rolled back"),
         line("intent", "left alone", leaving_lead_ids=[1, 2]),
         line("outcome", "left alone", outcome="committed", deleted_lead_ids=[2]),
+        line("intent", "deleted by others", leaving_lead_ids=[3, 4]),
+        line("outcome", "deleted by others", outcome="committed", deleted_lead_ids=[3], gone_lead_ids=[4]),
         line("intent", "killed", leaving_lead_ids=[1]),
         line("intent", "repeated", leaving_lead_ids=[]),
         line("outcome", "repeated", outcome="committed", deleted_lead_ids=[]),
@@ -246,7 +248,7 @@ def test_the_documented_question_is_answered_from_any_lines(tmp_path: Path) -> N
     os.utime(tmp_path / "audit.jsonl.1", (0, 0))
     (tmp_path / "audit.jsonl").write_text("\n".join(texts[5:]) + "\n")
 
-    asked = {lead_id: ask(tmp_path, lead_id) for lead_id in (1, 2, 3)}
+    asked = {lead_id: ask(tmp_path, lead_id) for lead_id in (1, 2, 3, 4, 5)}
 
     assert [(line["request_id"], line["operation"], line["moved"]) for line in asked[1]] == [
         ("taken back", "archive", False),
@@ -256,7 +258,8 @@ def test_the_documented_question_is_answered_from_any_lines(tmp_path: Path) -> N
         ("unconfirmed", "archive", None),
     ]
     assert [(line["request_id"], line["moved"]) for line in asked[2]] == [("taken back", False), ("left alone", True)]
-    assert asked[3] == []
+    assert [line["moved"] for line in asked[3] + asked[4]] == [True, "gone"]
+    assert asked[5] == []
     assert all(line["key"] == "k" and line["time"] for line in asked[1])
     for lead_id, expected in asked.items():
         assert answer(lines, lead_id) == expected

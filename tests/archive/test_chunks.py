@@ -15,6 +15,7 @@ import pymysql
 import pytest
 from mariadb import PrivateMariaDB
 from support.api import Api
+from support.auditor import answer, read
 from support.tables import Tables
 from support.waiting import wait_until
 
@@ -249,6 +250,7 @@ def test_a_lead_that_somebody_deletes_meanwhile_is_in_the_answer_to_the_repeat(
         assert (response.status_code, outcome["gone_lead_ids"]) == (200, [])
         return
     assert (response.status_code, outcome["gone_lead_ids"]) == (503, [victim])
+    assert [line["moved"] for line in answer(read(tmp_path / "audit.log"), victim)] == ["gone"] * deletes
     assert response.json() == {"message": GONE}
     again = api.archive(batch)
     assert (again.status_code, again.json()["lead_ids"]) == (404, [victim])

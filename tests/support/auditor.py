@@ -57,7 +57,8 @@ def answer(lines: list[Line], lead_id: int) -> list[Line]:
             if named:
                 batches[batch] = {**line, "moved": None}
         elif line["event"] == "outcome" and (named or batch in batches):
-            batches.setdefault(batch, line)["moved"] = {"committed": named, "rolled back": False}.get(line["outcome"])
+            left = named or ("gone" if lead_id in line.get("gone_lead_ids", ()) else False)
+            batches.setdefault(batch, line)["moved"] = {"committed": left, "rolled back": False}.get(line["outcome"])
     fields = ("time", "operation", "key", "request_id", "moved")
     answers = [{field: batch[field] for field in fields} for batch in batches.values()]
     return sorted(answers, key=lambda answer: str(answer["time"]))
