@@ -12,7 +12,7 @@ from service.database.transaction import Transaction
 from service.errors import DatabaseError, Problem
 from service.mariadb_errors import ACCESS_DENIED, LOCK_WAIT_TIMEOUT, NO_SUCH_COLUMN, NO_SUCH_TABLE, UNUSABLE_TABLE
 from service.tables.definitions import TablePair
-from service.tables.preconditions.server import server_problem
+from service.tables.preconditions.server import preparation_problem, server_problem
 from service.tables.privileges import Grants
 
 
@@ -50,7 +50,8 @@ class StatementTrial:
             elif error is not None and error.code in {NO_SUCH_TABLE, NO_SUCH_COLUMN}:
                 skipped[name] = table if error.code == NO_SUCH_TABLE else name
             elif error is not None or (error := await self._read(transaction, self._statements.leads_in_use[name])):
-                problems.append(Problem(f"{table}, which tells of leads in use, cannot be read: {_reason(error)}"))
+                unreadable = Problem(f"{table}, which tells of leads in use, cannot be read: {_reason(error)}")
+                problems.append(preparation_problem(error) or unreadable)
             else:
                 working[name] = self._statements.leads_in_use[name].template
         return working, skipped, list(dict.fromkeys(problems))

@@ -147,6 +147,15 @@ def test_a_server_that_takes_no_long_statement_is_not_ready(
     assert tables.ids() == ([], [1, 2])
 
 
+def test_a_server_that_prepares_no_statement_is_the_only_problem(
+    tables: Tables, api: Api, server: Callable[[str, str], None]
+) -> None:
+    tables.live(1)
+    server("max_prepared_stmt_count", "0")
+    said = "max_prepared_stmt_count is used up"
+    assert refused_until_fixed(tables, api, said, [1]) == ["SET GLOBAL max_prepared_stmt_count = 16382"]
+
+
 @pytest.fixture
 def logging_server() -> Iterator[PrivateMariaDB]:
     """A server of its own, with a binary log, that can be started again with other options."""

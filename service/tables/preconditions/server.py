@@ -63,12 +63,17 @@ def server_problem(error: DatabaseError, grants: Grants | None = None) -> Proble
         )
     if error.code == NO_SUCH_TABLE or error.code in UNUSABLE_TABLE:
         return Problem(str(error))  # one of the two tables, one that tells of leads in use, or a table that a trigger uses
-    if error.code == NO_STATEMENT_CAN_BE_PREPARED:
-        return Problem(
-            "max_prepared_stmt_count is used up: the service cannot ask what the account may do",
-            "SET GLOBAL max_prepared_stmt_count = 16382",
-        )
-    return None
+    return preparation_problem(error)
+
+
+def preparation_problem(error: DatabaseError) -> Problem | None:
+    """Return what is wrong if the server cannot prepare any statement, None if the error is another one."""
+    if error.code != NO_STATEMENT_CAN_BE_PREPARED:
+        return None
+    return Problem(
+        "max_prepared_stmt_count is used up: the service cannot ask what the account may do",
+        "SET GLOBAL max_prepared_stmt_count = 16382",
+    )
 
 
 @dataclass(frozen=True)
