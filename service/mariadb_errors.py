@@ -9,6 +9,7 @@ LOCK_WAIT_TIMEOUT = 1205
 DEADLOCK = 1213
 SUBQUERY_RETURNS_ROWS = 1242
 NO_SUCH_DEFINER = 1449
+NO_SUCH_SAVEPOINT = 1305
 READ_ONLY_TABLE = 1036
 STATEMENT_TIMEOUT = 1969
 UNUSABLE_SESSION = -1
@@ -83,7 +84,7 @@ ROW_ERRORS = frozenset(
         1265,  # truncated
         1292,  # wrong value
         1300,  # invalid character string
-        1305,  # no such routine: a trigger's
+        NO_SUCH_SAVEPOINT,  # also no such routine: a trigger's
         1318,  # number of arguments: a trigger's
         1329,  # no data: a trigger's
         1336,  # a statement that a trigger may not run

@@ -27,6 +27,8 @@
 -- tx_isolation: every read sees what was committed last, and ids that are in no table lock no gaps. InnoDB refuses READ
 --   COMMITTED only if the binary log is kept by statement.
 -- tx_read_only: transactions may write.
+-- autocommit: 0 means that no statement is permanent by itself. On a node of a Galera cluster, a transaction may be rolled back
+--   between two statements, and the next one begins another transaction.
 -- completion_type: COMMIT neither begins another transaction nor closes the connection.
 -- wsrep_sync_wait: on a node of a Galera cluster, a transaction begins only when the node has applied what the other nodes had
 --   committed by then. Elsewhere it does nothing.
@@ -78,6 +80,7 @@ SET
     lc_messages = 'en_US',
     tx_isolation = IF(@@log_bin AND @@binlog_format = 'STATEMENT', 'REPEATABLE-READ', 'READ-COMMITTED'),
     tx_read_only = 0,
+    autocommit = 0,
     completion_type = 0,
     wsrep_sync_wait = 1,
     wsrep_dirty_reads = 0,

@@ -16,7 +16,14 @@ from asyncmy.errors import MySQLError
 from service.database.sessions import Session
 from service.database.tls import explain
 from service.errors import DatabaseError
-from service.mariadb_errors import DEADLOCK, HIDDEN_TABLES, LOCK_WAIT_TIMEOUT, SUBQUERY_RETURNS_ROWS, UNUSABLE_SESSION
+from service.mariadb_errors import (
+    DEADLOCK,
+    HIDDEN_TABLES,
+    LOCK_WAIT_TIMEOUT,
+    NO_SUCH_SAVEPOINT,
+    SUBQUERY_RETURNS_ROWS,
+    UNUSABLE_SESSION,
+)
 
 DRIVER_ERRORS = (MySQLError, RuntimeError, IndexError, struct.error)
 """What the driver raises. The last three: a connection that uvloop has closed, and bytes that are not MariaDB's protocol."""
@@ -27,6 +34,9 @@ LOST = "the server has rolled back the transaction and not said so: another node
 
 READ_WRITE = "START TRANSACTION READ WRITE"
 """READ WRITE is explicit: a read-only server refuses it before anything is changed, and tx_read_only has no effect."""
+
+BEGUN, STILL_THE_SAME = "SAVEPOINT begun", "RELEASE SAVEPOINT begun"
+"""The second one fails in another transaction than the first one."""
 
 READ_ONLY = "START TRANSACTION READ ONLY"
 """For reading only. It works on a read-only server too."""
@@ -155,7 +165,7 @@ class Transaction:
     def _begin_again(self) -> None:
         self._variables = [self._session_variables]
         """What sets the variables of the session. It is sent again after each statement that writes."""
-        self._first = [self._session_variables, self._begin]
+        self._first = [self._session_variables, self._begin, BEGUN]
 
     def send_first(self, statement: str) -> None:
         """Send a statement together with the next one, before it."""
@@ -186,15 +196,17 @@ class Transaction:
         """COMMIT waits as long as session.sql says: what makes it wait stops the commits of everybody else, too.
 
         On a Galera cluster, a transaction may be rolled back between two statements that were sent together, because of a
-        commit on another node, and nobody is told: the second one then is a transaction of its own, and a COMMIT succeeds. So
-        COMMIT is sent alone, and only if there is still a transaction.
+        commit on another node, and nobody is told: the second one then begins another transaction, and a COMMIT succeeds. So
+        COMMIT is sent alone, and only if the transaction is still the same.
         """
-        async with self.connection.cursor(QuietCursor) as cursor:
-            await cursor.execute(f"{self._session_variables};\nSELECT @@in_transaction")
-            await cursor.nextset()
-            ((is_open,),) = await cursor.fetchall()
-        if not is_open:
-            raise DatabaseError(LOST, outcome_known=False)
+        try:
+            async with self.connection.cursor(QuietCursor) as cursor:
+                await cursor.execute(f"{self._session_variables};\n{STILL_THE_SAME}")
+                await cursor.nextset()
+        except MySQLError as error:
+            if error.args[:1] != (NO_SUCH_SAVEPOINT,):
+                raise
+            raise DatabaseError(LOST, outcome_known=not self.changes_may_persist, retry=True) from error
 
     async def roll_back(self) -> None:
         """Undo what can be undone, and let go of everything. The next statement begins a new transaction."""
