@@ -60,8 +60,8 @@ def test_what_may_succeed_at_once_is_tried_again(tables: Tables, api: Api, numbe
 def test_a_transaction_that_the_server_has_lost_is_tried_again(
     tables: Tables, new_api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch, before_it: bool, pace: str
 ) -> None:
-    """A node of a Galera cluster may roll back between two statements that were sent together, and tell nobody. What follows is
-    not permanent, and not counted."""
+    """A node of a Galera cluster may roll back between two statements that were sent together, and tell nobody. What follows
+    is not permanent, and not counted."""
     api = new_api(PACE=pace)
     tables.live(1, 2)
     tables.archived(2, status="NEW")
