@@ -19,6 +19,7 @@ from support.tables import Tables
 from support.waiting import wait_until
 
 from service.database.transaction import Transaction
+from service.errors import DatabaseError
 
 LIST, ARCHIVE = "vicidial_list", "vicidial_list_archive"
 DIRECTIONS = [(1, LIST, ARCHIVE), (2, ARCHIVE, LIST)]
@@ -37,11 +38,14 @@ class Move:
         self._monkeypatch = monkeypatch
         self._watcher = tables.mariadb.connect(tables.database)
         self._send = Transaction._send
+        self._was_refused = False
+        """Whether the statement did not wait."""
 
     def when(self, part: str, lead_id: int, source: str, target: str) -> list[Future[None]]:
         """Move the lead when a statement with this part is sent for the first time. It comes into the source just before.
         Return what is done then."""
         done: list[Future[None]] = []
+        self._was_refused = False
 
         @asynccontextmanager
         async def watched(
@@ -51,8 +55,12 @@ class Move:
                 self._tables.insert(source, lead_id)
                 done.append(self._write(source))
                 done.append(self._clients.submit(self._move, lead_id, source, target))
-            async with self._send(transaction, statements, *others, **named) as results:
-                yield results
+            try:
+                async with self._send(transaction, statements, *others, **named) as results:
+                    yield results
+            except DatabaseError:
+                self._was_refused = True
+                raise
 
         self._monkeypatch.setattr(Transaction, "_send", watched)
         return done
@@ -63,14 +71,14 @@ class Move:
         self._tables.execute(f"SELECT GET_LOCK({lock}, 10)")
         write = f"UPDATE {table} SET status = 'BUSY' WHERE lead_id = {OTHER} AND GET_LOCK({lock}, 20) AND RELEASE_LOCK({lock})"
         writing = self._clients.submit(self._execute, write)
-        wait_until(lambda: self._sessions("User lock") == 1)
+        wait_until(lambda: self._in_state("User lock", "UPDATE"))
         return writing
 
     def _move(self, lead_id: int, source: str, target: str) -> None:
-        wait_until(lambda: self._sessions("Waiting for table level lock") == 1)  # that of the service
+        wait_until(lambda: self._was_refused or self._in_state("Waiting for table level lock", "SELECT"))
         self._tables.insert(target, lead_id)
         deleting = self._clients.submit(self._execute, f"DELETE FROM {source} WHERE lead_id = {lead_id}")
-        wait_until(lambda: self._sessions("Waiting for table level lock") == 2)
+        wait_until(lambda: self._in_state("Waiting for table level lock", "DELETE"))
         self._tables.execute(f"SELECT RELEASE_LOCK('{self._tables.database}')")
         deleting.result()
 
@@ -78,11 +86,14 @@ class Move:
         with self._tables.mariadb.connect(self._tables.database) as other, other.cursor() as cursor:
             cursor.execute(statement)
 
-    def _sessions(self, state: str) -> int:
+    def _in_state(self, state: str, verb: str) -> bool:
+        """Return whether a session runs such a statement in this state."""
         with self._watcher.cursor() as cursor:
-            cursor.execute("SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND state = %s", [state])
-            ((count,),) = cursor.fetchall()
-        return int(count)
+            cursor.execute(
+                "SELECT 1 FROM information_schema.processlist WHERE db = DATABASE() AND state = %s AND info REGEXP %s",
+                [state, rf"\b{verb} "],
+            )
+            return bool(cursor.fetchall())
 
 
 @pytest.fixture
