@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -34,6 +33,7 @@ from service.archive.readiness import Readiness
 from service.archive.turns import Turns
 from service.database.pool import Database
 from service.database.statements import Statements
+from service.database.time_limit import time_limit
 from service.errors import RefusalError
 from service.observability import logs
 from service.observability.audit_log import Audit
@@ -128,7 +128,7 @@ def create_app(settings: Settings | None = None, now: Callable[[], datetime] | N
         yield
         await context.audit.drain()
         try:
-            async with asyncio.timeout(DISCONNECT_TIMEOUT):
+            async with time_limit(DISCONNECT_TIMEOUT):
                 await context.admin_log.disconnect()
                 await context.readiness.database.disconnect()
                 await context.readers.database.disconnect()

@@ -17,6 +17,14 @@ UNUSABLE_SESSION = -1
 HIDDEN_TABLES = -2
 """Not an error number of MariaDB: a trigger or a function made a temporary table while the batch was running."""
 
+UNFIT_SERVER = {
+    1047: "a cluster's node that is not part of the cluster",
+    1053: "the server shuts down",
+    1290: "the server is read only",
+    1836: "the engine is read only",
+}
+"""What another server may not say: the address may lead to another one since the session began."""
+
 TRANSIENT_ERRORS = {
     1020: "record has changed since last read",
     NO_SUCH_COLUMN: "unknown column: it was there when the tables were read",

@@ -20,9 +20,10 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from service.database.sessions import Sessions, StaleSessionError
 from service.database.statements import Statements
+from service.database.time_limit import time_limit
 from service.database.transaction import PATIENCE, READ_WRITE, Transaction, database_error
 from service.errors import DatabaseError, MendableError
-from service.mariadb_errors import HIDDEN_TABLES, LOCK_WAIT_TIMEOUT, NO_SUCH_TABLE, UNUSABLE_SESSION
+from service.mariadb_errors import HIDDEN_TABLES, LOCK_WAIT_TIMEOUT, NO_SUCH_TABLE, UNFIT_SERVER, UNUSABLE_SESSION
 from service.observability import metrics
 
 CONNECT_TIMEOUT = 5
@@ -31,6 +32,10 @@ greeting may take as long as the transaction may."""
 
 POOL_RECYCLE = 60
 """Seconds for which an idle connection is kept. Servers rarely have a wait_timeout below this."""
+
+SESSION_AGE = 60
+"""Seconds for which a session is used again. The address may lead to another server meanwhile, after a failover, while the old
+one still answers."""
 
 ROLLBACK_TIMEOUT = 2
 """Seconds to wait for a rollback, or to say goodbye. After that the connection is closed, which rolls back too."""
@@ -42,7 +47,7 @@ CONFIRM_PAUSE = 0.2
 """Seconds before another attempt finds the same, or not: a table that is being renamed or altered is missing for moments, and
 what was read before and after contradicts itself."""
 
-DOUBTFUL = {UNUSABLE_SESSION, HIDDEN_TABLES, NO_SUCH_TABLE}
+DOUBTFUL = {UNUSABLE_SESSION, HIDDEN_TABLES, NO_SUCH_TABLE, *UNFIT_SERVER}
 """Errors that may be gone in another session, or a moment later."""
 
 T = TypeVar("T")
@@ -109,7 +114,7 @@ class Database:
         since older servers do not know all of its variables."""
         url = self._pool.url
         try:
-            async with asyncio.timeout(timeout):
+            async with time_limit(timeout):
                 connection = await asyncmy.connect(
                     host=url.hostname,
                     port=url.port or 3306,
@@ -217,13 +222,13 @@ class Database:
         """A transaction that is committed at the end of the block, and rolled back if the block raises.
 
         timeout: seconds for everything, including the wait for a free connection. begin: READ_WRITE or READ_ONLY.
-        in_new_session: close the sessions that were used before, instead of using one of them. Raises DatabaseError for any
+        in_new_session: end the sessions that were used before, instead of using one of them. Raises DatabaseError for any
         error of the database or the connection, and for the timeout.
         """
         transaction: Transaction | None = None
         deadline = asyncio.get_running_loop().time() + timeout
         try:
-            async with asyncio.timeout_at(deadline), self._wait_for_connection(in_new_session) as connection:
+            async with time_limit(timeout), self._wait_for_connection(in_new_session) as connection:
                 transaction = Transaction(connection, self._sessions.of(connection), self.session, begin)
                 transaction.patience, transaction.deadline = self._patience, deadline
                 try:
@@ -262,7 +267,8 @@ class Database:
                 raise
             except Exception as error:  # such as an IndexError, if the server speaks another protocol
                 raise database_error(error, outcome_known=True) from error
-            if not in_new_session or self._sessions.of(pooled.raw_connection).is_new:
+            session = self._sessions.of(pooled.raw_connection)
+            if session.is_new or not (in_new_session or session.age > SESSION_AGE):
                 return pooled
             await _end_session(pooled.raw_connection)
             await pooled.__aexit__()
@@ -278,7 +284,7 @@ def _unchanged(transaction: Transaction | None) -> bool:
 
 async def _roll_back(connection: Any) -> None:
     try:
-        async with asyncio.timeout(ROLLBACK_TIMEOUT):
+        async with time_limit(ROLLBACK_TIMEOUT):
             await connection.rollback()
     except BaseException as error:
         connection.close()
@@ -289,7 +295,7 @@ async def _roll_back(connection: Any) -> None:
 async def _end_session(connection: Any) -> None:
     """Close a connection, which rolls back. The server writes a warning into its log if it is not told so."""
     try:
-        async with asyncio.timeout(ROLLBACK_TIMEOUT):
+        async with time_limit(ROLLBACK_TIMEOUT):
             await connection.ensure_closed()
     except Exception:
         connection.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -37,7 +38,13 @@ class Session:
         """CURRENT_USER() and USER(), as user@host; empty as long as they are not known."""
         self._database = database
         self._statements = statements
+        self._began = time.monotonic()
         self._count(0)
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was first used."""
+        return time.monotonic() - self._began
 
     def has_temporary_table(self) -> None:
         """Count one more temporary table that this service has made in the session."""

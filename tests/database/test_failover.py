@@ -6,6 +6,7 @@ The service must forget what it knew about the first server. Its answers must be
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from support.api import Api
 from support.databases import MARIADB_OPTIONS
 from support.faults import Relay
 from support.paths import SCRATCH
+from support.remedies import account, problems
 from support.tables import Tables
 
 NAME = "database.test"
@@ -30,10 +32,13 @@ class FailOver:
 
     port: int
     """The same port on both addresses."""
-    run: Callable[[], None]
+    change_address: Callable[[], None]
+    """Without cutting anything."""
+    cut: Callable[[], None]
 
     def __call__(self) -> None:
-        self.run()
+        self.change_address()
+        self.cut()
 
 
 @pytest.fixture(scope="module")
@@ -77,16 +82,20 @@ def fail_over(tables: Tables, other: Tables, monkeypatch: pytest.MonkeyPatch) ->
         def change_address() -> None:
             nonlocal address
             address = "127.0.0.2"
-            first.cut()
 
-        yield FailOver(first.port, change_address)
+        yield FailOver(first.port, change_address, first.cut)
 
 
 @pytest.fixture
 def api(new_api: Callable[..., Api], tables: Tables, fail_over: FailOver) -> Api:
-    url = tables.url.replace(f"127.0.0.1:{tables.mariadb.port}", f"{NAME}:{fail_over.port}")
-    assert url != tables.url
-    return new_api(DATABASE_URL=url)
+    return new_api(DATABASE_URL=through(fail_over, tables, tables.url))
+
+
+def through(fail_over: FailOver, tables: Tables, url: str) -> str:
+    """Return a DATABASE_URL with the name that changes."""
+    named = url.replace(f"127.0.0.1:{tables.mariadb.port}", f"{NAME}:{fail_over.port}")
+    assert named != url
+    return named
 
 
 def answer_after(api: Api, fail_over: FailOver, tables: Tables) -> tuple[int, dict[str, Any]]:
@@ -183,3 +192,47 @@ def test_what_shows_there_that_a_lead_is_in_use_counts(tables: Tables, other: Ta
 
     assert (status, answer.get("remaining_lead_ids")) == (200, [1])
     assert other.ids() == ([1], [])
+
+
+# --- The first server still answers, as after a planned switchover -------------------------------------------------------
+
+
+def test_an_old_primary_that_is_read_only_is_left(
+    tables: Tables, other: Tables, new_api: Callable[..., Api], fail_over: FailOver
+) -> None:
+    """With few requests, too: /readyz looks at the new server meanwhile."""
+    tables.live(1, 100)
+    other.live(1, first_name="of the other")
+    before, _ = other.both()
+    with account(tables) as service, account(other):
+        for each in (tables, other):
+            each.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE, CREATE TEMPORARY TABLES, REFERENCES ON *.* TO {service.name}")
+        api = new_api(DATABASE_URL=through(fail_over, tables, service.url))
+        assert api.archive_all([100]).json()["delete_count"] == 1
+        tables.execute("SET GLOBAL read_only = ON")
+        try:
+            fail_over.change_address()
+            assert api.archive_all([1]).json().get("delete_count") == 1
+            assert problems(api) == []
+        finally:
+            tables.execute("SET GLOBAL read_only = OFF")
+    assert other.both() == ({}, before)
+    assert tables.ids() == ([1], [100])
+
+
+def test_an_old_primary_is_left_after_a_while(
+    tables: Tables, other: Tables, api: Api, fail_over: FailOver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is used."""
+    monkeypatch.setattr("service.database.pool.SESSION_AGE", 0.5)
+    tables.live(*range(1, 101))
+    other.live(*range(1, 101))
+    assert api.archive_all([100]).json()["delete_count"] == 1
+    fail_over.change_address()
+    changed = time.monotonic()
+    for lead_id in range(1, 100):
+        assert api.archive_all([lead_id]).json()["delete_count"] == 1
+        if time.monotonic() - changed > 1:
+            break
+    assert lead_id not in tables.rows("vicidial_list_archive")
+    assert lead_id in other.rows("vicidial_list_archive")
