@@ -174,6 +174,13 @@ class Settings(BaseSettings):
             raise ValueError(f"{path} does not hold PEM certificates: {error}") from None
         return path
 
+    @field_validator("METRICS_PORT")
+    @classmethod
+    def _another_port(cls, port: int | None, info: ValidationInfo) -> int | None:
+        if port is not None and port == info.data.get("PORT"):
+            raise ValueError("is the same as PORT, which serves /metrics if METRICS_PORT is not set: leave it out")
+        return port
+
     @field_validator("TLS_KEY_FILE")
     @classmethod
     def _belongs_to_certificate(cls, key: Path | None, info: ValidationInfo) -> Path | None:

@@ -212,6 +212,7 @@ def test_a_number_that_is_none_or_out_of_range(refusal: Callable[..., str], name
     ("name", "value", "problem"),
     [
         ("LEADS_IN_USE", "KEEP", "Input should be 'keep' or 'ignore'"),
+        ("METRICS_PORT", "8000", "is the same as PORT"),
         ("LEADS_IN_USE", "delete", "Input should be 'keep' or 'ignore'"),
         ("PACE", "slow", "Input should be 'auto', 'gentle' or 'full'"),
         ("DATABASE_TLS", "on", "Input should be 'off', 'required' or 'verify'"),
