@@ -107,6 +107,16 @@ def test_a_lock_on_the_agents_is_told(
     assert (status, re.search(found, output) is not None) == (int("PROBLEM" in found), True), output
 
 
+@pytest.mark.parametrize(("workers", "engine", "found"), [("2", "MyISAM", 1), ("1", "MyISAM", 0), ("2", "InnoDB", 0)])
+def test_several_processes_without_rollback_are_noted(
+    tables: Tables, bare: Account, environment: dict[str, str], workers: str, engine: str, found: int
+) -> None:
+    tables.execute(f"ALTER TABLE vicidial_list_archive ENGINE = {engine}")
+    bare.grant(STOCK, "*")
+    status, output = check({**environment, "WORKERS": workers}, bare)
+    assert (status, output.count("set WORKERS=1")) == (0, found), output
+
+
 def test_nothing_is_cut_off_where_there_is_no_terminal(tables: Tables, bare: Account, environment: dict[str, str]) -> None:
     name = "a_column_of_the_site_whose_name_is_as_long_as_names_of_columns_get"[:64]
     bare.grant(STOCK, "*")
