@@ -39,7 +39,7 @@ from service.observability import logs
 from service.observability.audit_log import Audit
 from service.settings import Settings, read_settings
 from service.tables.definitions import ARCHIVE, LEADS
-from service.tables.preconditions.server import least_packet
+from service.tables.preconditions.server import LEAST_PACKET
 from service.tables.table_reader import TableReader
 
 ROUTES = [
@@ -72,18 +72,23 @@ def create_context(settings: Settings, now: Callable[[], datetime] | None = None
     admin_log_database = Database(url, statements, pool_size=1, timeout=admin_log.TIMEOUT, tls=tls, counted=False)
     log = AdminLog(admin_log_database if settings.ADMIN_LOG == "on" else None, statements)
     keep_reused = settings.REUSED_LEAD_IDS == "keep"
-    packet = least_packet(settings.LEAD_IDS_LIMIT)
     archive_reader = TableReader(
         statements,
         LEADS,
         ARCHIVE,
         keep_leads_in_use=settings.LEADS_IN_USE == "keep",
         keep_reused=keep_reused,
-        least_packet=packet,
+        least_packet=LEAST_PACKET,
     )
     # Nobody uses a lead in the archive, so no lead in use is looked for there.
     dearchive_reader = TableReader(
-        statements, ARCHIVE, LEADS, keep_leads_in_use=False, keep_reused=keep_reused, whole_only=True, least_packet=packet
+        statements,
+        ARCHIVE,
+        LEADS,
+        keep_leads_in_use=False,
+        keep_reused=keep_reused,
+        whole_only=True,
+        least_packet=LEAST_PACKET,
     )
     pace = Pace(settings.PACE, Turns(settings.DATABASE_POOL_SIZE))
     return AppContext(

@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from service.access.keys import Key, Keys
 from service.access.office_hours import OfficeHours
+from service.api.error_responses import RETRY_AFTER
 from service.errors import RefusalError
 
 LARGEST_BODY = 1024 * 1024
@@ -29,6 +30,15 @@ def authenticate(request: Request, keys: Keys, now: datetime) -> Key:
     return key
 
 
+def refuse_other_rights(key: Key, now: Key) -> None:
+    """Raise RefusalError (503) if a key was given other lists or another name. key: as the request began. now: as it is now.
+
+    The repeat of the request gets the rights that the key has now."""
+    if (key.name, key.list_ids) != (now.name, now.list_ids):
+        message = "the API key was changed while the request waited; nothing was changed, repeat the request"
+        raise RefusalError(503, message, {"Retry-After": str(RETRY_AFTER)})
+
+
 def refuse_within_office_hours(office_hours: OfficeHours, now: datetime) -> None:
     """Raise RefusalError (403) within office hours, with the seconds until they end in Retry-After."""
     if end := office_hours.end(now):
@@ -39,13 +49,17 @@ def refuse_within_office_hours(office_hours: OfficeHours, now: datetime) -> None
 
 def refuse_other_media_types(request: Request) -> None:
     """Raise RefusalError (415) for anything but uncompressed JSON in UTF-8."""
-    media_type, *parameters = request.headers.get("content-type", "").lower().split(";")
+    # Two headers that differ: whoever is in front of the service may have read the other one.
+    content_types = {value.lower() for value in request.headers.getlist("content-type")}
+    media_type, *parameters = next(iter(content_types), "").split(";")
     given = ["".join(parameter.split()).replace('"', "") for parameter in parameters]
-    if media_type.strip() != "application/json" or any(
-        parameter.startswith("charset=") and parameter not in {"charset=utf-8", "charset=utf8"} for parameter in given
+    if (
+        len(content_types) > 1
+        or media_type.strip() != "application/json"
+        or any(parameter.startswith("charset=") and parameter not in {"charset=utf-8", "charset=utf8"} for parameter in given)
     ):
         raise RefusalError(415, "Content-Type must be application/json, in UTF-8")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    if {value.lower() for value in request.headers.getlist("content-encoding")} - {"identity"}:
         raise RefusalError(415, "Content-Encoding is not supported; send the body as it is")
 
 

@@ -17,7 +17,13 @@ from service.access.office_hours import OfficeHours
 from service.api.context import AppContext
 from service.api.contract import Contract, RequestSchema
 from service.api.error_responses import refusal_for
-from service.api.header_checks import authenticate, read_body, refuse_other_media_types, refuse_within_office_hours
+from service.api.header_checks import (
+    authenticate,
+    read_body,
+    refuse_other_media_types,
+    refuse_other_rights,
+    refuse_within_office_hours,
+)
 from service.api.middleware import IS_LOST
 from service.api.move import move, remaining
 from service.archive.caller import Caller
@@ -39,7 +45,8 @@ PACE = "X-Lead-Archive-Pace"
 """The header that says whether the batch was processed gently. Callers then need not send many batches at a time."""
 
 KEY_IS_OLD = 1.0
-"""Seconds after which the key of a request is looked up again before its batch changes anything: it may have been revoked."""
+"""Seconds after which the key of a request is looked up again, before its batch changes anything or its answer tells anything
+about leads: it may have been revoked, or given other lists."""
 
 logger = structlog.get_logger()
 
@@ -64,10 +71,10 @@ class LeadsEndpoint(HTTPEndpoint):
         self._key_is_old_at = asyncio.get_running_loop().time() + KEY_IS_OLD
         return authenticate(request, keys, context.now())
 
-    async def refuse_again(self, context: AppContext) -> None:
-        """Raise RefusalError if the operation is not allowed any more."""
+    async def refuse_again(self, context: AppContext, key: Key) -> None:
+        """Raise RefusalError if the operation is not allowed any more. key: the key of the request, as it was at the start."""
         if asyncio.get_running_loop().time() >= self._key_is_old_at:
-            await self._key(Request(self.scope), context, KEY_IS_OLD)
+            refuse_other_rights(key, await self._key(Request(self.scope), context, KEY_IS_OLD))
         self.refuse(context)
 
     async def _process(self, request: Request, context: AppContext, deadline: float, key: Key) -> Response:
@@ -139,17 +146,21 @@ class MoveLeads(LeadsEndpoint):
     async def answer(
         self, context: AppContext, fields: dict[str, Any], deadline: float, key: Key, caller: Caller
     ) -> dict[str, Any]:
-        return await move(
-            context,
-            self.mover(context),
-            self.operation,
-            key=key,
-            fields=fields,
-            deadline=deadline,
-            address=self.address,
-            caller=caller,
-            refuse=lambda: self.refuse_again(context),
-        )
+        try:
+            return await move(
+                context,
+                self.mover(context),
+                self.operation,
+                key=key,
+                fields=fields,
+                deadline=deadline,
+                address=self.address,
+                caller=caller,
+                refuse=lambda: self.refuse_again(context, key),
+            )
+        except UnknownLeadsError:
+            await self.refuse_again(context, key)  # which leads the key may see is an answer, too
+            raise
 
 
 class ArchiveLeads(MoveLeads):
@@ -199,6 +210,7 @@ class CompareLeads(LeadsEndpoint):
         self, context: AppContext, fields: dict[str, Any], deadline: float, key: Key, caller: Caller
     ) -> dict[str, Any]:
         leads = await context.comparer.compare(fields["lead_ids"], key.list_ids, remaining(deadline), caller)
+        await self.refuse_again(context, key)
         return {"message": "leads were compared", "leads": [vars(lead) for lead in leads]}
 
 
@@ -220,6 +232,7 @@ class FindLeads(LeadsEndpoint):
             caller=caller,
         )
         page = await context.finder.find(query, remaining(deadline))
+        await self.refuse_again(context, key)
         count_found(query.table, len(page.lead_ids))
         logger.info(
             "leads found", **fields, found=len(page.lead_ids), next_after_lead_id=page.next_after_lead_id, done=page.done

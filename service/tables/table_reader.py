@@ -14,7 +14,7 @@ from service.errors import DatabaseError, NotReadyError
 from service.mariadb_errors import ACCESS_DENIED, NO_SUCH_COLUMN, NO_SUCH_KEY, NO_SUCH_TABLE
 from service.tables.definitions import ForeignKey, TablePair, names
 from service.tables.preconditions.foreign_keys import foreign_key_problems
-from service.tables.preconditions.server import LEAST_PACKET, Session, server_problem, session_problems, version_problem
+from service.tables.preconditions.server import Session, server_problem, session_problems, version_problem
 from service.tables.preconditions.tables import table_problems
 from service.tables.privileges import Grants
 from service.tables.statement_trial import StatementTrial
@@ -38,8 +38,8 @@ class TableReader:
         *,
         keep_leads_in_use: bool,
         keep_reused: bool,
+        least_packet: int,
         whole_only: bool = False,
-        least_packet: int = LEAST_PACKET,
     ) -> None:
         """keep_leads_in_use: whether leads in use stay in the source. keep_reused: whether leads stay whose lead_id belongs to
         another lead in the target. whole_only: whether leads are inserted only if the target can store them without changing a

@@ -220,6 +220,34 @@ def test_only_json_in_utf_8_that_is_not_compressed_is_read(
         assert response.json() == {"message": about}
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "status"),
+    [
+        ("Content-Type", ("application/json", "text/plain"), 415),
+        ("Content-Type", ("text/plain", "application/json"), 415),
+        ("Content-Type", ("application/json", "application/json; charset=utf-16"), 415),
+        ("Content-Type", ("application/json", "application/JSON"), 404),
+        ("Content-Encoding", ("identity", "gzip"), 415),
+        ("Content-Encoding", ("gzip", "identity"), 415),
+        ("Content-Encoding", ("identity", "Identity"), 404),
+    ],
+)
+def test_two_headers_that_say_different_things_of_the_body_are_refused(
+    refusals: Refusals, name: str, values: tuple[str, str], status: int
+) -> None:
+    """Whoever is in front of the service may have read the other one."""
+    others = {"Authorization": f"Key={KEY}", "Content-Type": "application/json"}
+    headers = [*((other, value) for other, value in others.items() if other != name), *((name, value) for value in values)]
+    body = json.dumps({**Api.ALL, "lead_ids": [UNKNOWN]})
+
+    response = refusals.api.request("POST", ARCHIVE, content=body, headers=headers)
+
+    assert response.status_code == status
+    if status == 415:
+        about = "Content-Encoding is not supported; send the body as it is"
+        assert response.json() == {"message": about if name == "Content-Encoding" else ANSWERS["media type"][1]}
+
+
 def answer_of_each_kind(refusals: Refusals, monkeypatch: pytest.MonkeyPatch, **headers: Any) -> list[httpx2.Response]:
     api = refusals.api
     answers = [

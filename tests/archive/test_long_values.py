@@ -12,12 +12,16 @@ from support.tables import Tables
 NewApi = Callable[..., Api]
 
 LONG = 2_000_000
-"""Bytes: twice as long as the least max_allowed_packet with which the service works."""
+"""Bytes: twice as long as max_allowed_packet in most of the tests."""
 
 
 @pytest.fixture
-def packet(tables: Tables) -> Iterator[Callable[[int], None]]:
-    """packet(bytes) sets max_allowed_packet for new connections. The tests' own can send and build what is longer."""
+def packet(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """packet(bytes) sets max_allowed_packet for new connections. The tests' own can send and build what is longer.
+
+    The service accepts a smaller one than it otherwise does, so that the values need not be as long as 16 MiB.
+    """
+    monkeypatch.setattr("service.app.LEAST_PACKET", 1024 * 1024)
 
     def change(size: int) -> None:
         tables.execute(f"SET GLOBAL max_allowed_packet = {size}")

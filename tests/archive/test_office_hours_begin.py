@@ -1,20 +1,24 @@
-"""Office hours that begin, and keys that are revoked, while a batch waits: for its body, its turn, or a lead."""
+"""Office hours that begin, and keys that are revoked or changed, while a request waits: for its body, its turn, or a lead."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.api import Api
+from support.api import KEY, Api
 from support.auditor import events
 from support.settings import write_keys_file
 from support.tables import Tables
 
+from service.archive.comparer import Comparer
+from service.archive.finder import Finder
 from service.archive.look import Looker
+from service.archive.mover import Mover
 from service.archive.row_changes import Changes
 from service.errors import DatabaseError
 from service.mariadb_errors import DEADLOCK
@@ -128,7 +132,7 @@ def test_a_batch_whose_key_is_revoked_while_it_waits_is_refused(
     async def look_and_wait(looker: Looker, *arguments: Any) -> Any:
         seen = await look(looker, *arguments)
         if takes:
-            keys_file.write_text(f'[[keys]]\nname = "another"\nsha256 = "{"0" * 64}"\n')
+            keys_file.write_text(NO_KEY)
             await asyncio.sleep(takes)
         return seen
 
@@ -141,3 +145,117 @@ def test_a_batch_whose_key_is_revoked_while_it_waits_is_refused(
     assert (response.status_code, response.json()) == (401, {"message": "unable to validate api user"})
     assert tables.both() == before
     assert not path.exists() or events(path) == []
+
+
+NO_KEY = f'[[keys]]\nname = "another"\nsha256 = "{"0" * 64}"\n'
+
+
+def key(list_ids: list[int] | None, name: str = "tests") -> str:
+    """The content of an API_KEYS_FILE with the key of the tests."""
+    lists = f"list_ids = {list_ids}\n" if list_ids else ""
+    return f'[[keys]]\nname = "{name}"\nsha256 = "{hashlib.sha256(KEY.encode()).hexdigest()}"\n{lists}'
+
+
+CHANGES = {
+    "narrowed": (key([101, 102]), key([102])),
+    "limited": (key(None), key([102])),
+    "widened": (key([101]), key([101, 102])),
+    "no longer limited": (key([101]), key(None)),
+    "renamed": (key([101]), key([101], "other")),
+}
+"""The key before and after the change, by what was done to it."""
+
+CHANGED = (503, {"message": "the API key was changed while the request waited; nothing was changed, repeat the request"})
+REVOKED = (401, {"message": "unable to validate api user"})
+
+
+@pytest.fixture
+def change_key(
+    new_api: Callable[..., Api], path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str, str, type, str], Api]:
+    """change_key(before, after, class, method) -> an API whose key is changed in the middle of the next call of the method,
+    which then takes longer than a second."""
+
+    def change(before: str, after: str, owner: type, method: str) -> Api:
+        keys_file = write_keys_file(tmp_path)
+        keys_file.write_text(before)
+        api = new_api(API_KEYS_FILE=str(keys_file), AUDIT_LOG=str(path))
+        run = getattr(owner, method)
+
+        async def run_and_wait(*arguments: Any) -> Any:
+            monkeypatch.setattr(owner, method, run)
+            try:
+                return await run(*arguments)
+            finally:
+                keys_file.write_text(after)
+                await asyncio.sleep(1.1)
+
+        monkeypatch.setattr(owner, method, run_and_wait)
+        return api
+
+    return change
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+@pytest.mark.parametrize("operation", ["archive_all", "dearchive_all"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_batch_whose_key_is_changed_while_it_waits_is_refused_and_its_repeat_has_the_rights_of_now(
+    tables: Tables, change_key: Callable[..., Api], path: Path, operation: str, change: str
+) -> None:
+    tables.live(1, list_id=101)
+    tables.archived(2, list_id=101)
+    before = tables.both()
+    api = change_key(*CHANGES[change], Looker, "look")
+
+    response = getattr(api, operation)([1, 2])
+
+    assert (response.status_code, response.json()) == CHANGED
+    assert response.headers["Retry-After"] == "5"
+    assert tables.both() == before
+    assert not path.exists() or events(path) == []
+    repeated = getattr(api, operation)([1, 2])
+    if change in {"narrowed", "limited"}:
+        assert (repeated.status_code, repeated.json()["lead_ids"]) == (404, [1, 2])
+        assert tables.both() == before
+    else:
+        assert (repeated.status_code, repeated.json()["delete_count"]) == (200, 1)
+
+
+@pytest.mark.parametrize("operation", ["archive_all", "dearchive_all"])
+@pytest.mark.parametrize(("after", "answer"), [(key([102]), CHANGED), (NO_KEY, REVOKED)], ids=["narrowed", "revoked"])
+def test_a_key_that_is_changed_while_its_batch_waits_learns_of_no_lead(
+    tables: Tables, change_key: Callable[..., Api], operation: str, after: str, answer: object
+) -> None:
+    """Which leads are unknown tells which of the others the key could see."""
+    tables.live(1, list_id=101)
+    before = tables.both()
+    api = change_key(key([101]), after, Mover, "process")
+
+    response = getattr(api, operation)([1, 4])
+
+    assert (response.status_code, response.json()) == answer
+    assert tables.both() == before
+
+
+@pytest.mark.parametrize("operation", ["compare", "find"])
+@pytest.mark.parametrize(("after", "answer"), [(key([102]), CHANGED), (NO_KEY, REVOKED)], ids=["narrowed", "revoked"])
+def test_a_key_that_is_changed_while_it_looks_gets_no_answer_about_leads(
+    tables: Tables, change_key: Callable[..., Api], operation: str, after: str, answer: object
+) -> None:
+    tables.live(1, list_id=101)
+    before = tables.both()
+    api = change_key(key([101]), after, Comparer if operation == "compare" else Finder, operation)
+
+    response = api.compare([1]) if operation == "compare" else api.find(where={"list_ids": [101]})
+
+    assert (response.status_code, response.json()) == answer
+    assert tables.both() == before
+
+
+def test_a_key_that_stays_the_same_is_served_however_long_it_waits(tables: Tables, change_key: Callable[..., Api]) -> None:
+    tables.live(1, list_id=101)
+    before, _ = tables.both()
+    api = change_key(key([101]), key([101]) + "expires = 9999-12-31\n", Looker, "look")
+
+    assert api.archive_all([1]).json()["delete_count"] == 1
+    assert tables.both() == ({}, before)

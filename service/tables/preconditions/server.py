@@ -14,15 +14,18 @@ from service.tables.privileges import Grants
 OLDEST_MARIADB = (10, 5)
 """The oldest version on which the tests run."""
 
-LEAST_PACKET = 1024 * 1024
-"""Minimum of max_allowed_packet, in bytes: longer than any text that a comparison converts, and than any batch of 5,000 leads.
-"""
+LEAST_PACKET = 16 * 1024 * 1024
+"""Minimum of max_allowed_packet, in bytes, and MariaDB's default. What is sent together for the largest request that the
+contract allows fits into it, whatever LEAD_IDS_LIMIT is: up to ten statements, each with the conditions of the request. These
+take up to 800 kB: 300 texts of 100 characters of 4 bytes, each as two hex digits and three times. That leaves 8 MB for lead
+ids, columns, and the lists of the key."""
 
 LEAST_BINLOG_CACHE = 64 * 1024 * 1024
 """Minimum of max_binlog_cache_size, in bytes: 10,000 leads of some kilobytes, each deleted and inserted. For tables without
 rollback, it is that of max_binlog_stmt_cache_size."""
 
 READ_ONLY_SERVER = {1290, 1836}
+PACKET_TOO_LARGE = 1153
 NO_STATEMENT_CAN_BE_PREPARED = 1461
 
 
@@ -61,6 +64,11 @@ def server_problem(error: DatabaseError, grants: Grants | None = None) -> Proble
             f"the account lacks a privilege: {error}; `python -m service grants` prints what it needs on Vicidial's tables",
             grants.lacking(str(error)) if grants else None,
         )
+    if error.code == PACKET_TOO_LARGE:
+        return Problem(
+            "max_allowed_packet is too small for a batch: for its lead ids, its conditions, and the lists of its key",
+            f"SET GLOBAL max_allowed_packet = {4 * LEAST_PACKET}",
+        )
     if error.code == NO_SUCH_TABLE or error.code in UNUSABLE_TABLE:
         return Problem(str(error))  # one of the two tables, one that tells of leads in use, or a table that a trigger uses
     return preparation_problem(error)
@@ -94,11 +102,6 @@ class Session:
     """Variables, with their values, that keep changes from replicas. Empty if there are none."""
 
 
-def least_packet(limit: int) -> int:
-    """Return the minimum of max_allowed_packet, in bytes. limit: the number of lead ids in a request."""
-    return LEAST_PACKET if limit <= 5000 else 4 * LEAST_PACKET
-
-
 def session_problems(session: Session, least_packet: int, tables: Sequence[Table]) -> Iterator[Problem]:
     """Find variables that do not allow a batch and that the account cannot set. least_packet: in bytes."""
     if session.innodb_is_read_only and any(table.engine == "InnoDB" for table in tables):
@@ -109,7 +112,7 @@ def session_problems(session: Session, least_packet: int, tables: Sequence[Table
     if session.largest_packet < least_packet:
         yield Problem(
             f"max_allowed_packet is {session.largest_packet} bytes: a batch needs up to {least_packet}",
-            "SET GLOBAL max_allowed_packet = 16777216",
+            f"SET GLOBAL max_allowed_packet = {LEAST_PACKET}",
         )
     if session.binlog_cache is not None and session.binlog_cache < LEAST_BINLOG_CACHE:
         yield Problem(

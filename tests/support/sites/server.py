@@ -206,7 +206,10 @@ class World:
         self.script.append(f"-- the service starts, as {self.account}, with LEADS_IN_USE={self.site.leads_in_use}")
         with pytest.MonkeyPatch.context() as monkeypatch:
             settings = read_from(monkeypatch, {"DATABASE_URL": url, "DATABASE_POOL_SIZE": "1", **self._settings()})
-        with capture_logs(), TestClient(create_app(settings), raise_server_exceptions=False) as client:
+            # The requests are short, and values are longer than a packet of this length without being too long for a test.
+            monkeypatch.setattr("service.app.LEAST_PACKET", 1024 * 1024)
+            app = create_app(settings)
+        with capture_logs(), TestClient(app, raise_server_exceptions=False) as client:
             yield Api(client)
 
     def call(self, api: Api, call: Call) -> Response:
