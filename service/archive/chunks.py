@@ -22,10 +22,11 @@ from typing import TypeVar
 from service.archive.lead_ids import LeadIDs
 from service.archive.pace import Turn
 from service.archive.row_changes import Changes, Failures, Options
+from service.database.pool import ATTEMPTS
 from service.database.statements import Statement, Statements
-from service.database.transaction import Pauses, Transaction
+from service.database.transaction import BLOCKED, Pauses, Transaction
 from service.errors import DatabaseError
-from service.mariadb_errors import LOCK_WAIT_TIMEOUT
+from service.mariadb_errors import DEADLOCK
 from service.tables.chunk_table import ChunkTable
 from service.tables.definitions import TablePair
 
@@ -89,18 +90,22 @@ class Chunks:
     async def change(
         self, plan: Callable[[], Awaitable[Plan]], look_again: Callable[[], Awaitable[TablePair]], *, is_last: bool
     ) -> None:
-        """Change a chunk and commit it, however often a lock is in the way. What was changed is in `counts` and `deleted`.
+        """Change a chunk and commit it, however often a lock is in the way, and in spite of some deadlocks: a batch that has
+        read both tables and somebody who wants to lock them, such as OPTIMIZE TABLE, wait for each other. What was changed is
+        in `counts` and `deleted`.
 
         plan: looks at the tables. look_again: reads their definitions again after a COMMIT. is_last: whether no chunk of the
         batch follows. Raises DatabaseError for a lock if nothing was changed yet, so that the whole transaction can be run
-        again, and if only one of the tables has row locks and somebody keeps a row locked.
+        again, if only one of the tables has row locks and somebody keeps a row locked, and after ATTEMPTS deadlocks.
         """
         pauses = Pauses()
+        deadlocks = 0
         while not await self._try(plan, look_again, is_last=is_last):
             error = self._failures.blocked
             assert error
+            deadlocks += error.code == DEADLOCK
             is_over = not self._locks_tables and pauses.seconds > self.turn.seconds / 3
-            if is_over or not self.transaction.changes_may_persist:
+            if is_over or deadlocks >= ATTEMPTS or not self.transaction.changes_may_persist:
                 error.outcome_known = not self.transaction.changes_may_persist
                 raise error
             self._was_blocked = True
@@ -160,10 +165,12 @@ class Chunks:
         pair: TablePair | None = plan.pair
         has_changed = False
         for statement, leads in plan.steps.items():
+            if self._failures.blocked:
+                return
             if statement == self._statements.delete_leads and leads and has_changed and not plan.pair.same_rollback:
                 # The copies must be permanent before the DELETE if only one of the tables can roll back.
                 await self._commit()
-                pair = await self._unless_blocked(look_again())
+                pair = None if self._failures.blocked else await self._unless_blocked(look_again())
             parts = leads.parts(options.most[statement])
             for number, part in enumerate(parts, start=1):
                 if has_changed and plan.pair.same_rollback:
@@ -179,19 +186,30 @@ class Chunks:
         try:
             return await work
         except DatabaseError as error:
-            if error.code != LOCK_WAIT_TIMEOUT:
+            if error.code not in BLOCKED:
                 raise
-            await self.transaction.roll_back()
-            self._failures.blocked = error
+            await self._let_go(error)
             return None
 
+    async def _let_go(self, error: DatabaseError) -> None:
+        await self.transaction.roll_back()
+        self._failures.blocked = error
+
     async def _run(self, pair: TablePair, steps: Mapping[Statement, LeadIDs], options: Options) -> None:
-        for statement, count in (await self._changes.run(self.transaction, pair, steps, options=options)).items():
+        counts = await self._unless_blocked(self._changes.run(self.transaction, pair, steps, options=options))
+        for statement, count in (counts or {}).items():
             is_permanent = not self._changes.written(pair, statement).transactional
             (self.counts if is_permanent else self._uncommitted)[statement] += count
 
     async def _commit(self) -> None:
-        await self.transaction.commit()
+        """Commit. A deadlock at this moment has rolled back what was not permanent yet."""
+        try:
+            await self.transaction.commit()
+        except DatabaseError as error:
+            if error.code != DEADLOCK:
+                raise
+            await self._let_go(error)
+            return
         self.counts.update(self._uncommitted)
         self._uncommitted.clear()
 

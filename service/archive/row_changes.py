@@ -10,7 +10,7 @@ import structlog
 
 from service.archive.lead_ids import NONE, LeadIDs
 from service.database.statements import Statement, Statements, identifier
-from service.database.transaction import Pauses, Transaction
+from service.database.transaction import BLOCKED, Pauses, Transaction
 from service.errors import DatabaseError
 from service.mariadb_errors import LOCK_WAIT_TIMEOUT
 from service.tables.definitions import Table, TablePair
@@ -93,9 +93,9 @@ class Changes:
 
         A statement that fails because of a row is repeated for each half of its leads, down to a single lead. That lead stays
         as it is and is added to left_alone. Raises DatabaseError if a statement fails for each of its leads with the same
-        error, and it is not certain that rows are the reason; and if a lock is in the way, so that the whole transaction must
-        be run again with was_blocked. If it cannot be rolled back as a whole, a lock raises no error: the other statements are
-        not run, options.failures.blocked is set, and the counts are those until then.
+        error, and it is not certain that rows are the reason; and if a lock is in the way or there is a deadlock, so that what
+        was not committed must be run again with was_blocked. If the statement writes to a table without rollback, these raise
+        no error: the other statements are not run, options.failures.blocked is set, and the counts are those until then.
         values: of placeholders that the pair does not know.
         """
         values = {**pair.values, **(values or {})}
@@ -135,7 +135,7 @@ class Changes:
                     continue
                 finished = await self._finished_before(error, transaction, pair, failed)
                 counts[failed.statement] += len(finished)
-                if error.code == LOCK_WAIT_TIMEOUT:
+                if error.code in BLOCKED:
                     if not any(counts.values()):
                         transaction.changes_may_persist = persisted_already
                     options.failures.blocked = error
@@ -154,9 +154,10 @@ class Changes:
 
     async def _finished_before(self, error: DatabaseError, transaction: Transaction, pair: TablePair, failed: Run) -> LeadIDs:
         """Return the leads that a statement had changed before it failed. Raise the error if no row is the reason, and for a
-        lock if all can be rolled back. If not, a lock ends the transaction nevertheless, before this question may wait."""
-        if error.code == LOCK_WAIT_TIMEOUT:
-            if pair.one_transaction:
+        lock if its changes can be rolled back. If not, a lock ends the transaction nevertheless, before this question may
+        wait."""
+        if error.code in BLOCKED:
+            if self.written(pair, failed.statement).transactional:
                 raise error
             await transaction.roll_back()
         elif not error.may_be_of_a_row(pair.table_names):

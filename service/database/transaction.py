@@ -49,6 +49,9 @@ Another one of these errors is DEADLOCK: in a cluster, another node changed the 
 interrupted, is none of them: the server also reports a KILL QUERY that came after the commit.
 """
 
+BLOCKED = {LOCK_WAIT_TIMEOUT, DEADLOCK}
+"""Errors that mean that a lock is in the way. Once the transaction has let go of everything, the same statement may work."""
+
 PATIENCE = 0.2
 """Seconds for which a statement that does not wait for locks is run again before its transaction is. A write to a table
 without row locks takes less."""
@@ -245,7 +248,8 @@ class Transaction:
             except DatabaseError as error:
                 pauses = pauses or Pauses()
                 patience = PATIENCE if error.statement in unlocked else self.patience
-                if error.code != LOCK_WAIT_TIMEOUT or (pauses.seconds >= patience and not self._insists):
+                waits = error.code == LOCK_WAIT_TIMEOUT and pauses.seconds < patience
+                if not waits and not (self._insists and error.code in BLOCKED):
                     raise
             if self._insists:
                 await self.roll_back()

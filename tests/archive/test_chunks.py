@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, contextmanager
-from itertools import product
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,10 @@ from service.archive.chunks import Chunks, Sizes
 from service.archive.lead_ids import LeadIDs
 from service.archive.pace import Turn
 from service.archive.row_changes import Changes
+from service.database.pool import ATTEMPTS
+from service.database.transaction import Transaction
+from service.errors import DatabaseError
+from service.mariadb_errors import DEADLOCK
 from service.tables.chunk_table import NAME
 
 GONE = (
@@ -410,3 +414,270 @@ def test_the_dialler_does_not_wait_with_a_batch_for_a_report_on_the_archive(
     assert (batch.result().status_code, answer["insert_count"] + answer["update_count"], answer["delete_count"]) == (200, 2, 2)
     assert longest < 1
     assert tables.both() == ({9: leads[9]}, {1: leads[1], 2: leads[2], 8: copies[8]})
+
+
+MIXED = [(live, archive) for live, archive in PAIRS if "InnoDB" in (live, archive)]
+
+
+@pytest.fixture
+def audit(tmp_path: Path) -> Path:
+    return tmp_path / "audit.log"
+
+
+def assert_moved(tables: Tables, audit: Path, response: Any, expected: dict[int, Any], *, back: bool = False) -> None:
+    """Assert that leads 1 to 17 were moved as if nothing had been in the way. expected: what fill() has returned."""
+    body = response.json()
+    counts = {**COUNTS, "insert_count": 17, "update_count": 0} if back else COUNTS
+    assert response.status_code == 200, body
+    assert {name: body.get(name, 0) for name in counts} == counts
+    assert tables.both() == ((expected, {}) if back else ({}, expected))
+    outcome = read(audit)[-1]
+    assert (outcome["outcome"], outcome["deleted_lead_ids"]) == ("committed", list(range(1, 18)))
+
+
+class Maintenance:
+    """A statement that wants both tables for itself. It comes before the service sends something for the nth time."""
+
+    def __init__(self, tables: Tables, monkeypatch: pytest.MonkeyPatch, statement: str) -> None:
+        self.begins_at = 0
+        self._tables = tables
+        self._statement = statement
+        self._sent = 0
+        self._threads = ThreadPoolExecutor(1)
+        self._running: Future[None] | None = None
+        send = Transaction._send
+
+        def send_later(*arguments: Any, **options: Any) -> Any:
+            self._sent += 1
+            if self._sent == self.begins_at:
+                self._running = self._threads.submit(self._run)
+                wait_until(self._waits_or_is_over)
+            return send(*arguments, **options)
+
+        monkeypatch.setattr(Transaction, "_send", send_later)
+
+    def _run(self) -> None:
+        with self._tables.mariadb.connect(self._tables.database) as session, session.cursor() as cursor:
+            cursor.execute(self._statement)
+
+    def _waits_or_is_over(self) -> bool:
+        assert self._running
+        waiting = "SELECT 1 FROM information_schema.processlist WHERE state = 'Waiting for table metadata lock'"
+        return self._running.done() or bool(self._tables.execute(waiting))
+
+    def comes_in(self, batch: Callable[[], Any], moment: int) -> tuple[Any, bool]:
+        """Return the answer to a batch, and whether the statement came while the batch was running."""
+        self._sent, self.begins_at, self._running = 0, moment, None
+        response = batch()
+        self.begins_at = 0
+        if self._running is None:
+            return response, False
+        self._running.result()
+        return response, True
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("statement", ["LOCK TABLES {} WRITE, {} WRITE", "OPTIMIZE TABLE {}, {}"], ids=["LOCK", "OPTIMIZE"])
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_maintenance_of_both_tables_at_any_moment_only_delays_a_batch(
+    tables: Tables,
+    new_api: Callable[..., Api],
+    audit: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pair: tuple[str, str],
+    statement: str,
+) -> None:
+    """It waits for what the batch has read, and the batch, which is about to write, waits for it. MariaDB ends the transaction
+    of the batch: a deadlock."""
+    monkeypatch.setattr(
+        "service.archive.row_changes.LONGEST_WAIT", 0.05
+    )  # as long as an UPDATE that does not wait is repeated
+    api = new_api(AUDIT_LOG=str(audit))
+    use_engines(tables, *pair)
+    statement = statement.format("vicidial_list", "vicidial_list_archive")
+    maintenance = Maintenance(tables, monkeypatch, statement)
+    asked = list(range(1, 18))
+    for moment in count(1):
+        expected = fill(tables)
+        there, is_there = maintenance.comes_in(lambda: api.archive_all(asked), moment)
+        assert_moved(tables, audit, there, expected)
+        back, is_back = maintenance.comes_in(lambda: api.dearchive_all(asked), moment)
+        assert_moved(tables, audit, back, expected, back=True)
+        tables.execute("DELETE FROM vicidial_list")
+        if not is_there and not is_back:
+            break
+    assert moment > 10
+
+
+def fail_once(tables: Tables, timing: str, event: str, table: str, condition: str = "@lead_id % 3 = 0") -> None:
+    """Let a statement fail with a deadlock when it comes to a lead for the first time. Which ones have failed is in a MyISAM
+    table, so it survives a rollback."""
+    row = "OLD" if event == "DELETE" else "NEW"
+    tables.execute("CREATE TABLE IF NOT EXISTS failures (event VARCHAR(6), lead_id INT) ENGINE = MyISAM")
+    tables.execute(
+        f"CREATE TRIGGER fail_{event} {timing} {event} ON {table} FOR EACH ROW"
+        f" IF {condition.replace('@', f'{row}.')}"
+        f" AND NOT EXISTS (SELECT 1 FROM failures WHERE event = '{event}' AND lead_id = {row}.lead_id) THEN"
+        f" INSERT INTO failures VALUES ('{event}', {row}.lead_id);"
+        f" SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = {DEADLOCK}; END IF"
+    )
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("pace", ["full", "gentle"])
+@pytest.mark.parametrize("timing", ["BEFORE", "AFTER"])
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_after_a_deadlock_in_the_middle_of_a_statement_what_was_done_counts(
+    tables: Tables,
+    new_api: Callable[..., Api],
+    audit: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pair: tuple[str, str],
+    timing: str,
+    pace: str,
+) -> None:
+    monkeypatch.setattr(chunks, "GENTLE", chunks.FULL)
+    api = new_api(AUDIT_LOG=str(audit), PACE=pace)
+    use_engines(tables, *pair)
+    expected = fill(tables)
+    fail_once(tables, timing, "INSERT", "vicidial_list_archive")
+    fail_once(tables, timing, "UPDATE", "vicidial_list_archive", "@lead_id IN (2, 16)")
+    fail_once(tables, timing, "DELETE", "vicidial_list")
+
+    response = api.archive_all(list(range(1, 18)))
+
+    assert_moved(tables, audit, response, expected)
+    failed = tables.execute("SELECT event, COUNT(*) FROM failures GROUP BY event ORDER BY event")
+    assert failed == [(b"DELETE", b"5"), (b"INSERT", b"4"), (b"UPDATE", b"2")]
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("timing", ["BEFORE", "AFTER"])
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_after_a_deadlock_on_the_way_back_what_was_done_counts(
+    tables: Tables, new_api: Callable[..., Api], audit: Path, pair: tuple[str, str], timing: str
+) -> None:
+    api = new_api(AUDIT_LOG=str(audit))
+    use_engines(tables, *pair)
+    tables.archived(*range(1, 18))
+    _, expected = tables.both()
+    fail_once(tables, timing, "INSERT", "vicidial_list")
+    fail_once(tables, timing, "DELETE", "vicidial_list_archive")
+
+    response = api.dearchive_all(list(range(1, 18)))
+
+    assert_moved(tables, audit, response, expected, back=True)
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("pair", [("InnoDB", "Aria"), ("InnoDB", "MyISAM"), ("MyISAM", "MyISAM")], ids="-".join)
+def test_after_a_deadlock_while_damaged_copies_are_deleted_the_counts_are_those_of_the_rows(
+    tables: Tables, new_api: Callable[..., Api], pair: tuple[str, str]
+) -> None:
+    """Copies that the deadlock has rolled back are inserted again."""
+    api = new_api()
+    use_engines(tables, *pair)
+    tables.archived(*range(1, 6))
+    _, before = tables.both()
+    tables.execute(
+        "CREATE TRIGGER damage BEFORE INSERT ON vicidial_list FOR EACH ROW"
+        " IF NEW.lead_id = 3 THEN SET NEW.status = 'BAD'; END IF"
+    )
+    fail_once(tables, "BEFORE", "DELETE", "vicidial_list", "TRUE")
+
+    response = api.dearchive_all([1, 2, 3, 4, 5])
+
+    assert (response.status_code, response.json()["insert_count"], response.json()["delete_count"]) == (200, 4, 4)
+    assert response.json()["remaining_lead_ids"] == [3]
+    assert tables.both() == ({lead_id: before[lead_id] for lead_id in (1, 2, 4, 5)}, {3: before[3]})
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("moment", range(1, 7))
+@pytest.mark.parametrize("pair", MIXED, ids="-".join)
+def test_a_deadlock_at_a_commit_has_rolled_back_what_was_not_permanent(
+    tables: Tables,
+    new_api: Callable[..., Api],
+    audit: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pair: tuple[str, str],
+    moment: int,
+) -> None:
+    api = new_api(AUDIT_LOG=str(audit))
+    use_engines(tables, *pair)
+    expected = fill(tables)
+    assert api.compare([1]).status_code == 200  # the definitions are read
+    commits = count(1)
+    commit = Transaction.commit
+
+    async def commit_or_not(transaction: Transaction) -> None:
+        if next(commits) == moment:
+            await transaction.connection.rollback()
+            raise DatabaseError("Deadlock found", DEADLOCK, outcome_known=not transaction.changes_may_persist)
+        await commit(transaction)
+
+    monkeypatch.setattr(Transaction, "commit", commit_or_not)
+
+    response = api.archive_all(list(range(1, 18)))
+
+    assert next(commits) > moment + 1
+    assert_moved(tables, audit, response, expected)
+
+
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+def test_what_a_batch_asks_after_its_last_change_is_asked_again_after_a_deadlock(
+    tables: Tables, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables.live(1, 2)
+    tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (2)")
+    before, _ = tables.both()
+    select_each = Transaction._select_each
+    deadlocks = 0
+
+    async def select_or_not(transaction: Transaction, *arguments: Any) -> Any:
+        nonlocal deadlocks
+        if transaction._insists and deadlocks < 3:
+            deadlocks += 1
+            raise DatabaseError("Deadlock found", DEADLOCK, outcome_known=not transaction.changes_may_persist)
+        return await select_each(transaction, *arguments)
+
+    monkeypatch.setattr(Transaction, "_select_each", select_or_not)
+
+    response = api.archive_all([1, 2])
+
+    assert deadlocks == 3
+    assert (response.status_code, response.json()["delete_count"], response.json()["remaining_lead_ids"]) == (200, 1, [2])
+    assert tables.both() == ({2: before[2]}, {1: before[1]})
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize(
+    ("event", "table", "lead_id", "moved"),
+    [("INSERT", "vicidial_list_archive", 1, 0), ("DELETE", "vicidial_list", 8, 7)],
+    ids=["nothing was changed", "a part was moved"],
+)
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+def test_deadlocks_without_an_end_end_the_batch(
+    tables: Tables, new_api: Callable[..., Api], audit: Path, event: str, table: str, lead_id: int, moved: int
+) -> None:
+    api = new_api(AUDIT_LOG=str(audit))
+    asked = list(range(1, 18))
+    tables.live(*asked)
+    before, _ = tables.both()
+    tables.execute("CREATE TABLE failures (lead_id INT) ENGINE = MyISAM")
+    row = "OLD" if event == "DELETE" else "NEW"
+    tables.execute(
+        f"CREATE TRIGGER fail BEFORE {event} ON {table} FOR EACH ROW IF {row}.lead_id = {lead_id} THEN"
+        f" INSERT INTO failures VALUES (1); SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = {DEADLOCK}; END IF"
+    )
+
+    response = api.archive_all(asked)
+
+    message = response.json()["message"]
+    assert (response.status_code, MAY_BE_APPLIED in message, "nothing was changed" in message) == (503, moved > 0, moved == 0)
+    assert len(tables.execute("SELECT * FROM failures")) == ATTEMPTS
+    live, archived = tables.both()
+    assert live == {number: before[number] for number in asked[moved:]}
+    assert archived == {number: before[number] for number in archived}
+    assert set(asked) == {*live, *archived}
+    assert read(audit)[-1]["outcome"] == ("not known" if moved else "rolled back")
