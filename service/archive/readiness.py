@@ -187,7 +187,7 @@ class Readiness:
     async def _stays_locked(self) -> bool | None:
         """As _is_locked(). A batch that was refused may itself hold the lock for a moment."""
         is_locked = await self._is_locked()
-        if is_locked and (rest := min(self._refusals.seconds_to_settle(), self._seconds_left())) > 0:
+        if is_locked and 0 < (rest := self._refusals.seconds_to_settle()) < self._seconds_left():
             await asyncio.sleep(rest)
             is_locked = await self._is_locked()
         return is_locked

@@ -12,6 +12,8 @@ from service.mariadb_errors import LOCK_WAIT_TIMEOUT, STATEMENT_TIMEOUT
 from service.tables.definitions import TablePair
 from service.tables.preconditions.server import server_problem
 
+CONNECTION_KILLED = 1927
+
 REFUSAL_AGE = 10.0
 """Seconds for which /readyz reports a refusal. A load balancer sends no batches while it is red."""
 
@@ -51,7 +53,7 @@ class Row:
         assert self.error
         if commit_waits and self.error.code == LOCK_WAIT_TIMEOUT and not self.error.outcome_known:
             return LOCKED
-        last = f"with error {self.error.code}" if self.error.code else "without an answer in time"
+        last = f"with error {self.error.code}" if self.error.code else "without an answer"
         return Problem(
             f"no batch was processed since {self.since:%Y-%m-%d %H:%M:%S} UTC: each one failed in the database, the last one "
             f"{last}. The log says why, and SHOW PROCESSLIST shows what batches wait for"
@@ -83,13 +85,13 @@ class Refusals:
         row = self._row = self._row or Row(frozenset(lead_ids))
         row.error = error
         row.until = now + REFUSAL_AGE
-        row.has_timed_out = row.has_timed_out or (waited(error) and not error.outcome_known)
+        row.has_timed_out = row.has_timed_out or (waited(error) and not is_lost(error) and not error.outcome_known)
         # What breaks off several batches at once, such as a restart of the server, is one mishap: the next batch tells more.
         if began >= row.counted:
             row.count += 1
             row.counted = now
             # A connection is not lost because somebody has locked a lead.
-            row.leads &= frozenset(lead_ids if waited(error) or error.from_server else ())
+            row.leads &= frozenset(() if is_lost(error) else lead_ids)
 
     def forget(self) -> None:
         """A batch was processed."""
@@ -128,6 +130,13 @@ class Refusals:
 
     def _renew(self) -> None:
         self._until = asyncio.get_running_loop().time() + REFUSAL_AGE
+
+
+def is_lost(error: DatabaseError) -> bool:
+    """Return whether the connection was lost or killed."""
+    if error.code is None:
+        return isinstance(error.__cause__, ConnectionError | RuntimeError)  # RuntimeError: uvloop has closed it
+    return error.code == CONNECTION_KILLED or not error.from_server
 
 
 def waited(error: DatabaseError) -> bool:
