@@ -4,6 +4,8 @@ and check."""
 from __future__ import annotations
 
 import asyncio
+import math
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import structlog
@@ -35,6 +37,9 @@ TRY = 2.0
 """Seconds to find out whether a table is locked. The statements wait for a second at most, so a server that takes longer does
 not answer."""
 
+AFTER_THE_LOOK = 0.8
+"""Seconds for everything after a look that took all of its time."""
+
 logger = structlog.get_logger()
 
 OPERATIONS = ("archive", "dearchive")
@@ -64,6 +69,8 @@ class State:
     notes: tuple[Problem, ...] = ()
     """Problems that prevent nothing."""
     skipped_tables: tuple[str, ...] = ()
+    pair: TablePair | None = None
+    """The two tables, if the look has found no obstacle."""
 
 
 class ObstaclesError(MendableError):
@@ -98,35 +105,40 @@ class Readiness:
         self._state = State()
         self._expires = 0.0
         self._session_expires = 0.0
+        self._deadline = math.inf
         self._refusals = Refusals()
         self._looking = asyncio.Lock()
         self._statements = statements
         self._readers = dict(zip(OPERATIONS, (archive_reader, dearchive_reader), strict=True))
 
     async def state(self, seconds: float) -> State:
-        """Return the state, at most MAX_AGE seconds old. seconds: the time limit for reading it from the database."""
+        """Return the state, at most MAX_AGE seconds old. seconds: the time limit for reading it from the database. If that is
+        over, the reason is known AFTER_THE_LOOK seconds later."""
         async with self._looking:
             clock = asyncio.get_running_loop().time
             if clock() >= self._expires:
                 if in_new_session := clock() >= self._session_expires:
                     self._session_expires = clock() + SESSION_AGE
-                self._state = await self._look_or_say_why_not(seconds, in_new_session=in_new_session)
-                if reason := await self._audit.problem():
+                self._deadline = clock() + seconds + AFTER_THE_LOOK
+                async with asyncio.TaskGroup() as tasks:
+                    audit = tasks.create_task(self._audit.problem())
+                    self._state = await self._look_or_say_why_not(seconds, in_new_session=in_new_session)
+                if reason := audit.result():
                     unwritable = Obstacle(f"the audit log cannot be written: {reason}")
                     self._state = replace(self._state, obstacles=(*self._state.obstacles, unwritable))
-                if self._state.obstacles:
-                    self._refusals.forget()
-                elif problem := await self._refusals.problem(self._is_locked):
+                if self._state.obstacles or not self._state.pair:
+                    self._refusals.explain()
+                elif problem := await self._refusals.problem(self._stays_locked, self._state.pair):
                     self._state = replace(self._state, obstacles=(Obstacle(problem.message, problem.remedy),))
                 self._expires = clock() + MAX_AGE
             return self._state
 
-    def expire(self, refusal: DatabaseError | None = None) -> None:
+    def expire(self, refusal: DatabaseError | None = None, lead_ids: Collection[int] = (), began: float = 0.0) -> None:
         """Read the state again at the next call, in a new session, since a request was refused. refusal: the database error,
-        if it was one."""
+        if it was one. lead_ids, began: as Refusals.note()."""
         self._expires = self._session_expires = 0.0
         if refusal:
-            self._refusals.note(refusal)
+            self._refusals.note(refusal, lead_ids, began)
 
     def is_served(self, operation: str) -> None:
         """Forget what was in the way of an operation, such as a refusal by the database: another batch was processed."""
@@ -144,9 +156,12 @@ class Readiness:
                 return State((LOCKED_OBSTACLE if is_locked else obstacle(error),))
         # The lock was released just when the time was over.
         try:
-            return await self.look(TRY)
+            return await self.look(self._seconds_left())
         except DatabaseError as error:
             return State((obstacle(error),))
+
+    def _seconds_left(self) -> float:
+        return min(TRY, max(0.0, self._deadline - asyncio.get_running_loop().time()))
 
     async def _is_locked(self) -> bool | None:
         """Return whether another session has locked a table that batches need, or the server. Locked leads do not count. None
@@ -156,16 +171,26 @@ class Readiness:
             **dict.fromkeys((LEADS, ARCHIVE), sql.try_lock),
             **dict.fromkeys((*self._readers["archive"].in_use_tables, LISTS), sql.try_to_read),
         }
+        server_answers = False
         for table, statement in tries.items():
             try:
-                async with self.database.transaction(TRY) as transaction:
+                async with self.database.transaction(self._seconds_left()) as transaction:
                     await transaction.select(statement.fill({"table": identifier(table)}))
             except DatabaseError as error:
                 if error.code == LOCK_WAIT_TIMEOUT:
                     return True
                 if not error.from_server:  # the next table would wait as long
-                    return None
+                    return True if server_answers and error.code is None else None
+            server_answers = True
         return False
+
+    async def _stays_locked(self) -> bool | None:
+        """As _is_locked(). A batch that was refused may itself hold the lock for a moment."""
+        is_locked = await self._is_locked()
+        if is_locked and 0 < (rest := self._refusals.seconds_to_settle()) < self._seconds_left():
+            await asyncio.sleep(rest)
+            is_locked = await self._is_locked()
+        return is_locked
 
     async def look(self, seconds: float, *, in_new_session: bool = False) -> State:
         """Read the whole state now. Raises DatabaseError, which obstacle() puts into words."""
@@ -200,7 +225,7 @@ class Readiness:
         notes = [] if obstacles else [*await self._reused_note(transaction, pairs[0]), *order_note(pairs[0])]
         notes += await self._lists_note(transaction)
         notes += filter(None, [await self._admin_log.note(transaction)])
-        return State(tuple(obstacles.values()), tuple(notes), skipped)
+        return State(tuple(obstacles.values()), tuple(notes), skipped, None if obstacles else pairs[0])
 
     async def _lists_note(self, transaction: Transaction) -> list[Problem]:
         """Return a note if the account may not read vicidial_lists. A table that it cannot see at all is not reported."""

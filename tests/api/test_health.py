@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import socket
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from mariadb import free_port
 from support.api import Api
+from support.process import PATIENCE
 from support.tables import Tables
+from support.waiting import wait_until
 
 LIST, ARCHIVE = "vicidial_list", "vicidial_list_archive"
 
@@ -253,3 +261,219 @@ def test_a_batch_that_is_processed_shows_that_nothing_is_in_its_way(
 
     assert problems(api) == []
     assert tables.ids() == ([], [1])
+
+
+DELETE = re.compile(rb"DELETE source\b.*\.lead_id IN \([0-9]", re.DOTALL)
+
+
+class Bridge:
+    """A port that forwards to the database. It can cut connections over which a text is sent, or delay answers."""
+
+    def __init__(self, port: int) -> None:
+        self.cuts: re.Pattern[bytes] | None = None
+        self.answers = threading.Event()
+        self.answers.set()
+        self._to = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:  # closed
+                return
+            threading.Thread(target=self._serve, args=(near,), daemon=True).start()
+
+    def _serve(self, near: socket.socket) -> None:
+        with near, socket.create_connection(("127.0.0.1", self._to)) as far, contextlib.suppress(OSError):
+            answers = threading.Thread(target=self._answer, args=(far, near))
+            answers.start()
+            while (data := near.recv(65536)) and not (self.cuts and self.cuts.search(data)):
+                far.sendall(data)
+            far.shutdown(socket.SHUT_RDWR)
+            answers.join()
+
+    def _answer(self, far: socket.socket, near: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := far.recv(65536):
+                self.answers.wait(PATIENCE)
+                near.sendall(data)
+        with contextlib.suppress(OSError):
+            near.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.answers.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+@pytest.fixture
+def bridge(tables: Tables) -> Iterator[Bridge]:
+    bridge = Bridge(tables.mariadb.port)
+    yield bridge
+    bridge.close()
+
+
+@pytest.fixture
+def over(tables: Tables, bridge: Bridge) -> str:
+    """The DATABASE_URL over the bridge."""
+    return tables.url.replace(f":{tables.mariadb.port}/", f":{bridge.port}/")
+
+
+def assert_no_batch_passes(api: Api, last: str) -> None:
+    """Assert that /readyz says since when no batch was processed. last: how the last one failed."""
+    (problem,) = problems(api)
+    assert problem["operations"] == ["archive", "dearchive"]
+    found = re.fullmatch(
+        r"no batch was processed since (.+) UTC: each one failed in the database, the last one (.+)\. The log says why, and"
+        " SHOW PROCESSLIST shows what batches wait for",
+        problem["message"],
+    )
+    assert found, problem
+    since = datetime.fromisoformat(f"{found[1]}+00:00")
+    assert timedelta(0) <= datetime.now(UTC) - since < timedelta(minutes=1)
+    assert found[2] == last
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+def test_a_connection_that_is_lost_with_each_batch_makes_readyz_red(
+    tables: Tables, new_api: Callable[..., Api], bridge: Bridge, over: str
+) -> None:
+    """As with a damaged page at which the server crashes."""
+    tables.live(1, 2)
+    api = new_api(DATABASE_URL=over)
+    assert problems(api) == []
+    before, _ = tables.both()
+    bridge.cuts = DELETE
+
+    assert api.archive_all([1]).status_code == 503
+    assert problems(api) == []  # a single one
+    for _ in range(2):
+        assert api.archive_all([1]).status_code == 503
+        assert_no_batch_passes(api, "with error 2013")
+    live, archived = tables.both()
+    assert live == before
+    assert archived.items() <= before.items()
+
+    bridge.cuts = None
+    assert api.archive_all([2]).json()["delete_count"] == 1
+    assert problems(api) == []
+    live, archived = tables.both()
+    assert (live, archived[2]) == ({1: before[1]}, before[2])
+
+
+def test_a_connection_that_is_killed_with_each_batch_makes_readyz_red(tables: Tables, api: Api) -> None:
+    """As with pt-kill."""
+    tables.execute(f"CREATE TRIGGER killer BEFORE DELETE ON {LIST} FOR EACH ROW KILL CONNECTION_ID()")
+    tables.live(1, 2)
+    before, _ = tables.both()
+    assert api.archive_all([1]).status_code == 503
+    assert problems(api) == []
+
+    assert api.archive_all([1]).status_code == 503
+
+    assert_no_batch_passes(api, "with error 1927")
+    assert tables.both() == (before, {})
+    tables.execute("DROP TRIGGER killer")
+    assert api.archive_all([1, 2]).json()["delete_count"] == 2
+    assert problems(api) == []
+    assert tables.both() == ({}, before)
+
+
+@pytest.mark.parametrize("at", [DELETE, re.compile(rb"\x03COMMIT$")], ids=["DELETE", "COMMIT"])
+def test_a_single_batch_that_is_broken_off_makes_nothing_red(
+    tables: Tables, new_api: Callable[..., Api], bridge: Bridge, over: str, at: re.Pattern[bytes]
+) -> None:
+    tables.live(1, 2, 3)
+    before, _ = tables.both()
+    api = new_api(DATABASE_URL=over)
+    for lead_ids in ([1], [2]):
+        bridge.cuts = at
+        assert api.archive_all(lead_ids).status_code == 503
+        bridge.cuts = None
+        assert problems(api) == []
+
+        assert api.archive_all(lead_ids).json()["delete_count"] == 1
+        assert problems(api) == []
+    assert tables.both() == ({3: before[3]}, {lead_id: before[lead_id] for lead_id in (1, 2)})
+
+
+def test_batches_that_are_broken_off_at_the_same_moment_make_nothing_red(tables: Tables, new_api: Callable[..., Api]) -> None:
+    """As at a restart of the server. The next batch shows that all is well."""
+    tables.live(1, 2, 3, 4)
+    before, _ = tables.both()
+    api = new_api(PACE="full")
+    assert api.archive_all([4]).json()["delete_count"] == 1
+    with tables.mariadb.connect(tables.database) as other, other.cursor() as cursor, ThreadPoolExecutor(3) as clients:
+        cursor.execute("BACKUP STAGE START")
+        cursor.execute("BACKUP STAGE BLOCK_COMMIT")
+        answers = [clients.submit(api.archive_all, [lead_id]) for lead_id in (1, 2, 3)]
+        commits = "SELECT id FROM information_schema.processlist WHERE info = 'COMMIT'"
+        wait_until(lambda: len(tables.execute(commits)) == len(answers))
+        for (session,) in tables.execute(commits):
+            tables.execute(f"KILL {int(session or 0)}")
+        assert {answer.result().status_code for answer in answers} == {503}
+        cursor.execute("BACKUP STAGE END")
+
+    assert problems(api) == []
+    live, archived = tables.both()
+    assert {**live, **archived} == before
+    assert not live.keys() & archived.keys()
+
+
+def test_batches_that_all_take_too_long_make_readyz_red(tables: Tables, new_api: Callable[..., Api]) -> None:
+    tables.execute(f"CREATE TRIGGER slow AFTER DELETE ON {LIST} FOR EACH ROW DO SLEEP(10)")
+    tables.live(1, 2, 3)
+    before = tables.both()
+    api = new_api(REQUEST_TIMEOUT="1")
+    for _ in range(2):
+        assert api.archive_all([1, 2]).status_code == 503
+        assert problems(api) == []  # somebody may keep lead 1 locked
+
+    assert api.archive_all([3]).status_code == 503
+
+    assert_no_batch_passes(api, "without an answer")
+    assert tables.both() == before
+    tables.execute("DROP TRIGGER slow")
+    assert api.archive_all([1, 2, 3]).json()["delete_count"] == 3
+    assert problems(api) == []
+    assert tables.both() == ({}, before[0])
+
+
+def test_a_commit_that_takes_too_long_makes_readyz_red(tables: Tables, new_api: Callable[..., Api]) -> None:
+    """As with a replica for which COMMIT waits (semi-synchronous replication). It never waits for a lead."""
+    tables.live(1, 2)
+    before, _ = tables.both()
+    api = new_api(REQUEST_TIMEOUT="1")  # the server gives up the lock a moment later
+    assert api.archive_all([2]).json()["delete_count"] == 1
+    with tables.mariadb.connect(tables.database) as other, other.cursor() as cursor:
+        cursor.execute("BACKUP STAGE START")
+        cursor.execute("BACKUP STAGE BLOCK_COMMIT")
+
+        answer = api.archive_all([1])
+
+        assert (answer.status_code, "may have been applied" in answer.json()["message"]) == (503, True)
+        assert_no_batch_passes(api, "without an answer")
+        cursor.execute("BACKUP STAGE END")
+    assert api.archive_all([1]).status_code == 200
+    assert problems(api) == []
+    assert tables.both() == ({}, before)
+
+
+def test_a_silent_database_is_reported_within_six_seconds(
+    new_api: Callable[..., Api], tables: Tables, bridge: Bridge, over: str
+) -> None:
+    api = new_api(DATABASE_URL=over)
+    assert problems(api) == []
+    bridge.answers.clear()
+    began = time.monotonic()
+
+    found = problems(api)
+
+    assert time.monotonic() - began < 6
+    assert found == [obstacle("the database does not answer")]
+    bridge.answers.set()
+    assert problems(api) == []
+    assert tables.both() == ({}, {})

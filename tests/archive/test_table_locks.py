@@ -379,3 +379,83 @@ def test_a_batch_that_waits_without_row_locks_does_not_keep_an_alteration_waitin
     live, archived = tables.both()
     assert live == {}
     assert {lead_id: archived[lead_id] for lead_id in before} == before
+
+
+NO_BATCH = "no batch was processed since "
+
+
+@pytest.mark.parametrize("pair", [("InnoDB", "InnoDB"), ("InnoDB", "MyISAM"), ("MyISAM", "MyISAM")], ids="-".join)
+def test_a_locked_table_that_only_a_trigger_uses_makes_readyz_red(
+    tables: Tables, new_api: NewApi, pair: tuple[str, str]
+) -> None:
+    """No look can find it. But somebody who keeps a single lead locked does not stop different batches."""
+    tables.set_engines(*pair)
+    tables.execute("CREATE TABLE note (lead_id INT) ENGINE = MyISAM")
+    tables.execute("CREATE TRIGGER note AFTER DELETE ON vicidial_list FOR EACH ROW INSERT INTO note VALUES (OLD.lead_id)")
+    tables.live(1, 2, 3)
+    before, _ = tables.both()
+    api = new_api(REQUEST_TIMEOUT="2")
+    with lock(tables, "LOCK TABLES note READ"):
+        for batches, is_red in (([1], False), ([1, 2], pair[0] == "MyISAM"), ([2, 3], True)):
+            assert api.archive_all(batches).status_code == 503
+            found = [problem["message"] for problem in problems(api)]
+            assert ([message[: len(NO_BATCH)] for message in found] == [NO_BATCH], found == []) == (is_red, not is_red)
+    live, copies = tables.both()
+    assert live == before
+    assert copies.items() <= before.items()
+
+    assert api.archive_all([1, 2, 3]).json()["delete_count"] == 3
+    assert problems(api) == []
+    assert tables.both() == ({}, before)
+
+
+@pytest.mark.parametrize("pair", [("InnoDB", "InnoDB"), ("InnoDB", "MyISAM")], ids="-".join)
+def test_one_lead_that_somebody_keeps_locked_makes_nothing_red(tables: Tables, new_api: NewApi, pair: tuple[str, str]) -> None:
+    tables.set_engines(*pair)
+    tables.live(1, 2, 3, 4)
+    before, _ = tables.both()
+    api = new_api(REQUEST_TIMEOUT="2")
+    with lock(tables, "SELECT * FROM vicidial_list WHERE lead_id = 1 FOR UPDATE"):
+        for lead_ids in ([1, 2], [1, 3], [1, 2, 3]):
+            assert api.archive_all(lead_ids).status_code == 503
+            assert problems(api) == []
+        assert api.archive_all([4]).json()["delete_count"] == 1
+        assert api.archive_all([1]).status_code == 503
+        assert problems(api) == []
+    live, copies = tables.both()
+    assert before[1] == live[1]
+    assert {**copies, **live} == before
+
+    assert api.archive_all([1, 2, 3]).status_code in {200, 404}
+    assert problems(api) == []
+    assert tables.both() == ({}, before)
+
+
+def test_when_a_lock_is_gone_readyz_is_green_at_once_however_many_batches_it_stopped(tables: Tables, new_api: NewApi) -> None:
+    tables.live(1, 2)
+    before, _ = tables.both()
+    api = new_api(REQUEST_TIMEOUT="2")
+    with lock(tables, "LOCK TABLES vicidial_list_archive READ"):
+        for lead_id in (1, 2):
+            assert api.archive_all([lead_id]).status_code == 503
+            assert [problem["message"] for problem in problems(api)] == [LOCKED.message]
+
+    assert problems(api) == []
+    assert tables.both() == (before, {})
+    assert api.archive_all([1, 2]).json()["delete_count"] == 2
+    assert tables.both() == ({}, before)
+
+
+@pytest.mark.parametrize("table", ["vicidial_hopper", "vicidial_list"])
+def test_a_lock_that_keeps_a_look_waiting_is_reported_within_six_seconds(tables: Tables, api: Api, table: str) -> None:
+    tables.live(1)
+    before = tables.both()
+    assert problems(api) == []
+    with lock(tables, f"LOCK TABLES {table} WRITE"):
+        began = time.monotonic()
+        found = [problem["message"] for problem in problems(api)]
+        took = time.monotonic() - began
+
+    assert (found, took < 6) == ([LOCKED.message], True), took
+    assert problems(api) == []
+    assert tables.both() == before
