@@ -154,8 +154,8 @@ def _tables(pair: TablePair, settings: Settings) -> Iterator[Finding]:
             remedy,
         )
     if settings.WORKERS > 1 and not pair.one_transaction:
-        message = "they take turns only within a process, so the dialler may wait for two batches: set WORKERS=1"
-        yield Finding("workers", f"{settings.WORKERS}, and a table has no rollback: {message}", State.NOTE)
+        why = "they take turns only within a process, so the dialler may wait for two batches: set WORKERS=1"
+        yield Finding("workers", f"{settings.WORKERS}, and a table has no rollback: {why}", State.NOTE)
     if settings.REUSED_LEAD_IDS == "overwrite":
         yield Finding("reused lead ids", "an archived lead is overwritten by another with its lead_id", State.NOTE)
     kept = settings.LEADS_IN_USE == "keep"
