@@ -28,7 +28,7 @@ from service.archive.row_changes import Changes
 from service.database.pool import ATTEMPTS
 from service.database.transaction import Transaction
 from service.errors import DatabaseError
-from service.mariadb_errors import DEADLOCK
+from service.mariadb_errors import DEADLOCK, LOCK_WAIT_TIMEOUT
 from service.tables.chunk_table import NAME
 
 GONE = (
@@ -509,9 +509,11 @@ def test_maintenance_of_both_tables_at_any_moment_only_delays_a_batch(
     assert moment > 10
 
 
-def fail_once(tables: Tables, timing: str, event: str, table: str, condition: str = "@lead_id % 3 = 0") -> None:
-    """Let a statement fail with a deadlock when it comes to a lead for the first time. Which ones have failed is in a MyISAM
-    table, so it survives a rollback."""
+def fail_once(
+    tables: Tables, timing: str, event: str, table: str, condition: str = "@lead_id % 3 = 0", number: int = DEADLOCK
+) -> None:
+    """Let a statement fail with an error number when it comes to a lead for the first time. Which ones have failed is in a
+    MyISAM table, so it survives a rollback."""
     row = "OLD" if event == "DELETE" else "NEW"
     tables.execute("CREATE TABLE IF NOT EXISTS failures (event VARCHAR(6), lead_id INT) ENGINE = MyISAM")
     tables.execute(
@@ -519,15 +521,19 @@ def fail_once(tables: Tables, timing: str, event: str, table: str, condition: st
         f" IF {condition.replace('@', f'{row}.')}"
         f" AND NOT EXISTS (SELECT 1 FROM failures WHERE event = '{event}' AND lead_id = {row}.lead_id) THEN"
         f" INSERT INTO failures VALUES ('{event}', {row}.lead_id);"
-        f" SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = {DEADLOCK}; END IF"
+        f" SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = {number}; END IF"
     )
 
 
+NUMBERS = {"a deadlock": DEADLOCK, "a lock": LOCK_WAIT_TIMEOUT}
+
+
 @pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("number", NUMBERS.values(), ids=NUMBERS.keys())
 @pytest.mark.parametrize("pace", ["full", "gentle"])
 @pytest.mark.parametrize("timing", ["BEFORE", "AFTER"])
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
-def test_after_a_deadlock_in_the_middle_of_a_statement_what_was_done_counts(
+def test_after_a_deadlock_or_a_lock_in_the_middle_of_a_statement_what_was_done_counts(
     tables: Tables,
     new_api: Callable[..., Api],
     audit: Path,
@@ -535,14 +541,17 @@ def test_after_a_deadlock_in_the_middle_of_a_statement_what_was_done_counts(
     pair: tuple[str, str],
     timing: str,
     pace: str,
+    number: int,
 ) -> None:
     monkeypatch.setattr(chunks, "GENTLE", chunks.FULL)
     api = new_api(AUDIT_LOG=str(audit), PACE=pace)
     use_engines(tables, *pair)
     expected = fill(tables)
-    fail_once(tables, timing, "INSERT", "vicidial_list_archive")
-    fail_once(tables, timing, "UPDATE", "vicidial_list_archive", "@lead_id IN (2, 16)")
-    fail_once(tables, timing, "DELETE", "vicidial_list")
+    fail_once(tables, timing, "INSERT", "vicidial_list_archive", number=number)
+    # A lock makes an UPDATE of tables without row locks fail before its first row.
+    update_number = number if pair in MIXED else DEADLOCK
+    fail_once(tables, timing, "UPDATE", "vicidial_list_archive", "@lead_id IN (2, 16)", update_number)
+    fail_once(tables, timing, "DELETE", "vicidial_list", number=number)
 
     response = api.archive_all(list(range(1, 18)))
 
@@ -570,11 +579,12 @@ def test_after_a_deadlock_on_the_way_back_what_was_done_counts(
 
 
 @pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("number", NUMBERS.values(), ids=NUMBERS.keys())
 @pytest.mark.parametrize("pair", [("InnoDB", "Aria"), ("InnoDB", "MyISAM"), ("MyISAM", "MyISAM")], ids="-".join)
-def test_after_a_deadlock_while_damaged_copies_are_deleted_the_counts_are_those_of_the_rows(
-    tables: Tables, new_api: Callable[..., Api], pair: tuple[str, str]
+def test_after_a_deadlock_or_a_lock_while_damaged_copies_are_deleted_the_counts_are_those_of_the_rows(
+    tables: Tables, new_api: Callable[..., Api], pair: tuple[str, str], number: int
 ) -> None:
-    """Copies that the deadlock has rolled back are inserted again."""
+    """Copies that were rolled back are inserted again."""
     api = new_api()
     use_engines(tables, *pair)
     tables.archived(*range(1, 6))
@@ -583,7 +593,7 @@ def test_after_a_deadlock_while_damaged_copies_are_deleted_the_counts_are_those_
         "CREATE TRIGGER damage BEFORE INSERT ON vicidial_list FOR EACH ROW"
         " IF NEW.lead_id = 3 THEN SET NEW.status = 'BAD'; END IF"
     )
-    fail_once(tables, "BEFORE", "DELETE", "vicidial_list", "TRUE")
+    fail_once(tables, "BEFORE", "DELETE", "vicidial_list", "TRUE", number)
 
     response = api.dearchive_all([1, 2, 3, 4, 5])
 
