@@ -116,7 +116,7 @@ class Chunks:
     ) -> bool:
         """As change(). Return False if a lock was in the way. Nothing is held any more then."""
         self._failures.blocked = None
-        deleted_before = self.counts[self._statements.delete_leads]
+        counts_before, failures_before = Counter(self.counts), self._failures.copy()
         async with AsyncExitStack() as stack:
             if self._was_blocked:  # else one batch looks while another one writes; but only one waits for a table
                 await stack.enter_async_context(self.turn.writing())
@@ -130,9 +130,10 @@ class Chunks:
                 if not self._failures.blocked:
                     await self._commit()
         if planned:
-            await self._note_deleted(planned, self.counts[self._statements.delete_leads] - deleted_before)
+            await self._note_deleted(planned, (self.counts - counts_before)[self._statements.delete_leads])
         if self._failures.blocked:
             self._uncommitted.clear()  # it was rolled back
+            self._failures.take_back(failures_before, self.counts - counts_before)
             await self.end()  # what the temporary table holds may be out of date next time
         return not self._failures.blocked
 

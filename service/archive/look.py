@@ -61,7 +61,6 @@ class Looker:
         known = self._tables.cached
         if known is None or known.problems:
             known = await self._tables.read(transaction)
-        transaction.set_variables(self._statements.wait_briefly.fill())
         values = {
             **known.values,
             "table": known.values["source"],

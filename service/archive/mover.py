@@ -85,7 +85,7 @@ class Mover:
         was_blocked: as Options.
         """
         asked = LeadIDs(batch.lead_ids)
-        transaction.set_variables(self._statements.wait_briefly.fill())
+        transaction.set_limits(self._statements.wait_briefly.fill())
         # Before anything is locked: a caller neither locks a lead that it may not see, nor waits for it.
         await self._refuse_invisible(transaction, asked, batch)
         seen = await self._looker.look(transaction, asked, batch)

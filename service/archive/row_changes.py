@@ -50,6 +50,23 @@ class Failures:
     blocked: DatabaseError | None = None
     """The error of a statement if a lock was in its way. The transaction was rolled back then, as far as that is possible."""
 
+    def must_look_again(self, transaction: Transaction, number: int, error: DatabaseError | None = None) -> bool:
+        """Return whether a lock was in the way of a statement, as its error says, or of a question, so that the transaction of
+        this number has ended. Before anything else is changed, the tables must be looked at: somebody may have altered them."""
+        if error and error.code in BLOCKED:
+            self.blocked = error
+        elif transaction.number != number:
+            self.blocked = DatabaseError("a table was locked for too long", LOCK_WAIT_TIMEOUT)
+        return self.blocked is not None
+
+    def copy(self) -> Failures:
+        return Failures(Counter(self.given), defaultdict(list, {name: list(codes) for name, codes in self.codes.items()}))
+
+    def take_back(self, before: Failures, done: Mapping[Statement, int]) -> None:
+        """Forget what was noted since `before`, since it is tried again, but not what was done: how many rows each statement
+        has changed."""
+        self.given, self.codes = before.given + Counter(done), before.codes
+
     def all_failed(self, statement: Statement, error: DatabaseError) -> bool:
         """Count a lead. Return whether the statement has failed with this error for all leads of the batch, and it is not
         certain that rows are the reason."""
@@ -95,7 +112,8 @@ class Changes:
         as it is and is added to left_alone. Raises DatabaseError if a statement fails for each of its leads with the same
         error, and it is not certain that rows are the reason; and if a lock is in the way or there is a deadlock, so that what
         was not committed must be run again with was_blocked. If the statement writes to a table without rollback, these raise
-        no error: the other statements are not run, options.failures.blocked is set, and the counts are those until then.
+        no error: the other statements are not run, options.failures.blocked is set, and the counts are those until then. The
+        same is true if a lock is in the way of finding out which rows a statement has changed before a row made it fail.
         values: of placeholders that the pair does not know.
         """
         values = {**pair.values, **(values or {})}
@@ -107,6 +125,7 @@ class Changes:
             for statement, leads in steps.items()
             for part in leads.parts(options.most.get(statement) or len(leads) or 1)
         ]
+        number = transaction.number
         most_sent = len(todo)  # many leads that fail one by one make a long list
         pauses = Pauses()
         for run in todo:
@@ -135,10 +154,9 @@ class Changes:
                     continue
                 finished = await self._finished_before(error, transaction, pair, failed)
                 counts[failed.statement] += len(finished)
-                if error.code in BLOCKED:
-                    if not any(counts.values()):
+                if options.failures.must_look_again(transaction, number, error):
+                    if error.code in BLOCKED and not any(counts.values()):
                         transaction.changes_may_persist = persisted_already
-                    options.failures.blocked = error
                     return counts
                 rest = failed.leads.difference(finished)
                 parts = [part for part in rest.halves() if part]

@@ -150,6 +150,10 @@ class Transaction:
         self.session = session
         self._session_variables = variables
         self._begin = begin
+        self._limits: list[str] = []
+        """What limits the waits in all transactions of a batch."""
+        self.number = 0
+        """Counts the transactions. What was read about the tables holds until the number changes."""
         self._begin_again()
         self._is_checked = False
         """Whether the session was checked, and no statement has written since. Each one may run a trigger."""
@@ -166,13 +170,20 @@ class Transaction:
         with an error that means a rollback, or the statements wrote to a table without rollback."""
 
     def _begin_again(self) -> None:
-        self._variables = [self._session_variables]
+        self.number += 1
+        self._variables = [self._session_variables, *self._limits]
         """What sets the variables of the session. It is sent again after each statement that writes."""
-        self._first = [self._session_variables, self._begin, BEGUN]
+        self._first = [self._session_variables, self._begin, BEGUN, *self._limits]
 
     def send_first(self, statement: str) -> None:
         """Send a statement together with the next one, before it."""
         self._first.append(statement)
+
+    def set_limits(self, statement: str) -> None:
+        """As set_variables(), for this and all further transactions."""
+        if statement not in self._limits:
+            self._limits.append(statement)
+            self.set_variables(statement)
 
     def set_variables(self, statement: str) -> None:
         """Set variables of the session, from the next statement to the last one before COMMIT."""
@@ -184,7 +195,7 @@ class Transaction:
         """Commit. The next statement begins a new transaction."""
         persisted_already = self.changes_may_persist
         try:
-            if self._variables != [self._session_variables]:
+            if self._variables != [self._session_variables] and self._begin not in self._first:
                 await self._prepare_to_commit()
             self.changes_may_persist = persisted_already or self._writes
             await self.connection.commit()
