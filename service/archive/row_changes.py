@@ -52,7 +52,7 @@ class Failures:
 
     def must_look_again(self, transaction: Transaction, number: int, error: DatabaseError | None = None) -> bool:
         """Return whether a lock was in the way of a statement, as its error says, or of a question, so that the transaction of
-        this number has ended. Before anything else is changed, the tables must be looked at: somebody may have altered them."""
+        this number has ended. Before anything else is changed, the tables must be looked at: they may have been altered."""
         if error and error.code in BLOCKED:
             self.blocked = error
         elif transaction.number != number:
