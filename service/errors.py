@@ -148,6 +148,8 @@ class DatabaseError(ServiceError):
         self.outcome_known = outcome_known
         self.statement: str | None = None
         """The statement that failed, if several were sent together. It contains lead ids."""
+        self.is_hurried = False
+        """Whether there was hardly any time left for the database, so that the error tells nothing about it."""
         self._retry = retry
         self._accounts = accounts
 

@@ -33,6 +33,9 @@ from service.tables.table_reader import TableReader
 GENTLE_PART = 125
 """Leads that a statement of one transaction changes at most while the pace is gentle."""
 
+HURRIED = 0.5
+"""Seconds within which a database that is well may not be able to process a batch."""
+
 LONGEST_LOCKED = 0.25
 """Seconds after which a batch rests no more before its transaction ends: its leads are locked, and a customer may call."""
 
@@ -69,13 +72,18 @@ class Mover:
             self._tables.invalidate_on(error)
 
         async with self._pace.turn(batch.caller, seconds) as turn:
-            return await self._database.attempt(
-                lambda transaction: self._move(transaction, batch, before_change, turn, was_blocked=was_blocked),
-                deadline - asyncio.get_running_loop().time(),
-                on_error,
-                # Somebody may keep a lead locked for long. Batches of other leads need not wait for that.
-                after_lock_wait=turn.pass_on,
-            )
+            seconds_left = deadline - asyncio.get_running_loop().time()
+            try:
+                return await self._database.attempt(
+                    lambda transaction: self._move(transaction, batch, before_change, turn, was_blocked=was_blocked),
+                    seconds_left,
+                    on_error,
+                    # Somebody may keep a lead locked for long. Batches of other leads need not wait for that.
+                    after_lock_wait=turn.pass_on,
+                )
+            except DatabaseError as error:
+                error.is_hurried = error.is_hurried or (error.code is None and seconds_left < HURRIED)
+                raise
 
     async def _move(
         self, transaction: Transaction, batch: Batch, before_change: BeforeChange, turn: Turn, *, was_blocked: bool

@@ -62,7 +62,9 @@ class Turn:
         self.gentle = self._pace.gentle
 
     def _no_turn(self) -> DatabaseError:
-        return DatabaseError(f"no turn within {round(self.seconds, 2):g} seconds: other requests are in progress")
+        error = DatabaseError(f"no turn within {round(self.seconds, 2):g} seconds: other requests are in progress")
+        error.is_hurried = True
+        return error
 
     def end(self) -> None:
         """End the turn, after the rest that is due. Return at once."""

@@ -72,6 +72,8 @@ class Refusals:
     def note(self, error: DatabaseError, lead_ids: Collection[int] = (), began: float = 0.0) -> None:
         """Remember a refusal. lead_ids: of the batch, empty if the request was none. began: when it began, by the clock of the
         event loop."""
+        if error.is_hurried:  # such as by a client that sends its body slowly
+            return
         if waited(error) or (error.from_server and not error.is_transient):
             self._last = error
             self._renew()

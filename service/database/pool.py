@@ -200,7 +200,7 @@ class Database:
         read while somebody altered the tables contradicts itself. doubted: what the attempt before raised, if that was this
         doubt.
         """
-        is_new, transaction.session.is_new = transaction.session.is_new, False
+        is_new = transaction.is_in_new_session
         try:
             return await work(transaction)
         except (MendableError, DatabaseError) as error:
@@ -229,13 +229,17 @@ class Database:
         deadline = asyncio.get_running_loop().time() + timeout
         try:
             async with time_limit(timeout), self._wait_for_connection(in_new_session) as connection:
-                transaction = Transaction(connection, self._sessions.of(connection), self.session, begin)
+                session = self._sessions.of(connection)
+                transaction = Transaction(connection, session, self.session, begin)
                 transaction.patience, transaction.deadline = self._patience, deadline
+                transaction.is_in_new_session, session.is_new = session.is_new, False
                 try:
                     yield transaction
                     await transaction.commit()
-                except Exception:
+                except Exception as error:
                     await _roll_back(connection)
+                    if isinstance(error, DatabaseError) and error.code in UNFIT_SERVER:
+                        await _end_session(connection)
                     raise
                 except BaseException:
                     # Cancelled while the server was answering: the rest of that answer must not reach the next user of the
@@ -270,8 +274,10 @@ class Database:
             session = self._sessions.of(pooled.raw_connection)
             if session.is_new or not (in_new_session or session.age > SESSION_AGE):
                 return pooled
-            await _end_session(pooled.raw_connection)
-            await pooled.__aexit__()
+            try:
+                await _end_session(pooled.raw_connection)
+            finally:
+                await pooled.__aexit__()
 
 
 def _can_be_retried(error: Exception) -> bool:

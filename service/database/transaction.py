@@ -157,6 +157,8 @@ class Transaction:
         self._begin_again()
         self._is_checked = False
         """Whether the session was checked, and no statement has written since. Each one may run a trigger."""
+        self.is_in_new_session = False
+        """Whether no transaction has used the session before."""
         self._has_written = False
         self._writes = False
         self.deadline = math.inf

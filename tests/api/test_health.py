@@ -442,6 +442,23 @@ def test_batches_that_all_take_too_long_make_readyz_red(tables: Tables, new_api:
     assert tables.both() == ({}, before[0])
 
 
+def test_batches_that_had_hardly_any_time_do_not_make_readyz_red(
+    tables: Tables, new_api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller that sends its bodies slowly leaves none, and the database is well."""
+    monkeypatch.setattr("service.archive.mover.HURRIED", 1.0)
+    tables.execute(f"CREATE TRIGGER slow AFTER DELETE ON {LIST} FOR EACH ROW DO SLEEP(10)")
+    tables.live(1, 2, 3)
+    before = tables.both()
+    api = new_api(REQUEST_TIMEOUT="1")
+
+    for lead_id in (1, 2, 3):
+        assert api.archive_all([lead_id]).status_code == 503
+        assert problems(api) == []
+
+    assert tables.both() == before
+
+
 def test_a_commit_that_takes_too_long_makes_readyz_red(tables: Tables, new_api: Callable[..., Api]) -> None:
     """As with a replica for which COMMIT waits (semi-synchronous replication). It never waits for a lead."""
     tables.live(1, 2)

@@ -22,6 +22,7 @@ from support.faults import Relay
 from support.paths import SCRATCH
 from support.remedies import account, problems
 from support.tables import Tables
+from support.waiting import wait_until
 
 NAME = "database.test"
 
@@ -202,17 +203,18 @@ def test_an_old_primary_that_is_read_only_is_left(
 ) -> None:
     """With few requests, too: /readyz looks at the new server meanwhile."""
     tables.live(1, 100)
-    other.live(1, first_name="of the other")
+    other.live(1, 2, first_name="of the other")
     before, _ = other.both()
     with account(tables) as service, account(other):
         for each in (tables, other):
             each.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE, CREATE TEMPORARY TABLES, REFERENCES ON *.* TO {service.name}")
-        api = new_api(DATABASE_URL=through(fail_over, tables, service.url))
+        api = new_api(DATABASE_URL=through(fail_over, tables, service.url), ADMIN_LOG="on")
         assert api.archive_all([100]).json()["delete_count"] == 1
         tables.execute("SET GLOBAL read_only = ON")
         try:
             fail_over.change_address()
             assert api.archive_all([1]).json().get("delete_count") == 1
+            wait_until(lambda: api.archive_all([2]).json()["message"] and other.execute("SELECT 1 FROM vicidial_admin_log"))
             assert problems(api) == []
         finally:
             tables.execute("SET GLOBAL read_only = OFF")

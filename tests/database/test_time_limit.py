@@ -8,10 +8,12 @@ import time
 from contextlib import suppress
 
 import pytest
+from support.tables import Tables
 
 from service.database.pool import Database
 from service.database.statements import Statements
 from service.database.time_limit import AGAIN, time_limit
+from service.database.transaction import Transaction
 from service.errors import DatabaseError
 
 
@@ -68,6 +70,30 @@ def test_a_cancellation_by_others_stays_one(limit: float) -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("age", [0, 60])
+def test_no_place_in_the_pool_is_lost_if_the_time_is_over_while_a_session_ends(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch, age: int
+) -> None:
+    monkeypatch.setattr("service.database.pool.SESSION_AGE", age)
+
+    async def ask(database: Database, seconds: float) -> None:
+        async def work(transaction: Transaction) -> None:
+            await transaction.select("SELECT 1")
+
+        await database.attempt(work, seconds, lambda _: None, in_new_session=True)
+
+    async def run() -> None:
+        database = Database(tables.url, Statements.load(), pool_size=1, timeout=5)
+        await database.connect()
+        for number in range(200):
+            await asyncio.create_task(ask(database, 5))
+            with suppress(DatabaseError):
+                await asyncio.create_task(ask(database, number % 40 * 0.00002))
+        await database.disconnect()
 
     asyncio.run(run())
 
