@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from mariadb import PrivateMariaDB
 from support.api import Api
-from support.databases import MARIADB_OPTIONS, create_database, migrate
-from support.paths import SCRATCH
+from support.databases import server_with_binary_log
 from support.remedies import (
     ARCHIVE,
     LIST,
@@ -159,14 +156,7 @@ def test_a_server_that_prepares_no_statement_is_the_only_problem(
 @pytest.fixture
 def logging_server() -> Iterator[PrivateMariaDB]:
     """A server of its own, with a binary log, that can be started again with other options."""
-    SCRATCH.mkdir(exist_ok=True)
-    options = [option for option in MARIADB_OPTIONS if option != "--skip-log-bin"]
-    with (
-        TemporaryDirectory(dir=SCRATCH) as folder,
-        PrivateMariaDB(Path(folder), (*options, "--log-bin=binlog", "--server-id=1")) as server,
-    ):
-        create_database(server, "site")
-        migrate(server.url("site"), "head")
+    with server_with_binary_log("site") as server:
         yield server
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mariadb import PrivateMariaDB
 
-from support.paths import ROOT
+from support.paths import ROOT, SCRATCH
 
 # Small, quick to start, and without durability: nothing here has to survive a power cut.
 MARIADB_OPTIONS = (
@@ -44,3 +48,17 @@ def create_database(mariadb: PrivateMariaDB, name: str) -> None:
     """Create an empty database with the charset that Vicidial's installers choose."""
     with mariadb.connect() as connection, connection.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8 COLLATE utf8_unicode_ci")
+
+
+@contextmanager
+def server_with_binary_log(database: str) -> Iterator[PrivateMariaDB]:
+    """A server of its own, with the tables of a site in one database."""
+    SCRATCH.mkdir(exist_ok=True)
+    options = [option for option in MARIADB_OPTIONS if option != "--skip-log-bin"]
+    with (
+        TemporaryDirectory(dir=SCRATCH) as folder,
+        PrivateMariaDB(Path(folder), (*options, "--log-bin=binlog", "--server-id=1")) as server,
+    ):
+        create_database(server, database)
+        migrate(server.url(database), "head")
+        yield server
