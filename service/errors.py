@@ -149,7 +149,7 @@ class DatabaseError(ServiceError):
         self.statement: str | None = None
         """The statement that failed, if several were sent together. It contains lead ids."""
         self.is_hurried = False
-        """Whether there was hardly any time left for the database, so that the error tells nothing about it."""
+        """Whether hardly any time was left when the batch arrived, so that the error tells nothing about the database."""
         self._retry = retry
         self._accounts = accounts
 

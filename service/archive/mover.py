@@ -71,19 +71,18 @@ class Mover:
             was_blocked = was_blocked or error.code == LOCK_WAIT_TIMEOUT
             self._tables.invalidate_on(error)
 
-        async with self._pace.turn(batch.caller, seconds) as turn:
-            seconds_left = deadline - asyncio.get_running_loop().time()
-            try:
+        try:
+            async with self._pace.turn(batch.caller, seconds) as turn:
                 return await self._database.attempt(
                     lambda transaction: self._move(transaction, batch, before_change, turn, was_blocked=was_blocked),
-                    seconds_left,
+                    deadline - asyncio.get_running_loop().time(),
                     on_error,
                     # Somebody may keep a lead locked for long. Batches of other leads need not wait for that.
                     after_lock_wait=turn.pass_on,
                 )
-            except DatabaseError as error:
-                error.is_hurried = error.is_hurried or (error.code is None and seconds_left < HURRIED)
-                raise
+        except DatabaseError as error:
+            error.is_hurried = error.code is None and seconds < HURRIED
+            raise
 
     async def _move(
         self, transaction: Transaction, batch: Batch, before_change: BeforeChange, turn: Turn, *, was_blocked: bool

@@ -43,8 +43,6 @@ class Turn:
         self._deadline = self._clock() + seconds
         self._worked_since = self._no_rest_from = self._clock()
         self._has_begun = False
-        self._was_taken = False
-        """Whether it has begun before, and was passed on since the batch waited for a lock."""
         self.gentle = pace.gentle
 
     async def begin(self) -> None:
@@ -58,15 +56,13 @@ class Turn:
         if self._clock() >= self._deadline:  # the turn was free, or came in the same moment as the end of the time
             self._turns.release(self._key)
             raise self._no_turn()
-        self._has_begun = self._was_taken = True
+        self._has_begun = True
         self._worked_since = self._clock()
         self._no_rest_from = (self._clock() + self._deadline) / 2
         self.gentle = self._pace.gentle
 
     def _no_turn(self) -> DatabaseError:
-        error = DatabaseError(f"no turn within {round(self.seconds, 2):g} seconds: other requests are in progress")
-        error.is_hurried = not self._was_taken
-        return error
+        return DatabaseError(f"no turn within {round(self.seconds, 2):g} seconds: other requests are in progress")
 
     def end(self) -> None:
         """End the turn, after the rest that is due. Return at once."""
