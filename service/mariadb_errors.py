@@ -10,7 +10,12 @@ DEADLOCK = 1213
 SUBQUERY_RETURNS_ROWS = 1242
 NO_SUCH_DEFINER = 1449
 NO_SUCH_SAVEPOINT = 1305
+NO_STATEMENT_CAN_BE_PREPARED = 1461
+PACKET_TOO_LARGE = 1153
 READ_ONLY_TABLE = 1036
+SERVER_IS_READ_ONLY = 1290
+ENGINE_IS_READ_ONLY = 1836
+CONNECTION_KILLED = 1927
 STATEMENT_TIMEOUT = 1969
 UNUSABLE_SESSION = -1
 """Not an error number of MariaDB: the session has another database or temporary tables, such as those of init_connect."""
@@ -20,8 +25,8 @@ HIDDEN_TABLES = -2
 UNFIT_SERVER = {
     1047: "a cluster's node that is not part of the cluster",
     1053: "the server shuts down",
-    1290: "the server is read only",
-    1836: "the engine is read only",
+    SERVER_IS_READ_ONLY: "the server is read only",
+    ENGINE_IS_READ_ONLY: "the engine is read only",
 }
 """What another server may not say: the address may lead to another one since the session began."""
 
@@ -32,7 +37,7 @@ TRANSIENT_ERRORS = {
     LOCK_WAIT_TIMEOUT: "lock wait timeout",
     DEADLOCK: "deadlock, or a certification conflict in a cluster",
     1412: "table definition has changed",
-    1927: "connection was killed",
+    CONNECTION_KILLED: "connection was killed",
     2006: "server has gone away",
     2013: "lost connection to server",
 }
@@ -57,17 +62,17 @@ STATEMENT_ERRORS = frozenset(
         1114,  # table full
         1142,  # access denied to a table
         1143,  # access denied to a column
-        1153,  # a packet larger than max_allowed_packet
+        PACKET_TOO_LARGE,
         1194,  # table marked as crashed
         1195,  # table crashed, and its repair failed
         1197,  # the binary log's cache is too small
         1206,  # the lock table is full
         1226,  # a limit of the account is reached
-        1290,  # the server is read only
+        SERVER_IS_READ_ONLY,
         1317,  # interrupted
         1705,  # the binary log's cache for tables without rollback is too small
         1792,  # the transaction is read only
-        1836,  # the engine is read only
+        ENGINE_IS_READ_ONLY,
         STATEMENT_TIMEOUT,
     }
 )

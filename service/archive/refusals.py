@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from service.errors import DatabaseError, Problem
-from service.mariadb_errors import LOCK_WAIT_TIMEOUT, STATEMENT_TIMEOUT
+from service.mariadb_errors import CONNECTION_KILLED, LOCK_WAIT_TIMEOUT, STATEMENT_TIMEOUT
 from service.tables.definitions import TablePair
 from service.tables.preconditions.server import server_problem
-
-CONNECTION_KILLED = 1927
 
 REFUSAL_AGE = 10.0
 """Seconds for which /readyz reports a refusal. A load balancer sends no batches while it is red."""
@@ -28,7 +26,7 @@ LOCKED = Problem(
 
 
 @dataclass
-class Row:
+class Streak:
     """Batches in a row that were refused by the database, or whose outcome is not known."""
 
     leads: frozenset[int]
@@ -67,7 +65,7 @@ class Refusals:
         self._last: DatabaseError | None = None
         self._until = 0.0
         self._settled = 0.0
-        self._row: Row | None = None
+        self._streak: Streak | None = None
 
     def note(self, error: DatabaseError, lead_ids: Collection[int] = (), began: float = 0.0) -> None:
         """Remember a refusal. lead_ids: of the batch, empty if the request was none. began: when it began, by the clock of the
@@ -84,26 +82,26 @@ class Refusals:
 
     def _count(self, error: DatabaseError, lead_ids: Collection[int], began: float) -> None:
         now = asyncio.get_running_loop().time()
-        row = self._row = self._row or Row(frozenset(lead_ids))
-        row.error = error
-        row.until = now + REFUSAL_AGE
-        row.has_timed_out = row.has_timed_out or (waited(error) and not is_lost(error) and not error.outcome_known)
+        streak = self._streak = self._streak or Streak(frozenset(lead_ids))
+        streak.error = error
+        streak.until = now + REFUSAL_AGE
+        streak.has_timed_out = streak.has_timed_out or (waited(error) and not is_lost(error) and not error.outcome_known)
         # What breaks off several batches at once, such as a restart of the server, is one mishap: the next batch tells more.
-        if began >= row.counted:
-            row.count += 1
-            row.counted = now
+        if began >= streak.counted:
+            streak.count += 1
+            streak.counted = now
             # A connection is not lost because somebody has locked a lead.
-            row.leads &= frozenset(() if is_lost(error) else lead_ids)
+            streak.leads &= frozenset(() if is_lost(error) else lead_ids)
 
     def forget(self) -> None:
         """A batch was processed."""
-        self._last = self._row = None
+        self._last = self._streak = None
 
     def explain(self) -> None:
         """A look at the tables has found the reason. When it is gone, nothing is to be said until a batch is refused again."""
         self._last = None
-        if self._row:
-            self._row.until = 0.0
+        if self._streak:
+            self._streak.until = 0.0
 
     def seconds_to_settle(self) -> float:
         """Return the seconds after which nothing that was refused holds a lock any more."""
@@ -117,7 +115,7 @@ class Refusals:
         only.
         """
         now = asyncio.get_running_loop().time()
-        error, row = self._last, self._row
+        error, streak = self._last, self._streak
         if error and now < self._until:
             if not waited(error):
                 return server_problem(error) or Problem(
@@ -128,7 +126,7 @@ class Refusals:
                 self._last = error  # as long as the lock is held
                 self._renew()
                 return LOCKED
-        return row.problem(pair) if row and now < row.until else None
+        return streak.problem(pair) if streak and now < streak.until else None
 
     def _renew(self) -> None:
         self._until = asyncio.get_running_loop().time() + REFUSAL_AGE

@@ -55,7 +55,7 @@ class Failures:
         this number has ended. Before anything else is changed, the tables must be looked at: they may have been altered."""
         if error and error.code in BLOCKED:
             self.blocked = error
-        elif transaction.number != number:
+        elif not self.blocked and transaction.number != number:
             self.blocked = DatabaseError("a table was locked for too long", LOCK_WAIT_TIMEOUT)
         return self.blocked is not None
 

@@ -50,7 +50,7 @@ class WholeCopies(Changes):
         number = transaction.number
         undo = self._insert_or_roll_back if pair.has_savepoints else self._insert_or_delete
         count = await undo(transaction, pair, leads, options)
-        if options.failures.blocked or options.failures.must_look_again(transaction, number):
+        if options.failures.must_look_again(transaction, number):
             return {**dict.fromkeys(steps, 0), insert: count}
         others = {statement: ids for statement, ids in steps.items() if statement != insert}
         return {insert: count, **await super().run(transaction, pair, others, left_alone, values, options=options)}

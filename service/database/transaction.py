@@ -21,6 +21,7 @@ from service.mariadb_errors import (
     HIDDEN_TABLES,
     LOCK_WAIT_TIMEOUT,
     NO_SUCH_SAVEPOINT,
+    SERVER_IS_READ_ONLY,
     SUBQUERY_RETURNS_ROWS,
     UNUSABLE_SESSION,
 )
@@ -41,12 +42,10 @@ BEGUN, STILL_THE_SAME = "SAVEPOINT begun", "RELEASE SAVEPOINT begun"
 READ_ONLY = "START TRANSACTION READ ONLY"
 """For reading only. It works on a read-only server too."""
 
-
-SERVER_IS_READ_ONLY = 1290
-"""COMMIT fails like this if somebody has set read_only meanwhile. MariaDB checks that before any commit, and rolls back.
-
-Another one of these errors is DEADLOCK: in a cluster, another node changed the same rows. An error such as 1317, query
-interrupted, is none of them: the server also reports a KILL QUERY that came after the commit.
+ROLLED_BACK = {SERVER_IS_READ_ONLY, DEADLOCK}
+"""Errors with which COMMIT has rolled back. Somebody has set read_only meanwhile, which MariaDB checks before any commit; or
+in a cluster, another node changed the same rows. An error such as 1317, query interrupted, is none of them: the server also
+reports a KILL QUERY that came after the commit.
 """
 
 BLOCKED = {LOCK_WAIT_TIMEOUT, DEADLOCK}
@@ -197,12 +196,13 @@ class Transaction:
         """Commit. The next statement begins a new transaction."""
         persisted_already = self.changes_may_persist
         try:
-            if self._variables != [self._session_variables] and self._begin not in self._first:
+            has_begun = self._begin not in self._first
+            if has_begun and self._variables != [self._session_variables]:
                 await self._prepare_to_commit()
             self.changes_may_persist = persisted_already or self._writes
             await self.connection.commit()
         except DRIVER_ERRORS as error:
-            if error.args[:1] in {(DEADLOCK,), (SERVER_IS_READ_ONLY,)}:
+            if error.args and error.args[0] in ROLLED_BACK:
                 self.changes_may_persist = persisted_already
             raise self._error(error) from error
         self._writes = False

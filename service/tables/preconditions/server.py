@@ -7,7 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from service.errors import DatabaseError, Problem
-from service.mariadb_errors import ACCESS_DENIED, HIDDEN_TABLES, NO_SUCH_TABLE, UNUSABLE_SESSION, UNUSABLE_TABLE
+from service.mariadb_errors import (
+    ACCESS_DENIED,
+    ENGINE_IS_READ_ONLY,
+    HIDDEN_TABLES,
+    NO_STATEMENT_CAN_BE_PREPARED,
+    NO_SUCH_TABLE,
+    PACKET_TOO_LARGE,
+    SERVER_IS_READ_ONLY,
+    UNUSABLE_SESSION,
+    UNUSABLE_TABLE,
+)
 from service.tables.definitions import Table
 from service.tables.privileges import Grants
 
@@ -24,9 +34,7 @@ LEAST_BINLOG_CACHE = 64 * 1024 * 1024
 """Minimum of max_binlog_cache_size, in bytes: 10,000 leads of some kilobytes, each deleted and inserted. For tables without
 rollback, it is that of max_binlog_stmt_cache_size."""
 
-READ_ONLY_SERVER = {1290, 1836}
-PACKET_TOO_LARGE = 1153
-NO_STATEMENT_CAN_BE_PREPARED = 1461
+READ_ONLY_SERVER = {SERVER_IS_READ_ONLY, ENGINE_IS_READ_ONLY}
 
 
 def version_problem(version: str) -> Problem | None:
