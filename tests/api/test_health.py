@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +13,7 @@ from typing import Any
 import pytest
 from mariadb import free_port
 from support.api import Api
-from support.process import PATIENCE
+from support.faults import Bridge
 from support.tables import Tables
 from support.waiting import wait_until
 
@@ -266,54 +264,10 @@ def test_a_batch_that_is_processed_shows_that_nothing_is_in_its_way(
 DELETE = re.compile(rb"DELETE source\b.*\.lead_id IN \([0-9]", re.DOTALL)
 
 
-class Bridge:
-    """A port that forwards to the database. It can cut connections over which a text is sent, or delay answers."""
-
-    def __init__(self, port: int) -> None:
-        self.cuts: re.Pattern[bytes] | None = None
-        self.answers = threading.Event()
-        self.answers.set()
-        self._to = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:  # closed
-                return
-            threading.Thread(target=self._serve, args=(near,), daemon=True).start()
-
-    def _serve(self, near: socket.socket) -> None:
-        with near, socket.create_connection(("127.0.0.1", self._to)) as far, contextlib.suppress(OSError):
-            answers = threading.Thread(target=self._answer, args=(far, near))
-            answers.start()
-            while (data := near.recv(65536)) and not (self.cuts and self.cuts.search(data)):
-                far.sendall(data)
-            far.shutdown(socket.SHUT_RDWR)
-            answers.join()
-
-    def _answer(self, far: socket.socket, near: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := far.recv(65536):
-                self.answers.wait(PATIENCE)
-                near.sendall(data)
-        with contextlib.suppress(OSError):
-            near.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        self.answers.set()
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-
 @pytest.fixture
 def bridge(tables: Tables) -> Iterator[Bridge]:
-    bridge = Bridge(tables.mariadb.port)
-    yield bridge
-    bridge.close()
+    with Bridge("127.0.0.1", 0, tables.mariadb.port) as bridge:
+        yield bridge
 
 
 @pytest.fixture
@@ -484,13 +438,13 @@ def test_a_silent_database_is_reported_within_six_seconds(
 ) -> None:
     api = new_api(DATABASE_URL=over)
     assert problems(api) == []
-    bridge.answers.clear()
+    bridge.passes.clear()
     began = time.monotonic()
 
     found = problems(api)
 
     assert time.monotonic() - began < 6
     assert found == [obstacle("the database does not answer")]
-    bridge.answers.set()
+    bridge.passes.set()
     assert problems(api) == []
     assert tables.both() == ({}, {})

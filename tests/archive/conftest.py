@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the audit log."""
+"""Fixtures of several files: the audit log, and the server's max_allowed_packet."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from support.api import Api
 from support.auditor import StuckDisk
 from support.fixtures import ReadSettings
+from support.tables import Tables
 
 from service.api.context import AppContext
 from service.app import create_context
@@ -38,3 +39,14 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[StuckDisk]:
     monkeypatch.setattr("os.fdatasync", disk.flush)
     yield disk
     disk.released.set()
+
+
+@pytest.fixture
+def packet(tables: Tables) -> Iterator[Callable[[int], None]]:
+    """packet(bytes) sets max_allowed_packet for new connections. The tests' own can send and build what is longer."""
+
+    def change(size: int) -> None:
+        tables.execute(f"SET GLOBAL max_allowed_packet = {size}")
+
+    yield change
+    tables.execute("SET GLOBAL max_allowed_packet = 16777216")

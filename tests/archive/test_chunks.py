@@ -419,19 +419,14 @@ def test_the_dialler_does_not_wait_with_a_batch_for_a_report_on_the_archive(
 MIXED = [(live, archive) for live, archive in PAIRS if "InnoDB" in (live, archive)]
 
 
-@pytest.fixture
-def audit(tmp_path: Path) -> Path:
-    return tmp_path / "audit.log"
-
-
-def assert_moved(tables: Tables, audit: Path, response: Any, expected: dict[int, Any], *, back: bool = False) -> None:
+def assert_moved(tables: Tables, path: Path, response: Any, expected: dict[int, Any], *, back: bool = False) -> None:
     """Assert that leads 1 to 17 were moved as if nothing had been in the way. expected: what fill() has returned."""
     body = response.json()
     counts = {**COUNTS, "insert_count": 17, "update_count": 0} if back else COUNTS
     assert response.status_code == 200, body
     assert {name: body.get(name, 0) for name in counts} == counts
     assert tables.both() == ((expected, {}) if back else ({}, expected))
-    outcome = read(audit)[-1]
+    outcome = read(path)[-1]
     assert (outcome["outcome"], outcome["deleted_lead_ids"]) == ("committed", list(range(1, 18)))
 
 
@@ -482,17 +477,16 @@ class Maintenance:
 def test_maintenance_of_both_tables_at_any_moment_only_delays_a_batch(
     tables: Tables,
     new_api: Callable[..., Api],
-    audit: Path,
+    path: Path,
     monkeypatch: pytest.MonkeyPatch,
     pair: tuple[str, str],
     statement: str,
 ) -> None:
     """It waits for what the batch has read, and the batch, which is about to write, waits for it. MariaDB ends the transaction
     of the batch: a deadlock."""
-    monkeypatch.setattr(
-        "service.archive.row_changes.LONGEST_WAIT", 0.05
-    )  # as long as an UPDATE that does not wait is repeated
-    api = new_api(AUDIT_LOG=str(audit))
+    # As long as an UPDATE that does not wait is repeated.
+    monkeypatch.setattr("service.archive.row_changes.LONGEST_WAIT", 0.05)
+    api = new_api(AUDIT_LOG=str(path))
     use_engines(tables, *pair)
     statement = statement.format("vicidial_list", "vicidial_list_archive")
     maintenance = Maintenance(tables, monkeypatch, statement)
@@ -500,9 +494,9 @@ def test_maintenance_of_both_tables_at_any_moment_only_delays_a_batch(
     for moment in count(1):
         expected = fill(tables)
         there, is_there = maintenance.comes_in(lambda: api.archive_all(asked), moment)
-        assert_moved(tables, audit, there, expected)
+        assert_moved(tables, path, there, expected)
         back, is_back = maintenance.comes_in(lambda: api.dearchive_all(asked), moment)
-        assert_moved(tables, audit, back, expected, back=True)
+        assert_moved(tables, path, back, expected, back=True)
         tables.execute("DELETE FROM vicidial_list")
         if not is_there and not is_back:
             break
@@ -536,7 +530,7 @@ NUMBERS = {"a deadlock": DEADLOCK, "a lock": LOCK_WAIT_TIMEOUT}
 def test_after_a_deadlock_or_a_lock_in_the_middle_of_a_statement_what_was_done_counts(
     tables: Tables,
     new_api: Callable[..., Api],
-    audit: Path,
+    path: Path,
     monkeypatch: pytest.MonkeyPatch,
     pair: tuple[str, str],
     timing: str,
@@ -544,7 +538,7 @@ def test_after_a_deadlock_or_a_lock_in_the_middle_of_a_statement_what_was_done_c
     number: int,
 ) -> None:
     monkeypatch.setattr(chunks, "GENTLE", chunks.FULL)
-    api = new_api(AUDIT_LOG=str(audit), PACE=pace)
+    api = new_api(AUDIT_LOG=str(path), PACE=pace)
     use_engines(tables, *pair)
     expected = fill(tables)
     fail_once(tables, timing, "INSERT", "vicidial_list_archive", number=number)
@@ -555,7 +549,7 @@ def test_after_a_deadlock_or_a_lock_in_the_middle_of_a_statement_what_was_done_c
 
     response = api.archive_all(list(range(1, 18)))
 
-    assert_moved(tables, audit, response, expected)
+    assert_moved(tables, path, response, expected)
     failed = tables.execute("SELECT event, COUNT(*) FROM failures GROUP BY event ORDER BY event")
     assert failed == [(b"DELETE", b"5"), (b"INSERT", b"4"), (b"UPDATE", b"2")]
 
@@ -564,9 +558,9 @@ def test_after_a_deadlock_or_a_lock_in_the_middle_of_a_statement_what_was_done_c
 @pytest.mark.parametrize("timing", ["BEFORE", "AFTER"])
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
 def test_after_a_deadlock_on_the_way_back_what_was_done_counts(
-    tables: Tables, new_api: Callable[..., Api], audit: Path, pair: tuple[str, str], timing: str
+    tables: Tables, new_api: Callable[..., Api], path: Path, pair: tuple[str, str], timing: str
 ) -> None:
-    api = new_api(AUDIT_LOG=str(audit))
+    api = new_api(AUDIT_LOG=str(path))
     use_engines(tables, *pair)
     tables.archived(*range(1, 18))
     _, expected = tables.both()
@@ -575,7 +569,7 @@ def test_after_a_deadlock_on_the_way_back_what_was_done_counts(
 
     response = api.dearchive_all(list(range(1, 18)))
 
-    assert_moved(tables, audit, response, expected, back=True)
+    assert_moved(tables, path, response, expected, back=True)
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -608,12 +602,12 @@ def test_after_a_deadlock_or_a_lock_while_damaged_copies_are_deleted_the_counts_
 def test_a_deadlock_at_a_commit_has_rolled_back_what_was_not_permanent(
     tables: Tables,
     new_api: Callable[..., Api],
-    audit: Path,
+    path: Path,
     monkeypatch: pytest.MonkeyPatch,
     pair: tuple[str, str],
     moment: int,
 ) -> None:
-    api = new_api(AUDIT_LOG=str(audit))
+    api = new_api(AUDIT_LOG=str(path))
     use_engines(tables, *pair)
     expected = fill(tables)
     assert api.compare([1]).status_code == 200  # the definitions are read
@@ -631,7 +625,7 @@ def test_a_deadlock_at_a_commit_has_rolled_back_what_was_not_permanent(
     response = api.archive_all(list(range(1, 18)))
 
     assert next(commits) > moment + 1
-    assert_moved(tables, audit, response, expected)
+    assert_moved(tables, path, response, expected)
 
 
 @pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
@@ -668,9 +662,9 @@ def test_what_a_batch_asks_after_its_last_change_is_asked_again_after_a_deadlock
 )
 @pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
 def test_deadlocks_without_an_end_end_the_batch(
-    tables: Tables, new_api: Callable[..., Api], audit: Path, event: str, table: str, lead_id: int, moved: int
+    tables: Tables, new_api: Callable[..., Api], path: Path, event: str, table: str, lead_id: int, moved: int
 ) -> None:
-    api = new_api(AUDIT_LOG=str(audit))
+    api = new_api(AUDIT_LOG=str(path))
     asked = list(range(1, 18))
     tables.live(*asked)
     before, _ = tables.both()
@@ -690,4 +684,4 @@ def test_deadlocks_without_an_end_end_the_batch(
     assert live == {number: before[number] for number in asked[moved:]}
     assert archived == {number: before[number] for number in archived}
     assert set(asked) == {*live, *archived}
-    assert read(audit)[-1]["outcome"] == ("not known" if moved else "rolled back")
+    assert read(path)[-1]["outcome"] == ("not known" if moved else "rolled back")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.api import KEY, Api
+from support.api import Api
 from support.remedies import problems
+from support.settings import key_entry
 from support.tables import Tables
 
 from service.database.transaction import Results
@@ -43,22 +43,6 @@ LEADS = 500
 """More are not changed in one round trip where that makes a difference."""
 
 
-def write_key(keys_file: Path, list_ids: Iterable[int]) -> None:
-    digest = hashlib.sha256(KEY.encode()).hexdigest()
-    keys_file.write_text(f'[[keys]]\nname = "tests"\nsha256 = "{digest}"\nlist_ids = {list(list_ids)}\n')
-
-
-@pytest.fixture
-def packet(tables: Tables) -> Iterator[Callable[[int], None]]:
-    """packet(bytes) sets max_allowed_packet for new connections."""
-
-    def change(size: int) -> None:
-        tables.execute(f"SET GLOBAL max_allowed_packet = {size}")
-
-    yield change
-    tables.execute("SET GLOBAL max_allowed_packet = 16777216")
-
-
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The length of each packet that was sent, in bytes."""
@@ -83,7 +67,7 @@ def test_the_largest_batch_fits_into_the_smallest_packet_that_readyz_accepts(
     sent: list[int],
     way: str,
 ) -> None:
-    write_key(keys_file, [*LISTS, 101])
+    keys_file.write_text(key_entry([*LISTS, 101]))
     tables.execute("INSERT INTO vicidial_lists (list_id, campaign_id, active) VALUES (101, 'SPRING', 'Y')")
     if way == "without":  # of a trigger that uses another table
         body = "SET @lists = (SELECT COUNT(*) FROM vicidial_lists)"
@@ -124,7 +108,7 @@ def test_a_batch_that_is_too_long_for_the_server_is_refused_with_the_remedy(
 ) -> None:
     """No setting limits how many lists a key has."""
     monkeypatch.setattr("service.app.LEAST_PACKET", 1024 * 1024)
-    write_key(keys_file, range(9007199254700000, 9007199254740991))
+    keys_file.write_text(key_entry(range(9007199254700000, 9007199254740991)))
     tables.live(1, list_id=9007199254700000)
     before = tables.both()
     packet(1024 * 1024)

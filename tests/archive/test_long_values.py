@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from support.api import Api
@@ -16,18 +16,10 @@ LONG = 2_000_000
 
 
 @pytest.fixture
-def packet(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
-    """packet(bytes) sets max_allowed_packet for new connections. The tests' own can send and build what is longer.
-
-    The service accepts a smaller one than it otherwise does, so that the values need not be as long as 16 MiB.
-    """
+def packet(packet: Callable[[int], None], monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """The service accepts a smaller one than it otherwise does, so that the values need not be as long as 16 MiB."""
     monkeypatch.setattr("service.app.LEAST_PACKET", 1024 * 1024)
-
-    def change(size: int) -> None:
-        tables.execute(f"SET GLOBAL max_allowed_packet = {size}")
-
-    yield change
-    tables.execute("SET GLOBAL max_allowed_packet = 16777216")
+    return packet
 
 
 def add_column(tables: Tables, live: str, archived: str) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.api import KEY, Api
+from support.api import Api
 from support.remedies import ARCHIVE, LIST, problems, refused_until_fixed
+from support.settings import key_entry
 from support.tables import Tables
 
 TABLES = [(LIST,), (ARCHIVE,), (LIST, ARCHIVE)]
@@ -107,8 +107,7 @@ def test_ids_with_leading_zeros_are_numbers(
     tables.archived(8, entry_date="2019-01-01 00:00:00", phone_number="9")
     tables.archived(123, 10, status="OLD")
     before = tables.both()
-    digest = hashlib.sha256(KEY.encode()).hexdigest()
-    keys_file.write_text(f'[[keys]]\nname = "tests"\nsha256 = "{digest}"\nlist_ids = [998]\n')
+    keys_file.write_text(key_entry([998]))
     api = new_api()
 
     assert problems(api) == []

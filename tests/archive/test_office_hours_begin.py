@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.api import KEY, Api
+from support.api import Api
 from support.auditor import events
-from support.settings import write_keys_file
+from support.settings import key_entry, write_keys_file
 from support.tables import Tables
 
 from service.archive.comparer import Comparer
@@ -150,18 +149,12 @@ def test_a_batch_whose_key_is_revoked_while_it_waits_is_refused(
 NO_KEY = f'[[keys]]\nname = "another"\nsha256 = "{"0" * 64}"\n'
 
 
-def key(list_ids: list[int] | None, name: str = "tests") -> str:
-    """The content of an API_KEYS_FILE with the key of the tests."""
-    lists = f"list_ids = {list_ids}\n" if list_ids else ""
-    return f'[[keys]]\nname = "{name}"\nsha256 = "{hashlib.sha256(KEY.encode()).hexdigest()}"\n{lists}'
-
-
 CHANGES = {
-    "narrowed": (key([101, 102]), key([102])),
-    "limited": (key(None), key([102])),
-    "widened": (key([101]), key([101, 102])),
-    "no longer limited": (key([101]), key(None)),
-    "renamed": (key([101]), key([101], "other")),
+    "narrowed": (key_entry([101, 102]), key_entry([102])),
+    "limited": (key_entry(), key_entry([102])),
+    "widened": (key_entry([101]), key_entry([101, 102])),
+    "no longer limited": (key_entry([101]), key_entry()),
+    "renamed": (key_entry([101]), key_entry([101], "other")),
 }
 """The key before and after the change, by what was done to it."""
 
@@ -222,14 +215,14 @@ def test_a_batch_whose_key_is_changed_while_it_waits_is_refused_and_its_repeat_h
 
 
 @pytest.mark.parametrize("operation", ["archive_all", "dearchive_all"])
-@pytest.mark.parametrize(("after", "answer"), [(key([102]), CHANGED), (NO_KEY, REVOKED)], ids=["narrowed", "revoked"])
+@pytest.mark.parametrize(("after", "answer"), [(key_entry([102]), CHANGED), (NO_KEY, REVOKED)], ids=["narrowed", "revoked"])
 def test_a_key_that_is_changed_while_its_batch_waits_learns_of_no_lead(
     tables: Tables, change_key: Callable[..., Api], operation: str, after: str, answer: object
 ) -> None:
     """Which leads are unknown tells which of the others the key could see."""
     tables.live(1, list_id=101)
     before = tables.both()
-    api = change_key(key([101]), after, Mover, "process")
+    api = change_key(key_entry([101]), after, Mover, "process")
 
     response = getattr(api, operation)([1, 4])
 
@@ -238,13 +231,13 @@ def test_a_key_that_is_changed_while_its_batch_waits_learns_of_no_lead(
 
 
 @pytest.mark.parametrize("operation", ["compare", "find"])
-@pytest.mark.parametrize(("after", "answer"), [(key([102]), CHANGED), (NO_KEY, REVOKED)], ids=["narrowed", "revoked"])
+@pytest.mark.parametrize(("after", "answer"), [(key_entry([102]), CHANGED), (NO_KEY, REVOKED)], ids=["narrowed", "revoked"])
 def test_a_key_that_is_changed_while_it_looks_gets_no_answer_about_leads(
     tables: Tables, change_key: Callable[..., Api], operation: str, after: str, answer: object
 ) -> None:
     tables.live(1, list_id=101)
     before = tables.both()
-    api = change_key(key([101]), after, Comparer if operation == "compare" else Finder, operation)
+    api = change_key(key_entry([101]), after, Comparer if operation == "compare" else Finder, operation)
 
     response = api.compare([1]) if operation == "compare" else api.find(where={"list_ids": [101]})
 
@@ -255,7 +248,7 @@ def test_a_key_that_is_changed_while_it_looks_gets_no_answer_about_leads(
 def test_a_key_that_stays_the_same_is_served_however_long_it_waits(tables: Tables, change_key: Callable[..., Api]) -> None:
     tables.live(1, list_id=101)
     before, _ = tables.both()
-    api = change_key(key([101]), key([101]) + "expires = 9999-12-31\n", Looker, "look")
+    api = change_key(key_entry([101]), key_entry([101]) + "expires = 9999-12-31\n", Looker, "look")
 
     assert api.archive_all([1]).json()["delete_count"] == 1
     assert tables.both() == ({}, before)

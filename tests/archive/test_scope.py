@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from support.api import KEY, Api
+from support.api import Api
+from support.settings import key_entry
 from support.tables import Tables
 
 from service.archive import chunks
@@ -30,8 +30,7 @@ FOREIGN = {"live": 900003, "archived": 900004, "in no list": 900006, "reused": 9
 @pytest.fixture
 def restricted(tables: Tables, new_api: Callable[..., Api], keys_file: Path) -> Api:
     """An API whose key sees the leads of the lists 101 and 102, and leads: 1, 2 and 5 in these, FOREIGN in others."""
-    digest = hashlib.sha256(KEY.encode()).hexdigest()
-    keys_file.write_text(f'[[keys]]\nname = "tests"\nsha256 = "{digest}"\nlist_ids = [102, 101]\n')
+    keys_file.write_text(key_entry([102, 101]))
     tables.live(1, list_id=101)
     tables.archived(2, list_id=102)
     tables.live(5, list_id=102)

@@ -3,7 +3,6 @@ why the batch is refused."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -12,9 +11,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from support.api import KEY, Api
+from support.api import Api
 from support.auditor import StuckDisk
 from support.remedies import problems
+from support.settings import key_entry
 from support.tables import Tables
 from support.waiting import wait_until
 
@@ -225,8 +225,7 @@ def test_a_batch_of_some_lists_does_not_keep_an_alteration_waiting_while_another
     """Which leads the key may see is the first question of the batch."""
     keys_file = tmp_path / "keys.toml"
     keys_file.touch(mode=0o600)
-    digest = hashlib.sha256(KEY.encode()).hexdigest()
-    keys_file.write_text(f'[[keys]]\nname = "tests"\nsha256 = "{digest}"\nlist_ids = [998]\n')
+    keys_file.write_text(key_entry([998]))
     prepare(tables)
     api = new_api(API_KEYS_FILE=str(keys_file), REQUEST_TIMEOUT="30")
     if has_read:

@@ -6,7 +6,6 @@ test moves leads in both directions: in one of them, the target is locked alread
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.api import KEY, Api
+from support.api import Api
+from support.settings import key_entry
 from support.tables import Tables
 from support.waiting import wait_until
 
@@ -122,8 +122,7 @@ def test_a_comparison_finds_a_lead_that_is_being_moved(tables: Tables, api: Api,
 def test_a_key_with_lists_finds_a_lead_that_is_being_moved(
     tables: Tables, new_api: Callable[..., Api], keys_file: Path, move: Move
 ) -> None:
-    digest = hashlib.sha256(KEY.encode()).hexdigest()
-    keys_file.write_text(f'[[keys]]\nname = "tests"\nsha256 = "{digest}"\nlist_ids = [998]\n')
+    keys_file.write_text(key_entry([998]))
     is_archived(tables, new_api(), move, "live.list_id IN")
 
 

@@ -9,6 +9,8 @@ import threading
 from types import TracebackType
 from typing import Self
 
+from support.process import PATIENCE
+
 CLOSING = """
 import sys, time
 from datetime import UTC, datetime, timedelta
@@ -121,3 +123,25 @@ class Relay:
             while data := source.recv(65536):
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)
+
+
+class Bridge(Relay):
+    """A relay that can cut connections over which a text is sent, or hold back everything."""
+
+    def __init__(self, address: str, port: int, to: int) -> None:
+        super().__init__(address, port, to)
+        self.cuts: re.Pattern[bytes] | None = None
+        self.passes = threading.Event()
+        self.passes.set()
+
+    def cut(self) -> None:
+        self.passes.set()
+        super().cut()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while (data := source.recv(65536)) and not (self.cuts and self.cuts.search(data)):
+                self.passes.wait(PATIENCE)
+                target.sendall(data)
+            for end in (target, source):
+                end.shutdown(socket.SHUT_RDWR)

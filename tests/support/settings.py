@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,18 @@ from service.settings import Settings, read_settings
 from support.api import KEY
 
 
+def key_entry(list_ids: Iterable[int] = (), name: str = "tests") -> str:
+    """The entry of KEY in an API_KEYS_FILE. list_ids: of a limited key."""
+    entry = f'[[keys]]\nname = "{name}"\nsha256 = "{hashlib.sha256(KEY.encode()).hexdigest()}"\n'
+    lists = list(list_ids)
+    return f"{entry}list_ids = {lists}\n" if lists else entry
+
+
 def write_keys_file(folder: Path) -> Path:
     """An API_KEYS_FILE with one key, KEY, named "tests"."""
     path = folder / "keys.toml"
     path.touch(mode=0o600)
-    path.write_text(f'[[keys]]\nname = "tests"\nsha256 = "{hashlib.sha256(KEY.encode()).hexdigest()}"\n')
+    path.write_text(key_entry())
     return path
 
 
