@@ -3,6 +3,8 @@
 -- out again, is left as it is. IGNORE: a row that another unique key of the target refuses stays as it is, and delete_leads
 -- notices it.
 --
+-- If the target has no rollback, same_data also records the leads: record_updated.
+--
 -- VERSION() IS NOT NULL: as in delete_leads.
 UPDATE IGNORE {target} AS target FORCE INDEX ({target_key})
 STRAIGHT_JOIN {source} AS source FORCE INDEX ({source_key}) ON source.lead_id = target.lead_id

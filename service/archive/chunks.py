@@ -122,10 +122,12 @@ class Chunks:
                 await stack.enter_async_context(self.turn.writing())
             planned = await self._unless_blocked(plan())
             if planned:
+                self._refuse_other_engines(planned.pair)
                 if not self._was_blocked:
                     await stack.enter_async_context(self.turn.writing())
                 self._locks_tables = planned.pair.same_rollback
-                self.transaction.send_first(self._statements.forget_deleted.fill())
+                self.transaction.keeps_changes = not (planned.pair.source.transactional or planned.pair.target.transactional)
+                self.transaction.send_first(self._statements.forget_changed.fill())
                 await self._change(planned, look_again, is_last=is_last)
                 if not self._failures.blocked:
                     await self._commit()
@@ -133,7 +135,7 @@ class Chunks:
             await self._note_deleted(planned, (self.counts - counts_before)[self._statements.delete_leads])
         if self._failures.blocked:
             self._uncommitted.clear()  # it was rolled back
-            self._failures.take_back(failures_before, self.counts - counts_before)
+            self._failures.take_back(failures_before, self._changes.by_statement(self.counts - counts_before))
             await self.end()  # what the temporary table holds may be out of date next time
         return not self._failures.blocked
 
@@ -151,7 +153,9 @@ class Chunks:
             sql.update_leads: self._sizes.joined,
             sql.delete_leads: self._sizes.delete,
         }
-        options = Options(source or {}, plan.in_use_nearby, self._was_blocked, failures=self._failures, most=most)
+        options = Options(
+            source or {}, plan.in_use_nearby, self._was_blocked, failures=self._failures, most=most, look_again=look_again
+        )
         if self.turn.gentle or not plan.pair.same_rollback:
             await self._change_one_by_one(plan, look_again, options, is_last=is_last)
         else:
@@ -172,6 +176,8 @@ class Chunks:
                 # The copies must be permanent before the DELETE if only one of the tables can roll back.
                 await self._commit()
                 pair = None if self._failures.blocked else await self._unless_blocked(look_again())
+                if pair:
+                    self._refuse_other_engines(pair)
             parts = leads.parts(options.most[statement])
             for number, part in enumerate(parts, start=1):
                 if has_changed and plan.pair.same_rollback:
@@ -181,6 +187,13 @@ class Chunks:
                 self._failures.more_to_come = not is_last or number < len(parts)
                 await self._run(pair, {statement: part}, options)
                 has_changed = True
+
+    def _refuse_other_engines(self, pair: TablePair) -> None:
+        """Raise DatabaseError if somebody has given the tables engines with row locks since the batch began: what is a batch
+        of chunks on tables without them is one transaction then."""
+        if pair.one_transaction:
+            unchanged = not self.transaction.changes_may_persist
+            raise DatabaseError("the engine of a table was changed meanwhile", outcome_known=unchanged, retry=True)
 
     async def _unless_blocked(self, work: Awaitable[T]) -> T | None:
         """Return what `work` returns. If a lock is in the way, let go of everything, take note of it and return None."""
@@ -193,7 +206,7 @@ class Chunks:
             return None
 
     async def _let_go(self, error: DatabaseError) -> None:
-        await self.transaction.roll_back()
+        await self.transaction.let_go()
         self._failures.blocked = error
 
     async def _run(self, pair: TablePair, steps: Mapping[Statement, LeadIDs], options: Options) -> None:

@@ -101,6 +101,7 @@ class Looker:
             # A table was altered since the last batch, so the queries above used an outdated definition.
             await transaction.commit()
             return await self.look(transaction, asked, batch)
+        transaction.knows_tables = True
         present = asked.from_rows(leads)
         return Seen(
             leads=present,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -48,14 +48,14 @@ class Failures:
     more_to_come: bool = False
     """Whether the statements will be run for more leads of the batch."""
     blocked: DatabaseError | None = None
-    """The error of a statement if a lock was in its way. The transaction was rolled back then, as far as that is possible."""
+    """The error of a statement if a lock was in its way, so that the transaction has ended."""
 
-    def must_look_again(self, transaction: Transaction, number: int, error: DatabaseError | None = None) -> bool:
-        """Return whether a lock was in the way of a statement, as its error says, or of a question, so that the transaction of
-        this number has ended. Before anything else is changed, the tables must be looked at: they may have been altered."""
+    def must_look_again(self, transaction: Transaction, error: DatabaseError | None = None) -> bool:
+        """Return whether the transaction has ended: a lock was in the way of a statement, as its error says, or of a question.
+        Before anything else is changed, the tables must be looked at: they may have been altered."""
         if error and error.code in BLOCKED:
             self.blocked = error
-        elif not self.blocked and transaction.number != number:
+        elif not self.blocked and not transaction.knows_tables:
             self.blocked = DatabaseError("a table was locked for too long", LOCK_WAIT_TIMEOUT)
         return self.blocked is not None
 
@@ -88,6 +88,8 @@ class Options:
     failures: Failures = field(default_factory=Failures)
     most: Mapping[Statement, int] = field(default_factory=dict)
     """How many leads a statement changes at most, where that matters. If there are more, it is sent several times."""
+    look_again: Callable[[], Awaitable[TablePair]] | None = None
+    """Reads the definitions of the tables again, where the statements of a batch are not one transaction."""
 
 
 class Changes:
@@ -116,6 +118,9 @@ class Changes:
         same is true if a lock is in the way of finding out which rows a statement has changed before a row made it fail.
         values: of placeholders that the pair does not know.
         """
+        if not transaction.knows_tables:
+            unchanged = not transaction.changes_may_persist
+            raise DatabaseError("the tables may have been altered since the last look", outcome_known=unchanged, retry=True)
         values = {**pair.values, **(values or {})}
         counts = dict.fromkeys(steps, 0)
         options = options or Options()
@@ -125,7 +130,6 @@ class Changes:
             for statement, leads in steps.items()
             for part in leads.parts(options.most.get(statement) or len(leads) or 1)
         ]
-        number = transaction.number
         most_sent = len(todo)  # many leads that fail one by one make a long list
         pauses = Pauses()
         for run in todo:
@@ -149,13 +153,19 @@ class Changes:
             except DatabaseError as error:
                 todo = [*todo[done:], *again]
                 failed, *others = todo
-                if error.code == LOCK_WAIT_TIMEOUT and self._never_waits(pair, failed) and pauses.seconds < LONGEST_WAIT:
+                if (
+                    error.code == LOCK_WAIT_TIMEOUT
+                    and self._never_waits(pair, failed)
+                    and pauses.seconds < LONGEST_WAIT
+                    and not await self._begun(transaction, failed)
+                ):
+                    transaction.changes_may_persist = persisted_already or any(counts.values())
                     await pauses.pause()
                     continue
                 finished = await self._finished_before(error, transaction, pair, failed)
                 counts[failed.statement] += len(finished)
-                if options.failures.must_look_again(transaction, number, error):
-                    if error.code in BLOCKED and not any(counts.values()):
+                if options.failures.must_look_again(transaction, error):
+                    if error.code in BLOCKED and not any(counts.values()) and not await self._begun(transaction, failed):
                         transaction.changes_may_persist = persisted_already
                     return counts
                 rest = failed.leads.difference(finished)
@@ -177,11 +187,21 @@ class Changes:
         if error.code in BLOCKED:
             if self.written(pair, failed.statement).transactional:
                 raise error
-            await transaction.roll_back()
+            await transaction.let_go()
         elif not error.may_be_of_a_row(pair.table_names):
             raise error
         with transaction.insisting():
-            return await self._finished(transaction, pair, failed.statement, failed.leads)
+            return await self._finished(transaction, pair, failed)
+
+    async def _begun(self, transaction: Transaction, failed: Run) -> LeadIDs:
+        """Return the leads that a failed UPDATE without rollback may have changed, whether it has made them equal or not."""
+        if failed.statement != self._statements.update_leads:
+            return NONE
+        return failed.leads.intersection(await self._recorded(transaction, self._statements.show_updated))
+
+    def by_statement(self, counts: Mapping[Statement, int]) -> Mapping[Statement, int]:
+        """Return the counts of run() by the statements that were sent."""
+        return counts
 
     def _send_first(self, transaction: Transaction, pair: TablePair, runs: Sequence[Run]) -> None:
         """Send what must come before some statements, together with them."""
@@ -194,6 +214,8 @@ class Changes:
             filled |= options.insert_from
         if run.statement == self._statements.delete_leads and not pair.one_transaction:
             filled["same_data"] = self._statements.record_deleted.fill(filled)
+        if run.statement == self._statements.update_leads and not pair.target.transactional:
+            filled["same_data"] = self._statements.record_updated.fill(filled)
         if self._never_waits(pair, run):
             return self._statements.if_unlocked.fill({"statement": run.statement.fill(filled)})
         if run.statement == self._statements.insert_whole_leads and pair.target.transactional:
@@ -207,7 +229,7 @@ class Changes:
 
     def _never_waits(self, pair: TablePair, run: Run) -> bool:
         """Return whether the service waits in place of a statement. Where nothing but tables can be locked, an UPDATE that
-        waits for the archive may have locked vicidial_list already, and one that fails for a lock has changed nothing."""
+        waits for the archive may have locked vicidial_list already."""
         only_tables = not (pair.source.transactional or pair.target.transactional or LISTS in pair.matches)
         return run.statement == self._statements.update_leads and only_tables
 
@@ -223,28 +245,34 @@ class Changes:
         """Return the table that a statement changes."""
         return pair.source if statement == self._statements.delete_leads else pair.target
 
-    async def _finished(self, transaction: Transaction, pair: TablePair, statement: Statement, leads: LeadIDs) -> LeadIDs:
+    async def _finished(self, transaction: Transaction, pair: TablePair, failed: Run) -> LeadIDs:
         """Return the leads that a statement had changed before it failed. An engine with rollback has undone its changes: none
         then."""
         sql = self._statements
+        statement, leads = failed.statement, failed.leads
         if self.written(pair, statement).transactional:
             return NONE
         if statement == sql.update_leads:
-            return leads.difference(await self.select(transaction, sql.select_different_leads, pair, leads))
+            begun = await self._begun(transaction, failed)
+            return begun.difference(await self.select(transaction, sql.select_different_leads, pair, begun)) if begun else NONE
         if statement == sql.delete_leads:
             return leads.intersection(await self.deleted(transaction, pair))
         copied = await self.find(transaction, pair.target.name, leads)
         return leads.difference(copied) if statement == sql.delete_damaged_copies else copied
 
     async def deleted(self, transaction: Transaction, pair: TablePair, count: int | None = None) -> LeadIDs:
-        """Return which leads DELETE has deleted since forget_deleted, in tables without row locks. Other sessions may have
+        """Return which leads DELETE has deleted since forget_changed, in tables without row locks. Other sessions may have
         deleted more, or brought some back. count: how many leads it has deleted, if that is known."""
-        ((text,),) = await transaction.select(self._statements.show_deleted.fill())
-        recorded = LeadIDs(map(int, text.split(",") if text else ()))
+        recorded = await self._recorded(transaction, self._statements.show_deleted)
         if not recorded or len(recorded) == count:
             return recorded
         # DELETE has failed at some of them.
         return recorded.difference(await self.find(transaction, pair.source.name, recorded))
+
+    async def _recorded(self, transaction: Transaction, show: Statement) -> LeadIDs:
+        """Return the leads that a user variable holds, as a SELECT shows it."""
+        ((text,),) = await transaction.select(show.fill())
+        return LeadIDs(map(int, text.split(",") if text else ()))
 
     async def find(self, transaction: Transaction, table: str, lead_ids: LeadIDs) -> LeadIDs:
         """Return the leads that are in a table."""

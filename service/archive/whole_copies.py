@@ -15,7 +15,8 @@ import structlog
 from service.archive.lead_ids import NONE, LeadIDs
 from service.archive.row_changes import Changes, Options, Run
 from service.database.statements import Statement
-from service.database.transaction import Pauses, Transaction
+from service.database.transaction import BLOCKED, Pauses, Transaction
+from service.errors import DatabaseError
 from service.tables.definitions import TablePair
 
 logger = structlog.get_logger()
@@ -47,30 +48,37 @@ class WholeCopies(Changes):
         if not leads:
             return await super().run(transaction, pair, steps, left_alone, values, options=options)
         options = options or Options()
-        number = transaction.number
         undo = self._insert_or_roll_back if pair.has_savepoints else self._insert_or_delete
         count = await undo(transaction, pair, leads, options)
-        if options.failures.must_look_again(transaction, number):
+        if options.failures.must_look_again(transaction):
             return {**dict.fromkeys(steps, 0), insert: count}
         others = {statement: ids for statement, ids in steps.items() if statement != insert}
         return {insert: count, **await super().run(transaction, pair, others, left_alone, values, options=options)}
+
+    def by_statement(self, counts: Mapping[Statement, int]) -> Mapping[Statement, int]:
+        sql = self._statements
+        return {sql.insert_whole_leads if step == sql.insert_leads else step: count for step, count in counts.items()}
 
     def _send_first(self, transaction: Transaction, pair: TablePair, runs: Sequence[Run]) -> None:
         super()._send_first(transaction, pair, runs)
         if runs[0].statement == self._statements.insert_whole_leads:
             transaction.send_first(self._statements.keep_damaged_copies.fill())
 
-    async def _finished(self, transaction: Transaction, pair: TablePair, statement: Statement, leads: LeadIDs) -> LeadIDs:
-        if statement == self._statements.insert_whole_leads and pair.target.transactional:
+    async def _finished(self, transaction: Transaction, pair: TablePair, failed: Run) -> LeadIDs:
+        inserts = failed.statement == self._statements.insert_whole_leads
+        if inserts and pair.target.transactional:
             transaction.send_first(self._statements.restore_damaged_copies.fill())
-        return await super()._finished(transaction, pair, statement, leads)
+        finished = await super()._finished(transaction, pair, failed)
+        if inserts and finished:
+            await transaction.select(self._statements.note_refused_copy.fill({**pair.values, "lead_ids": str(finished.last)}))
+        return finished
 
     async def _insert(
         self,
         transaction: Transaction,
         pair: TablePair,
         leads: LeadIDs,
-        options: Options | None,
+        options: Options,
         refused: set[int] | None = None,
     ) -> tuple[int, int, LeadIDs]:
         """Insert leads. Return the number of copies, the number of damaged ones, and the ids of the damaged ones.
@@ -79,7 +87,6 @@ class WholeCopies(Changes):
         that cannot be inserted are added to it.
         """
         sql = self._statements
-        options = options or Options()
         options = replace(options, most={sql.insert_whole_leads: LEADS_AN_INSERT, **options.most})
         transaction.send_first(sql.forget_damaged_copies.fill())
         count = 0
@@ -92,9 +99,7 @@ class WholeCopies(Changes):
         copies = {int(copy.split(":")[0]) for copy in _text(text).split(",") if copy}
         return count, int(damaged), LeadIDs(copies)
 
-    async def _insert_or_roll_back(
-        self, transaction: Transaction, pair: TablePair, leads: LeadIDs, options: Options | None
-    ) -> int:
+    async def _insert_or_roll_back(self, transaction: Transaction, pair: TablePair, leads: LeadIDs, options: Options) -> int:
         """Insert leads. If a copy is damaged, roll back and insert the others only. Return the number of copies."""
         sql = self._statements
         count, remaining = 0, leads
@@ -102,7 +107,7 @@ class WholeCopies(Changes):
         while remaining:
             await transaction.execute(sql.set_savepoint.fill())
             count, damaged, _ = await self._insert(transaction, pair, remaining, options, refused)
-            if not damaged or (options and options.failures.blocked):
+            if not damaged or options.failures.blocked:
                 break
             # A trigger may have changed lead_id. So the leads that are whole are known, and those that are damaged are not.
             whole = await self.select(transaction, sql.select_equal_leads, pair, remaining)
@@ -112,31 +117,49 @@ class WholeCopies(Changes):
             logger.warning("damaged copies undone", lead_ids=list(undone))
         return count
 
-    async def _insert_or_delete(
-        self, transaction: Transaction, pair: TablePair, leads: LeadIDs, options: Options | None
-    ) -> int:
+    async def _insert_or_delete(self, transaction: Transaction, pair: TablePair, leads: LeadIDs, options: Options) -> int:
         """Insert leads, and delete the damaged copies. Return the number of copies that are left."""
         count, damaged, copies = await self._insert(transaction, pair, leads, options)
         if not damaged:
             return count
-        deleted = NONE
-        if copies:
-            await self._delete_damaged(transaction, pair, copies, leads)
-            with transaction.insisting():
-                deleted = copies.difference(await self.find(transaction, pair.target.name, copies))
-        if deleted:
-            logger.warning("damaged copies undone", lead_ids=list(deleted))
-        if len(deleted) < damaged:
-            logger.error("damaged copies left", lead_ids=list(copies.difference(deleted)), count=damaged - len(deleted))
+        deleted, is_over = NONE, False
+        try:
+            if copies:
+                await self._delete_damaged(transaction, pair, copies, leads, options)
+                with transaction.insisting():
+                    deleted = copies.difference(await self.find(transaction, pair.target.name, copies))
+            is_over = True
+        finally:
+            if deleted:
+                logger.warning("damaged copies undone", lead_ids=list(deleted))
+            is_rolled_back = pair.target.transactional and not is_over
+            if len(deleted) < damaged and not is_rolled_back:
+                logger.error("damaged copies left", lead_ids=list(copies.difference(deleted)), count=damaged - len(deleted))
         return max(0, count - len(deleted))
 
-    async def _delete_damaged(self, transaction: Transaction, pair: TablePair, copies: LeadIDs, asked: LeadIDs) -> None:
+    async def _delete_damaged(
+        self, transaction: Transaction, pair: TablePair, copies: LeadIDs, asked: LeadIDs, options: Options
+    ) -> None:
+        """Delete damaged copies, however often a lock is in the way. But if vicidial_list was altered meanwhile, they stay:
+        their fingerprints do not show what somebody may have written into a new column."""
         steps = {self._statements.delete_damaged_copies: copies}
         pauses = Pauses()
+        target = pair.target
         while True:
-            options = Options()
-            await super().run(transaction, pair, steps, values={"asked_lead_ids": asked.sql}, options=options)
-            if not options.failures.blocked:
+            if not transaction.knows_tables and options.look_again:
+                try:
+                    pair = await options.look_again()
+                except DatabaseError as error:
+                    if error.code not in BLOCKED:
+                        raise
+                    await transaction.let_go()
+                    await pauses.pause()
+                    continue
+                if pair.target != target:
+                    return
+            own = Options()
+            await super().run(transaction, pair, steps, values={"asked_lead_ids": asked.sql}, options=own)
+            if not own.failures.blocked:
                 return
             await pauses.pause()
 

@@ -100,7 +100,8 @@ class Statements:
     find_matching_leads: Statement
     fingerprint_copies: Statement
     forget_damaged_copies: Statement
-    forget_deleted: Statement
+    note_refused_copy: Statement
+    forget_changed: Statement
     keep_damaged_copies: Statement
     restore_damaged_copies: Statement
     highest_lead_id: Statement
@@ -115,6 +116,7 @@ class Statements:
     open_tables: Statement
     prepare: Statement
     record_deleted: Statement
+    record_updated: Statement
     restore_leads: Statement
     roll_back_to_savepoint: Statement
     select_different_leads: Statement
@@ -128,6 +130,7 @@ class Statements:
     show_create_table: Statement
     show_damaged_copies: Statement
     show_deleted: Statement
+    show_updated: Statement
     stage_leads: Statement
     stage_table: Statement
     touch_leads: Statement

@@ -7,7 +7,7 @@ import math
 import random
 import struct
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from asyncmy.cursors import Cursor
@@ -151,8 +151,9 @@ class Transaction:
         self._begin = begin
         self._limits: list[str] = []
         """What limits the waits in all transactions of a batch."""
-        self.number = 0
-        """Counts the transactions. What was read about the tables holds until the number changes."""
+        self.keeps_changes = False
+        """Whether no lead that was changed can be changed back. Then a rollback would only undo what the site's triggers have
+        written to tables with rollback."""
         self._begin_again()
         self._is_checked = False
         """Whether the session was checked, and no statement has written since. Each one may run a trigger."""
@@ -171,7 +172,8 @@ class Transaction:
         with an error that means a rollback, or the statements wrote to a table without rollback."""
 
     def _begin_again(self) -> None:
-        self.number += 1
+        self.knows_tables = False
+        """Whether the definitions of both tables were read in this transaction. Nobody can alter the tables until it ends."""
         self._variables = [self._session_variables, *self._limits]
         """What sets the variables of the session. It is sent again after each statement that writes."""
         self._first = [self._session_variables, self._begin, BEGUN, *self._limits]
@@ -233,10 +235,22 @@ class Transaction:
         self._writes = False
         self._begin_again()
 
+    async def let_go(self) -> None:
+        """End the transaction after a lock was in the way, so that nobody waits for what it holds. What it has changed is
+        undone, unless keeps_changes. The COMMIT waits as briefly as the other statements do."""
+        if self.keeps_changes:
+            with suppress(*DRIVER_ERRORS):
+                await self.connection.commit()
+                self._writes = False
+                self._begin_again()
+                return
+        await self.roll_back()
+
     @contextmanager
     def insisting(self) -> Iterator[None]:
-        """In this block, SELECTs that a lock makes fail are run again until they work. Between two attempts the transaction is
-        rolled back, so that nobody waits for what it has read: in this block it must not have changed what can be."""
+        """In this block, SELECTs that a lock makes fail are run again until they work. Between two attempts the transaction
+        lets go of everything, so that nobody waits for what it has read: in this block it must not have changed leads that
+        can be changed back."""
         insisted, self._insists = self._insists, True
         try:
             yield
@@ -265,7 +279,7 @@ class Transaction:
                 if not waits and not (self._insists and error.code in BLOCKED):
                     raise
             if self._insists:
-                await self.roll_back()
+                await self.let_go()
             await pauses.pause()
 
     async def _select_each(self, statements: Sequence[str]) -> list[list[tuple[Any, ...]]]:

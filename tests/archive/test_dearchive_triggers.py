@@ -146,6 +146,30 @@ def test_a_trigger_that_gives_another_lead_id_makes_no_lead(tables: Tables, api:
 
 @pytest.mark.parametrize("pair", [("MyISAM", "MyISAM"), ("Aria", "InnoDB")], ids="-".join, indirect=True)
 @pytest.mark.usefixtures("pair")
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_damaged_copy_that_another_trigger_has_refused_too_late_is_named(tables: Tables, api: Api, whole: bool) -> None:
+    """The INSERT fails, and RETURNING does not see the row. Without rollback it is there."""
+    if not whole:
+        on_insert(tables, "IF NEW.lead_id = 2 THEN SET NEW.status = 'BAD'; END IF")
+    tables.execute(
+        f"CREATE TRIGGER late AFTER INSERT ON {LIST} FOR EACH ROW IF NEW.lead_id = 2 THEN SIGNAL SQLSTATE '45000'; END IF"
+    )
+    tables.archived(1, 2, 3)
+    _, archived = tables.both()
+
+    with capture_logs() as lines:
+        answer = api.dearchive_all([1, 2, 3]).json()
+
+    kept = [] if whole else [2]
+    assert (answer["insert_count"], answer["remaining_lead_ids"]) == (3, kept)
+    live, left = tables.both()
+    assert (sorted(live), left) == ([1, 2, 3], {lead_id: archived[lead_id] for lead_id in kept})
+    named = [(line["lead_ids"], line["count"]) for line in lines if line["event"] == "damaged copies left"]
+    assert named == [([lead_id], 1) for lead_id in kept]
+
+
+@pytest.mark.parametrize("pair", [("MyISAM", "MyISAM"), ("Aria", "InnoDB")], ids="-".join, indirect=True)
+@pytest.mark.usefixtures("pair")
 def test_a_damaged_copy_that_somebody_has_written_to_is_not_deleted(
     tables: Tables, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

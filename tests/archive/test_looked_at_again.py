@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from structlog.testing import capture_logs
 from support.api import Api
 from support.tables import Tables
 from support.waiting import wait_until
@@ -83,6 +84,58 @@ def test_a_table_that_is_altered_meanwhile_loses_no_data(
 
 @ENGINES
 @PACES
+def test_a_damaged_copy_to_whose_new_column_somebody_may_have_written_stays(
+    tables: Tables, new_api: NewApi, pace: str
+) -> None:
+    """While the service waits to delete it, a column is added. Its fingerprint does not show what the site writes there."""
+    for lead_id in range(1, 6):
+        tables.insert(ARCHIVE, lead_id)
+    tables.archived(90)
+    trigger(tables, LIST, DAMAGE)
+    _, archived = tables.both()
+    api = new_api(PACE=pace)
+    with ThreadPoolExecutor(3) as threads, capture_logs() as lines:
+        batch = threads.submit(api.dearchive_all, [1, 2, 3, 4, 5])
+        wait_until(lambda: sleeps(tables))
+        report = threads.submit(run, tables, LONG.format(ARCHIVE, 3))
+        time.sleep(0.1)
+        run(tables, f"ALTER TABLE {LIST} ADD COLUMN added VARCHAR(20)")
+        run(tables, f"UPDATE {LIST} SET added = 'precious', modify_date = modify_date WHERE lead_id = 3")
+        report.result()
+        answer = batch.result()
+
+    assert (answer.status_code, answer.json()["remaining_lead_ids"]) == (200, [3])
+    assert precious(tables, LIST) == {1: None, 2: None, 3: b"precious", 4: None, 5: None}
+    live, left = tables.both()
+    assert b"BAD" in live[3]
+    assert left.keys() == {3, 90}
+    assert left[3] == archived[3]
+    assert [line["lead_ids"] for line in lines if line["event"] == "damaged copies left"] == [[3]]
+
+
+@ENGINES
+def test_a_damaged_copy_is_deleted_also_if_a_lock_comes_first(tables: Tables, new_api: NewApi) -> None:
+    for lead_id in range(1, 6):
+        tables.insert(ARCHIVE, lead_id)
+    tables.archived(90)
+    trigger(tables, LIST, DAMAGE)
+    _, archived = tables.both()
+    api = new_api(PACE="full")
+    with ThreadPoolExecutor(3) as threads, capture_logs() as lines:
+        batch = threads.submit(api.dearchive_all, [1, 2, 3, 4, 5])
+        wait_until(lambda: sleeps(tables))
+        run(tables, LONG.format(ARCHIVE, 3))
+        answer = batch.result()
+
+    assert (answer.status_code, answer.json()["remaining_lead_ids"]) == (200, [3])
+    live, left = tables.both()
+    assert live.keys() == {1, 2, 4, 5}
+    assert left[3] == archived[3]
+    assert [line["lead_ids"] for line in lines if "damaged" in line["event"]] == [[3]]
+
+
+@ENGINES
+@PACES
 def test_the_dialler_waits_for_no_report_on_the_archive(tables: Tables, new_api: NewApi, pace: str) -> None:
     """What limits the waits of a batch holds in its further transactions, too."""
     tables.live(1, 2, 3, 4, 5, 6, 95)
@@ -131,3 +184,26 @@ def test_a_batch_whose_leads_all_fail_is_refused_also_if_a_lock_came_in_between(
 
     assert new_api(PACE="full").archive_all([1, 2, 3]).status_code == 503
     assert tables.both() == before
+
+
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+@pytest.mark.parametrize("number", [0, 1205, 1213])
+@pytest.mark.parametrize(("way", "source", "target"), [("archive", LIST, ARCHIVE), ("dearchive", ARCHIVE, LIST)])
+def test_a_batch_some_of_whose_leads_fail_is_answered_also_if_a_lock_came_in_between(
+    tables: Tables, new_api: NewApi, number: int, way: str, source: str, target: str
+) -> None:
+    for lead_id in range(1, 6):
+        tables.insert(source, lead_id)
+    first = "NEW.lead_id = 3 AND NOT EXISTS (SELECT 1 FROM once) THEN INSERT INTO once VALUES (1)"
+    lock = f"IF {first}; SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = {number}; END IF; " if number else ""
+    fails = "IF NEW.lead_id > 2 THEN SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1105; END IF"
+    trigger(tables, target, f"BEGIN {lock}{fails}; END")
+    api = new_api(PACE="full")
+
+    answer = (api.archive_all if way == "archive" else api.dearchive_all)([1, 2, 3, 4, 5])
+
+    assert answer.status_code == 200
+    body = answer.json()
+    assert (body["insert_count"], body["delete_count"], body["remaining_lead_ids"]) == (2, 2, [3, 4, 5])
+    live, archived = tables.ids()
+    assert (live, archived) == (([3, 4, 5], [1, 2]) if way == "archive" else ([1, 2], [3, 4, 5]))

@@ -1,0 +1,2 @@
+-- Before the first statement of a chunk in tables without row locks: no lead was updated or deleted yet.
+SET @lead_archive_updated = NULL, @lead_archive_deleted = NULL

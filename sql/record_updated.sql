@@ -1,0 +1,7 @@
+-- The condition same_data of update_leads if the target has no rollback. It also records each lead that does not meet it, for
+-- show_updated: what a user variable holds survives an error.
+IF(
+    {same_data},
+    TRUE,
+    ISNULL(@lead_archive_updated := CONCAT_WS(',', @lead_archive_updated, source.lead_id))
+    )
