@@ -118,9 +118,7 @@ class Changes:
         same is true if a lock is in the way of finding out which rows a statement has changed before a row made it fail.
         values: of placeholders that the pair does not know.
         """
-        if not transaction.knows_tables:
-            unchanged = not transaction.changes_may_persist
-            raise DatabaseError("the tables may have been altered since the last look", outcome_known=unchanged, retry=True)
+        transaction.must_know_tables()
         values = {**pair.values, **(values or {})}
         counts = dict.fromkeys(steps, 0)
         options = options or Options()

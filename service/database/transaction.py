@@ -178,6 +178,12 @@ class Transaction:
         """What sets the variables of the session. It is sent again after each statement that writes."""
         self._first = [self._session_variables, self._begin, BEGUN, *self._limits]
 
+    def must_know_tables(self) -> None:
+        """Raise DatabaseError unless knows_tables."""
+        if not self.knows_tables:
+            unchanged = not self.changes_may_persist
+            raise DatabaseError("the tables may have been altered since the last look", outcome_known=unchanged, retry=True)
+
     def send_first(self, statement: str) -> None:
         """Send a statement together with the next one, before it."""
         self._first.append(statement)
