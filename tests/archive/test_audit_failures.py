@@ -328,7 +328,7 @@ def test_an_outcome_that_cannot_be_written_is_in_the_log(tables: Tables, environ
         ThreadPoolExecutor(1) as executor,
     ):
         request = executor.submit(Api(client).archive_all, [1])
-        wait_until(lambda: tables.execute("SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"))
+        tables.wait_for_a_trigger()
         path.unlink()
         path.mkdir()
         assert request.result().json()["delete_count"] == 1

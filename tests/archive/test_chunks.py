@@ -400,7 +400,7 @@ def test_the_dialler_does_not_wait_with_a_batch_for_a_report_on_the_archive(
         tables.execute(f"SELECT 1 FROM {name} LIMIT 1")
     with ThreadPoolExecutor(2) as threads, tables.mariadb.connect(tables.database) as other, other.cursor() as report:
         reading = threads.submit(report.execute, "SELECT SLEEP(3) FROM vicidial_list_archive LIMIT 1")
-        wait_until(lambda: tables.execute("SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"))
+        tables.wait_for_a_trigger()
         batch = threads.submit(api.archive_all, [1, 2])
         longest = 0.0
         while not batch.done():

@@ -12,7 +12,6 @@ import pytest
 from structlog.testing import capture_logs
 from support.api import Api
 from support.tables import Tables
-from support.waiting import wait_until
 
 NewApi = Callable[..., Api]
 
@@ -31,17 +30,6 @@ FIRST_TIME = "NOT EXISTS (SELECT 1 FROM once) THEN INSERT INTO once VALUES (1); 
 def trigger(tables: Tables, table: str, body: str) -> None:
     tables.execute("CREATE TABLE once (n INT) ENGINE = MyISAM")
     tables.execute(f"CREATE TRIGGER site BEFORE INSERT ON {table} FOR EACH ROW {body}")
-
-
-def run(tables: Tables, statement: str) -> None:
-    with tables.mariadb.connect(tables.database) as other, other.cursor() as cursor:
-        cursor.execute(statement)
-
-
-def sleeps(tables: Tables) -> bool:
-    """Return whether a statement of the service sleeps in the trigger."""
-    asleep = "SELECT 1 FROM information_schema.processlist WHERE db = DATABASE() AND state = 'User sleep'"
-    return bool(tables.execute(f"{asleep} AND info NOT LIKE 'UPDATE%'"))
 
 
 def precious(tables: Tables, table: str) -> dict[int, bytes | None]:
@@ -71,10 +59,10 @@ def test_a_table_that_is_altered_meanwhile_loses_no_data(
     move = api.archive_all if way == "archive" else api.dearchive_all
     with ThreadPoolExecutor(3) as threads:
         batch = threads.submit(move, [1, 2, 3, 4, 5, 6])
-        wait_until(lambda: sleeps(tables))
-        report = threads.submit(run, tables, LONG.format(target, 2.5))
+        tables.wait_for_a_trigger()
+        report = threads.submit(tables.run_elsewhere, LONG.format(target, 2.5))
         time.sleep(0.1)
-        run(tables, f"ALTER TABLE {source} ADD COLUMN added VARCHAR(20) DEFAULT 'precious'")
+        tables.run_elsewhere(f"ALTER TABLE {source} ADD COLUMN added VARCHAR(20) DEFAULT 'precious'")
         report.result()
         answer = batch.result()
 
@@ -96,11 +84,11 @@ def test_a_damaged_copy_to_whose_new_column_somebody_may_have_written_stays(
     api = new_api(PACE=pace)
     with ThreadPoolExecutor(3) as threads, capture_logs() as lines:
         batch = threads.submit(api.dearchive_all, [1, 2, 3, 4, 5])
-        wait_until(lambda: sleeps(tables))
-        report = threads.submit(run, tables, LONG.format(ARCHIVE, 3))
+        tables.wait_for_a_trigger()
+        report = threads.submit(tables.run_elsewhere, LONG.format(ARCHIVE, 3))
         time.sleep(0.1)
-        run(tables, f"ALTER TABLE {LIST} ADD COLUMN added VARCHAR(20)")
-        run(tables, f"UPDATE {LIST} SET added = 'precious', modify_date = modify_date WHERE lead_id = 3")
+        tables.run_elsewhere(f"ALTER TABLE {LIST} ADD COLUMN added VARCHAR(20)")
+        tables.run_elsewhere(f"UPDATE {LIST} SET added = 'precious', modify_date = modify_date WHERE lead_id = 3")
         report.result()
         answer = batch.result()
 
@@ -123,8 +111,8 @@ def test_a_damaged_copy_is_deleted_also_if_a_lock_comes_first(tables: Tables, ne
     api = new_api(PACE="full")
     with ThreadPoolExecutor(3) as threads, capture_logs() as lines:
         batch = threads.submit(api.dearchive_all, [1, 2, 3, 4, 5])
-        wait_until(lambda: sleeps(tables))
-        run(tables, LONG.format(ARCHIVE, 3))
+        tables.wait_for_a_trigger()
+        tables.run_elsewhere(LONG.format(ARCHIVE, 3))
         answer = batch.result()
 
     assert (answer.status_code, answer.json()["remaining_lead_ids"]) == (200, [3])
@@ -155,11 +143,11 @@ def test_the_dialler_waits_for_no_report_on_the_archive(tables: Tables, new_api:
 
     with ThreadPoolExecutor(4) as threads:
         batch = threads.submit(api.archive_all, [1, 2, 3, 4, 5, 6])
-        wait_until(lambda: sleeps(tables))
-        run(tables, LONG.format(ARCHIVE, 2.5))
-        wait_until(lambda: sleeps(tables))
+        tables.wait_for_a_trigger()
+        tables.run_elsewhere(LONG.format(ARCHIVE, 2.5))
+        tables.wait_for_a_trigger()
         dialling = threads.submit(dial)
-        run(tables, LONG.format(ARCHIVE, 6))
+        tables.run_elsewhere(LONG.format(ARCHIVE, 6))
         answer = batch.result()
         over.set()
         dialling.result()

@@ -139,7 +139,7 @@ def archive_beside_a_long_update_of_the_hopper(tables: Tables, api: Api, path: A
         batch = threads.submit(api.archive_all, [1, 3])
         wait_until(lambda: path.exists() and path.read_text())
         update = threads.submit(cursor.execute, "UPDATE vicidial_hopper SET lead_id = lead_id WHERE SLEEP(5) = 0")
-        wait_until(lambda: tables.execute("SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"))
+        tables.wait_for_a_trigger()
         disk.released.set()
         updates = dial(tables, batch)
         update.result()
@@ -207,7 +207,7 @@ def test_a_batch_does_not_keep_agents_waiting_while_the_callbacks_are_written(
         tables.execute(f"SELECT 1 FROM {name} LIMIT 1")
     with ThreadPoolExecutor(2) as threads, tables.mariadb.connect(tables.database) as other, other.cursor() as cursor:
         update = threads.submit(cursor.execute, "UPDATE vicidial_callbacks SET list_id = list_id WHERE SLEEP(3) = 0")
-        wait_until(lambda: tables.execute("SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"))
+        tables.wait_for_a_trigger()
         answer = threads.submit(api.archive_all, [2, 3])
         longest = write_until(tables, answer)
         update.result()
@@ -267,7 +267,7 @@ def test_who_looks_at_leads_does_not_keep_the_dialler_from_a_table_while_another
         tables.execute(f"SELECT 1 FROM {name} LIMIT 1")
     with ThreadPoolExecutor(2) as threads, tables.mariadb.connect(tables.database) as other, other.cursor() as cursor:
         update = threads.submit(cursor.execute, f"UPDATE {table} SET list_id = list_id WHERE SLEEP(3) = 0")
-        wait_until(lambda: tables.execute("SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"))
+        tables.wait_for_a_trigger()
         answer = threads.submit(read, api)
         longest = write_until(tables, answer)
         update.result()

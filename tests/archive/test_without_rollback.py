@@ -11,7 +11,6 @@ from support.api import Api
 from support.auditor import ask, events, read
 from support.remedies import ARCHIVE, LIST
 from support.tables import Tables
-from support.waiting import wait_until
 
 from service.api.error_responses import MAY_BE_APPLIED
 
@@ -26,17 +25,6 @@ ONCE = "IF NOT EXISTS (SELECT 1 FROM once) THEN INSERT INTO once VALUES (1); {};
 @pytest.fixture
 def once(tables: Tables) -> None:
     tables.execute("CREATE TABLE once (n INT) ENGINE = MyISAM")
-
-
-def run(tables: Tables, statement: str) -> None:
-    with tables.mariadb.connect(tables.database) as other, other.cursor() as cursor:
-        cursor.execute(statement)
-
-
-def sleeps(tables: Tables) -> bool:
-    """Return whether a statement of the service sleeps in a trigger."""
-    asleep = "SELECT 1 FROM information_schema.processlist WHERE db = DATABASE() AND state = 'User sleep'"
-    return bool(tables.execute(f"{asleep} AND info NOT LIKE 'UPDATE%'"))
 
 
 @PACES
@@ -58,8 +46,9 @@ def test_what_a_trigger_has_written_to_a_table_with_rollback_stays_if_a_lock_com
     api = new_api(PACE=pace)
     with ThreadPoolExecutor(2) as threads:
         batch = threads.submit(api.archive_all, leads)
-        wait_until(lambda: sleeps(tables))
-        report = threads.submit(run, tables, f"UPDATE {ARCHIVE} SET comments = 'x' WHERE lead_id = 999 AND SLEEP(2.5) = 0")
+        tables.wait_for_a_trigger()
+        long = f"UPDATE {ARCHIVE} SET comments = 'x' WHERE lead_id = 999 AND SLEEP(2.5) = 0"
+        report = threads.submit(tables.run_elsewhere, long)
         answer = batch.result().json()
         report.result()
 
@@ -128,9 +117,9 @@ def test_a_batch_during_which_the_tables_get_row_locks_names_each_lead_that_it_h
     batch = {"lead_ids": leads, "insert_leads": True, "update_leads": False, "delete_leads": True}
     with ThreadPoolExecutor(3) as threads:
         answering = threads.submit(api.archive, batch)
-        wait_until(lambda: sleeps(tables))
+        tables.wait_for_a_trigger()
         tables_without = [table for table, engine in zip((LIST, ARCHIVE), engines, strict=True) if engine != "InnoDB"]
-        list(threads.map(lambda table: run(tables, f"ALTER TABLE {table} ENGINE = InnoDB"), tables_without))
+        list(threads.map(lambda table: tables.run_elsewhere(f"ALTER TABLE {table} ENGINE = InnoDB"), tables_without))
         answer = answering.result()
 
     live, archived = tables.ids()

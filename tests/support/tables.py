@@ -10,6 +10,7 @@ import pymysql
 from mariadb import PrivateMariaDB
 
 from support.process import PATIENCE
+from support.waiting import wait_until
 
 Row = tuple[bytes | None, ...]
 
@@ -96,6 +97,16 @@ class Tables:
         while not self.execute("SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"):
             assert time.monotonic() < deadline
             time.sleep(0.15)  # InnoDB refreshes this table only if nobody has read it for 0.1 s
+
+    def run_elsewhere(self, statement: str) -> None:
+        """Run a statement in another session."""
+        with self.mariadb.connect(self.database) as other, other.cursor() as cursor:
+            cursor.execute(statement)
+
+    def wait_for_a_trigger(self) -> None:
+        """Wait until a statement of the service sleeps in a trigger."""
+        asleep = "SELECT 1 FROM information_schema.processlist WHERE db = DATABASE() AND state = 'User sleep'"
+        wait_until(lambda: bool(self.execute(f"{asleep} AND info NOT LIKE '%AND SLEEP(%'")))
 
     def rows(self, table: str) -> dict[int, Row]:
         """Return every row of a table by its lead_id."""
