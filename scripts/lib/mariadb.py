@@ -52,6 +52,10 @@ class PrivateMariaDB:
         return self._process.pid
 
     @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def socket(self) -> Path:
         # A socket's path may not be longer than about 107 bytes: it is named from the server's own folder.
         return Path("mariadb.sock")

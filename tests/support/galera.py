@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from mariadb import PrivateMariaDB, free_port
+from pymysql.err import OperationalError
 
 from support.paths import ROOT
 from support.waiting import wait_until
@@ -32,7 +33,8 @@ PATIENCE = 120
 class Node(PrivateMariaDB):
     """One server of a cluster.
 
-    It ends itself if another program uses one of its ports at the moment when it returns to the cluster.
+    It ends itself on its return to the cluster if no other node has all that it missed in its cache of write sets ("Will never
+    receive state. Need to abort": a running server takes no complete copy), or if another program uses one of its ports then.
     """
 
     def __init__(self, folder: Path, number: int, cluster_ports: list[int], password: str) -> None:
@@ -52,8 +54,8 @@ class Node(PrivateMariaDB):
             f"--wsrep-sst-method={SST_METHOD}",
             f"--wsrep-sst-receive-address={address}:{free_port()}",
             f"--wsrep-provider-options=base_port={cluster_ports[number]}"
-            f";gmcast.listen_addr=tcp://{address}:{cluster_ports[number]};ist.recv_addr={address}:{free_port()}"
-            ";gcache.size=32M",
+            f";gmcast.listen_addr=tcp://{address}:{cluster_ports[number]};ist.recv_addr={address}:{free_port()}",
+            # gcache.size stays at its default, 128M: 32M were nearly full with what two nodes write while the third is missed.
         )
         super().__init__(folder, options)
         self.environment["PATH"] = f"{SST_SCRIPTS}:{os.environ['PATH']}"
@@ -61,12 +63,25 @@ class Node(PrivateMariaDB):
 
     def start_again(self) -> None:
         """Start after a crash as a distribution's service does: find the last position in its data, and get the rest."""
+        self.kill()
         self.launch("--wsrep-recover")
         assert self._process is not None
         self._process.wait(PATIENCE)
         self.kill()
         *_, position = re.findall(r"Recovered position: (\S+)", self.error_log.read_text(errors="replace"))
         self.start(f"--wsrep-start-position={position}")
+
+    def end_of_log(self, lines: int = 40) -> str:
+        """Return the last error of the error log, and its last lines, without those about connections that broke.
+
+        If the error is not among these, as after a crash with its stack trace, return the lines that follow the error.
+        """
+        log = [line for line in self.error_log.read_text(errors="replace").splitlines() if "Aborted connection" not in line]
+        log = [line for line in log if line.strip()][-2 * lines :]
+        errors = [number for number, line in enumerate(log) if "[ERROR]" in line]
+        error = log[errors[-1]] if errors else "none"
+        first = min([max(len(log) - lines, 0), *errors[-1:]])
+        return "\n".join([f"{self.folder.name}: the last error in its log: {error}", *log[first : first + lines]])
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -127,7 +142,8 @@ class Cluster:
                 node.launch()
             for node in others:
                 node.wait_until_it_answers()
-            self.wait_until_in_step()
+            if ended := self.wait_until_in_step():
+                raise RuntimeError(f"a node has ended. {ended[0]}")
         except BaseException:
             self._kill()
             raise
@@ -140,12 +156,34 @@ class Cluster:
         for node in self.nodes:
             node.kill()
 
-    def wait_until_in_step(self) -> None:
-        """Wait until all three nodes are in one cluster, and each has applied every earlier commit."""
-        wait_until(lambda: all(node.status("wsrep_cluster_size") == "3" for node in self.nodes), PATIENCE)
-        wait_until(lambda: all(node.status("wsrep_local_state_comment") == "Synced" for node in self.nodes), PATIENCE)
+    def execute(self, statement: str) -> None:
+        """Execute a statement on a node that runs. What it changes reaches all nodes."""
+        next(node for node in self.nodes if node.is_running).execute(statement)
+
+    def wait_until_in_step(self) -> list[str]:
+        """Wait until all three nodes are in one cluster, and each has applied every earlier commit.
+
+        Start nodes that have ended again, as a distribution's service does. Return what each of them logged last.
+        """
+        ended: list[str] = []
+
+        def in_step() -> bool:
+            for node in self.nodes:
+                if not node.is_running:
+                    ended.append(node.end_of_log())
+                    node.start_again()
+            try:
+                return all(
+                    (node.status("wsrep_cluster_size"), node.status("wsrep_local_state_comment")) == ("3", "Synced")
+                    for node in self.nodes
+                )
+            except OperationalError:  # a node is about to end
+                return False
+
+        wait_until(in_step, PATIENCE, lambda: "\n".join(node.end_of_log(15) for node in self.nodes))
         for node in self.nodes:
             node.execute("SELECT 1", init_command="SET SESSION wsrep_sync_wait = 1")
+        return ended
 
     @contextmanager
     def held_back(self, node: Node) -> Iterator[None]:
