@@ -463,6 +463,33 @@ def test_many_gentle_callers_beside_a_locked_table_keep_readyz_red(tables: Table
     assert tables.both() == ({}, before)
 
 
+def test_a_stream_of_gentle_batches_of_which_each_takes_too_long_keeps_readyz_red(
+    tables: Tables, new_api: Callable[..., Api]
+) -> None:
+    """The one that has its turn leaves the next one hardly any time."""
+    tables.execute(f"CREATE TRIGGER slow AFTER DELETE ON {LIST} FOR EACH ROW DO SLEEP(10)")
+    tables.live(*range(1, 101))
+    before, _ = tables.both()
+    api = new_api(REQUEST_TIMEOUT="2", PACE="gentle")
+
+    with ThreadPoolExecutor(CALLERS) as threads:
+        began, is_red, answers = time.monotonic(), [], []
+        for lead_id in range(1, 81):  # for longer than a refusal is remembered
+            answers.append(threads.submit(api.archive_all, [lead_id]))
+            if time.monotonic() - began > 2 * 2 + 2:
+                is_red.append(bool(problems(api)))
+            time.sleep(0.2)
+        assert {answer.result().status_code for answer in answers} == {503}
+
+    assert set(is_red) == {True}
+    assert problems(api)[0]["message"].startswith("no batch was processed since")
+    tables.execute("DROP TRIGGER slow")
+    assert tables.both() == (before, {})
+    assert api.archive_all(list(before)).json()["delete_count"] == len(before)
+    assert problems(api) == []
+    assert tables.both() == ({}, before)
+
+
 READS: dict[str, Callable[[Api], Any]] = {
     "find": lambda api: api.find(where={"statuses": ["NONE"]}),
     "compare": lambda api: api.compare(list(range(1, 5001))),
