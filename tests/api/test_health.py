@@ -429,11 +429,12 @@ def test_many_gentle_callers_beside_a_locked_table_keep_readyz_red(tables: Table
     """Each batch that has its turn uses up the time of the next ones: they get hardly any, and the lock is the reason."""
     tables.live(*range(1, 10 * CALLERS + 1))
     before, _ = tables.both()
-    api = new_api(REQUEST_TIMEOUT="2", PACE="gentle")
+    api = new_api(REQUEST_TIMEOUT="5", PACE="gentle")
     stop = threading.Event()
 
     def send(caller: int) -> set[int]:
         statuses = set()
+        stop.wait(0.11 * caller)  # one after the other
         for number in itertools.count():
             if stop.wait(0.2):
                 break
@@ -448,7 +449,7 @@ def test_many_gentle_callers_beside_a_locked_table_keep_readyz_red(tables: Table
         cursor.execute(f"LOCK TABLES {ARCHIVE} READ")
         answers = [threads.submit(send, caller) for caller in range(CALLERS)]
         try:
-            wait_until(lambda: problems(api), 2 * 2 + SLACK)
+            wait_until(lambda: problems(api), 2 * 5 + SLACK)
             until = time.monotonic() + REFUSAL_AGE + 3
             while time.monotonic() < until:
                 assert problems(api) == [obstacle(LOCKED.message)]
