@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -134,10 +135,12 @@ def create_app(settings: Settings | None = None, now: Callable[[], datetime] | N
         await context.audit.drain()
         try:
             async with time_limit(DISCONNECT_TIMEOUT):
-                await context.admin_log.disconnect()
-                await context.readiness.database.disconnect()
-                await context.readers.database.disconnect()
-                await context.database.disconnect()
+                await asyncio.gather(
+                    context.admin_log.disconnect(),
+                    context.readiness.database.disconnect(),
+                    context.readers.database.disconnect(),
+                    context.database.disconnect(),
+                )
         except TimeoutError:  # the database does not answer; the service ends all the same
             pass
 

@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from service.errors import DatabaseError, Problem
-from service.mariadb_errors import CONNECTION_KILLED, LOCK_WAIT_TIMEOUT, STATEMENT_TIMEOUT
+from service.mariadb_errors import (
+    CONNECTION_KILLED,
+    LOCK_WAIT_TIMEOUT,
+    NO_SESSION,
+    STATEMENT_TIMEOUT,
+    UNFIT_SERVER,
+    UNUSABLE_SESSION,
+)
 from service.tables.definitions import TablePair
 from service.tables.preconditions.server import server_problem
 
@@ -68,11 +75,12 @@ class Refusals:
         self._streak: Streak | None = None
 
     def note(self, error: DatabaseError, lead_ids: Collection[int] = (), began: float = 0.0) -> None:
-        """Remember a refusal. lead_ids: of the batch, empty if the request was none. began: when it began, by the clock of the
-        event loop."""
+        """Remember a refusal. lead_ids: of the batch, empty if the request was none: then only what concerns_batches() is
+        remembered, and a wait, which a look for locks explains. began: when it began, by the clock of the event loop."""
         if error.is_hurried:  # such as by a client that sends its body slowly
             return
-        if waited(error) or (error.from_server and not error.is_transient):
+        is_lasting = error.from_server and not error.is_transient
+        if waited(error) or (is_lasting and (lead_ids or concerns_batches(error))):
             self._last = error
             self._renew()
         if error.code is None:
@@ -142,3 +150,12 @@ def is_lost(error: DatabaseError) -> bool:
 def waited(error: DatabaseError) -> bool:
     """Return whether a batch may have been refused because it waited for a lock."""
     return error.code in {None, LOCK_WAIT_TIMEOUT, STATEMENT_TIMEOUT}
+
+
+def concerns_batches(error: DatabaseError) -> bool:
+    """Return whether what the database has refused to a search or a comparison it would refuse to a batch, too.
+
+    So it is with a connection, a session, the server, a missing privilege and an unusable table. Any other error is about the
+    statement of that request: somebody has ended it (KILL QUERY), or it was too large for the server's temporary files.
+    """
+    return error.code in {UNUSABLE_SESSION, *UNFIT_SERVER, *NO_SESSION} or server_problem(error) is not None

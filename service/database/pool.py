@@ -18,7 +18,7 @@ import stamina
 import structlog
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
-from service.database.sessions import Sessions, StaleSessionError
+from service.database.sessions import Sessions, StaleSessionError, end_session
 from service.database.statements import Statements
 from service.database.time_limit import time_limit
 from service.database.transaction import PATIENCE, READ_WRITE, Transaction, database_error
@@ -30,15 +30,16 @@ CONNECT_TIMEOUT = 5
 """Seconds to wait for a TCP connection. The pool opens one connection at a time, so a slow one delays the others. The server's
 greeting may take as long as the transaction may."""
 
-POOL_RECYCLE = 60
-"""Seconds for which an idle connection is kept. Servers rarely have a wait_timeout below this."""
+NEVER = -1
+"""For pool_recycle: the pool of the driver ends no session. It would wait for the server's goodbye, and with it everybody who
+waits for a connection."""
 
 SESSION_AGE = 60
 """Seconds for which a session is used again. The address may lead to another server meanwhile, after a failover, while the old
-one still answers."""
+one still answers; or a firewall has forgotten the connection. Servers rarely have a wait_timeout below this."""
 
 ROLLBACK_TIMEOUT = 2
-"""Seconds to wait for a rollback, or to say goodbye. After that the connection is closed, which rolls back too."""
+"""Seconds to wait for a rollback. After that the connection is closed, which rolls back too."""
 
 ATTEMPTS = 10
 """Maximum number of attempts of a transaction that meets transient errors. Waits for a lock do not count."""
@@ -95,7 +96,7 @@ class Database:
             url,
             min_size=0,
             max_size=pool_size,
-            pool_recycle=POOL_RECYCLE,
+            pool_recycle=NEVER,
             connect_timeout=CONNECT_TIMEOUT,
             init_command=self.session,
             charset="utf8mb4",
@@ -107,6 +108,8 @@ class Database:
         await self._pool.connect()
 
     async def disconnect(self) -> None:
+        """End the sessions, all at once: the server of one may be gone. Wait for goodbyes, and for those that are in use."""
+        await asyncio.gather(*(idle.ensure_closed() for idle in self._sessions.idle()), return_exceptions=True)
         await self._pool.disconnect()
 
     async def server_version(self, timeout: float) -> str:
@@ -208,7 +211,7 @@ class Database:
                 error.outcome_known = not transaction.changes_may_persist
             if isinstance(error, DatabaseError) and not (error.is_denied or error.code in DOUBTFUL):
                 raise
-            await _end_session(transaction.connection)
+            end_session(transaction.connection)
             if transaction.changes_may_persist or (isinstance(error, DatabaseError) and error.code == HIDDEN_TABLES):
                 raise
             if is_new and doubted is not None and doubted.finding == str(error):
@@ -239,7 +242,7 @@ class Database:
                 except Exception as error:
                     await _roll_back(connection)
                     if isinstance(error, DatabaseError) and error.code in UNFIT_SERVER:
-                        await _end_session(connection)
+                        end_session(connection)
                     raise
                 except BaseException:
                     # Cancelled while the server was answering: the rest of that answer must not reach the next user of the
@@ -255,10 +258,13 @@ class Database:
     async def _wait_for_connection(self, in_new_session: bool) -> AsyncIterator[Any]:
         with metrics.Waiting(self._counted) as waiting:
             pooled = await self._acquire(in_new_session)
+            session = self._sessions.of(pooled.raw_connection)
+            session.is_in_use = True
             try:
                 waiting.got_it()
                 yield pooled.raw_connection
             finally:
+                session.is_in_use = False
                 await pooled.__aexit__()
 
     async def _acquire(self, in_new_session: bool) -> Any:
@@ -274,10 +280,8 @@ class Database:
             session = self._sessions.of(pooled.raw_connection)
             if session.is_new or not (in_new_session or session.age > SESSION_AGE):
                 return pooled
-            try:
-                await _end_session(pooled.raw_connection)
-            finally:
-                await pooled.__aexit__()
+            end_session(pooled.raw_connection)
+            await pooled.__aexit__()
 
 
 def _can_be_retried(error: Exception) -> bool:
@@ -296,15 +300,3 @@ async def _roll_back(connection: Any) -> None:
         connection.close()
         if not isinstance(error, Exception):
             raise
-
-
-async def _end_session(connection: Any) -> None:
-    """Close a connection, which rolls back. The server writes a warning into its log if it is not told so."""
-    try:
-        async with time_limit(ROLLBACK_TIMEOUT):
-            await connection.ensure_closed()
-    except Exception:
-        connection.close()
-    except BaseException:
-        connection.close()
-        raise

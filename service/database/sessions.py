@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -14,6 +15,10 @@ STALE = (
     "the tables are being altered, this session began before something was fixed, or it has temporary tables that this "
     "service did not create"
 )
+
+
+QUIT = b"\x01\0\0\0\x01"
+"""The command that ends a session, as it is sent: one byte, the first packet, COM_QUIT."""
 
 
 class StaleSessionError(DatabaseError):
@@ -34,6 +39,7 @@ class Session:
     def __init__(self, database: str, statements: Statements) -> None:
         self.is_new = True
         """Whether no transaction has used it yet."""
+        self.is_in_use = False
         self.accounts: frozenset[str] = frozenset()
         """CURRENT_USER() and USER(), as user@host; empty as long as they are not known."""
         self._database = database
@@ -84,3 +90,17 @@ class Sessions:
         if session is None:
             session = self._by_connection[connection] = Session(self._database, self._statements)
         return session
+
+    def idle(self) -> list[Any]:
+        """Return the connections that nobody uses now."""
+        return [connection for connection, session in self._by_connection.items() if not session.is_in_use]
+
+
+def end_session(connection: Any) -> None:
+    """Close a connection, which rolls back. The server writes a warning into its log if it is not told so.
+
+    Nobody waits for the server, which may be gone: over TLS, its goodbye is waited for in the background.
+    """
+    with contextlib.suppress(Exception):  # it is closed already
+        connection._write_bytes(QUIT)
+    connection.close()

@@ -46,6 +46,9 @@ ATTEMPTS = 10
 FOLDER_PAUSE = 0.01
 """Seconds before a line is written again whose folder was renamed: somebody may be making the next one."""
 
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Errors of a line that is too long for what is left of the disk, of a quota, or of the largest size of a file."""
+
 ENDED = "the service has ended before its disk took the line, which may be written all the same"
 
 STANDS_STILL = f"its disk has not taken a line for {TIMEOUT:.0f} seconds"
@@ -82,11 +85,14 @@ class AuditFile:
         self._look: Future[None] | None = None
         """The last look at the file. If it waits for the disk, no further one does."""
         self.problem: str | None = None
-        """Why the last line was not written, None if it was."""
+        """Why a line was not written, None if one was since that is as long as those for which there was no room."""
+        self._no_room_for = 0
+        """Bytes of the longest line for which there was no room."""
 
-    def submit(self, record: dict[str, Any]) -> Future[Failure | None]:
-        """Have a line written, whoever is cancelled meanwhile. The result: why it was not, None if it is on disk."""
-        line = Line(json.dumps(record, separators=(",", ":")).encode() + b"\n")
+    def submit(self, record: dict[str, Any], length: int = 0) -> Future[Failure | None]:
+        """Have a line written, whoever is cancelled meanwhile. The result: why it was not, None if it is on disk. length: in
+        bytes, to which the line is filled up with blanks."""
+        line = Line(json.dumps(record, separators=(",", ":")).encode().ljust(length - 1) + b"\n")
         if self._has_ended:
             return self._lost(ENDED)
         try:
@@ -111,11 +117,11 @@ class AuditFile:
                 if not future.cancel():  # a thread is writing it
                     future.set_result(self._failed(ENDED, may_be_written=True))
 
-    async def append(self, record: dict[str, Any]) -> None:
-        """Return when the line is on disk. Raises AuditError, after TIMEOUT seconds at the latest."""
+    async def append(self, record: dict[str, Any], length: int = 0) -> None:
+        """Return when the line is on disk. Raises AuditError, after TIMEOUT seconds at the latest. length: as submit()."""
         if self._stands_still():
             raise AuditError(self._failed(STANDS_STILL).reason)
-        future = self.submit(record)
+        future = self.submit(record, length)
         try:
             async with asyncio.timeout(TIMEOUT):
                 failure = await asyncio.wrap_future(future)
@@ -126,15 +132,21 @@ class AuditFile:
             raise AuditError(failure.reason, may_be_written=failure.may_be_written)
 
     async def check(self, record: dict[str, Any]) -> str | None:
-        """Return why lines cannot be written, None if they can. Writes this one only if the last one failed.
+        """Return why lines cannot be written, None if they can. Writes this one only if an earlier one failed.
 
-        Otherwise, it only looks at the file and its disk: another process may know that lines cannot be written, while this
-        one has not tried it since.
+        It looks at the file and its disk first: another process may know that lines cannot be written, while this one has not
+        tried it since. And where a batch's line did not fit, a short one may: this one is as long.
         """
+        if found := await self._look_or_say_why_not():
+            return found
         if self.problem:
             with contextlib.suppress(AuditError):
-                await self.append(record)
-            return self.problem
+                await self.append(record, self._no_room_for)
+        return self.problem
+
+    async def _look_or_say_why_not(self) -> str | None:
+        if self._stands_still():
+            return STANDS_STILL
         try:
             if self._look is None or self._look.done():
                 self._look = self._threads.submit(self._look_at_file)
@@ -174,7 +186,8 @@ class AuditFile:
             for _ in range(ATTEMPTS):
                 try:
                     if self._write_once(line):
-                        self.problem = None
+                        if len(line.data) >= self._no_room_for:
+                            self.problem, self._no_room_for = None, 0
                         return None
                 except FileNotFoundError as error:
                     if not line.may_be_written:
@@ -183,6 +196,8 @@ class AuditFile:
                     time.sleep(FOLDER_PAUSE)
             return self._failed(reason, may_be_written=line.may_be_written)
         except OSError as error:
+            if error.errno in NO_ROOM:
+                self._no_room_for = max(self._no_room_for, len(line.data))
             return self._failed(error.strerror or str(error), may_be_written=line.may_be_written)
         finally:
             del self._begun[number]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import itertools
 import re
 import threading
 import time
@@ -10,12 +13,18 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pymysql
 import pytest
 from mariadb import free_port
+from structlog.testing import capture_logs
 from support.api import Api
 from support.faults import Bridge
+from support.process import SLACK
 from support.tables import Tables
 from support.waiting import wait_until
+
+from service.archive.refusals import LOCKED, REFUSAL_AGE, Refusals
+from service.errors import DatabaseError, Problem
 
 LIST, ARCHIVE = "vicidial_list", "vicidial_list_archive"
 
@@ -411,6 +420,131 @@ def test_batches_that_had_hardly_any_time_do_not_make_readyz_red(
         assert problems(api) == []
 
     assert tables.both() == before
+
+
+CALLERS = 20
+
+
+def test_many_gentle_callers_beside_a_locked_table_keep_readyz_red(tables: Tables, new_api: Callable[..., Api]) -> None:
+    """Each batch that has its turn uses up the time of the next ones: they get hardly any, and the lock is the reason."""
+    tables.live(*range(1, 10 * CALLERS + 1))
+    before, _ = tables.both()
+    api = new_api(REQUEST_TIMEOUT="5", PACE="gentle")
+    stop = threading.Event()
+
+    def send(caller: int) -> set[int]:
+        statuses = set()
+        stop.wait(0.11 * caller)  # one after the other
+        for number in itertools.count():
+            if stop.wait(0.2):
+                break
+            statuses.add(api.archive_all([1 + 10 * caller + number % 10]).status_code)
+        return statuses
+
+    with (
+        tables.mariadb.connect(tables.database) as other,
+        other.cursor() as cursor,
+        ThreadPoolExecutor(CALLERS) as threads,
+    ):
+        cursor.execute(f"LOCK TABLES {ARCHIVE} READ")
+        answers = [threads.submit(send, caller) for caller in range(CALLERS)]
+        try:
+            wait_until(lambda: problems(api), 2 * 5 + SLACK)
+            until = time.monotonic() + REFUSAL_AGE + 3
+            while time.monotonic() < until:
+                assert problems(api) == [obstacle(LOCKED.message)]
+                time.sleep(0.5)
+        finally:
+            stop.set()
+        assert set().union(*(answer.result() for answer in answers)) == {503}
+
+    assert tables.both() == (before, {})
+    wait_until(lambda: problems(api) == [])
+    assert api.archive_all(list(before)).json()["delete_count"] == len(before)
+    assert tables.both() == ({}, before)
+
+
+def test_a_stream_of_gentle_batches_of_which_each_takes_too_long_keeps_readyz_red(
+    tables: Tables, new_api: Callable[..., Api]
+) -> None:
+    """The one that has its turn leaves the next one hardly any time."""
+    tables.execute(f"CREATE TRIGGER slow AFTER DELETE ON {LIST} FOR EACH ROW DO SLEEP(10)")
+    tables.live(*range(1, 101))
+    before, _ = tables.both()
+    api = new_api(REQUEST_TIMEOUT="2", PACE="gentle")
+
+    with ThreadPoolExecutor(CALLERS) as threads:
+        began, is_red, answers = time.monotonic(), [], []
+        for lead_id in range(1, 81):  # for longer than a refusal is remembered
+            answers.append(threads.submit(api.archive_all, [lead_id]))
+            if time.monotonic() - began > 2 * 2 + 2:
+                is_red.append(bool(problems(api)))
+            time.sleep(0.2)
+        assert {answer.result().status_code for answer in answers} == {503}
+
+    assert set(is_red) == {True}
+    assert problems(api)[0]["message"].startswith("no batch was processed since")
+    tables.execute("DROP TRIGGER slow")
+    assert tables.both() == (before, {})
+    assert api.archive_all(list(before)).json()["delete_count"] == len(before)
+    assert problems(api) == []
+    assert tables.both() == ({}, before)
+
+
+READS: dict[str, Callable[[Api], Any]] = {
+    "find": lambda api: api.find(where={"statuses": ["NONE"]}),
+    "compare": lambda api: api.compare(list(range(1, 5001))),
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS.keys())
+def test_a_search_or_comparison_that_somebody_ends_does_not_make_readyz_red(
+    tables: Tables, new_api: Callable[..., Api], read: Callable[[Api], Any]
+) -> None:
+    """Such as an administrator's tool that ends long SELECTs."""
+    tables.execute("INSERT INTO vicidial_list (lead_id, status, list_id) SELECT seq, 'SALE', 998 FROM seq_1_to_30000")
+    before = tables.both()
+    api = new_api(LEAD_IDS_LIMIT="10000")
+    assert problems(api) == []
+    stop = threading.Event()
+
+    def kill() -> None:
+        with tables.mariadb.connect() as other, other.cursor() as cursor:
+            while not stop.is_set():
+                cursor.execute(
+                    "SELECT id FROM information_schema.processlist "
+                    f"WHERE db = '{tables.database}' AND command = 'Query' AND info LIKE '%{LIST}%'"
+                )
+                for (number,) in cursor.fetchall():
+                    with contextlib.suppress(pymysql.Error):  # it has ended
+                        cursor.execute(f"KILL QUERY {number}")
+
+    with ThreadPoolExecutor(1) as threads, capture_logs() as log:
+        killer = threads.submit(kill)
+        try:
+            wait_until(lambda: read(api).status_code == 503)
+        finally:
+            stop.set()
+        killer.result()
+
+    assert [line["code"] for line in log if line["event"] == "database error"] == [1317]
+    assert problems(api) == []
+    assert tables.both() == before
+    assert api.archive_all([1]).json()["delete_count"] == 1
+    assert tables.ids()[1] == [1]
+
+
+@pytest.mark.parametrize("code", [1040, 1047, 1142, 1146, 1153, 1932])
+def test_a_search_that_is_refused_as_a_batch_would_be_makes_readyz_red(code: int) -> None:
+    async def said() -> Problem | None:
+        async def is_locked() -> bool:
+            return False
+
+        refusals = Refusals()
+        refusals.note(DatabaseError("SELECT command denied", code))
+        return await refusals.problem(is_locked, None)  # type: ignore[arg-type]  # the tables are not asked for
+
+    assert asyncio.run(said())
 
 
 def test_a_commit_that_takes_too_long_makes_readyz_red(tables: Tables, new_api: Callable[..., Api]) -> None:

@@ -23,6 +23,8 @@ from support.process import PATIENCE, SLACK, ServiceProcess
 from support.tables import Tables
 from support.waiting import wait_until
 
+from service.archive.readiness import MAX_AGE
+from service.errors import AuditError
 from service.observability import audit_file
 from service.observability.audit_file import AuditFile, Failure
 from service.observability.audit_log import Audit, Outcome
@@ -82,10 +84,12 @@ def test_a_batch_whose_intent_cannot_be_written_is_refused(
     monkeypatch.setattr(audit_file, "LOCK_TIMEOUT", 0.2)
     tables.live(1)
     before, _ = tables.both()
-    failures = AUDIT_FAILURES._value.get()
     clear = obstruct(path)
 
-    for response in (audited.archive_all([1]), audited.archive_all([1])):
+    for _ in range(2):
+        failures = AUDIT_FAILURES._value.get()
+        response = audited.archive_all([1])
+        assert AUDIT_FAILURES._value.get() == failures + 1
         assert response.status_code == 503
         assert response.headers["Retry-After"] == "5"
         assert response.json()["message"] == (
@@ -94,7 +98,6 @@ def test_a_batch_whose_intent_cannot_be_written_is_refused(
         (problem,) = audited.get("/readyz").json()["problems"]
         assert problem == {"message": f"{UNWRITABLE}{reason}", "remedy": None, "operations": ["archive", "dearchive"]}
     assert tables.both() == (before, {})
-    assert AUDIT_FAILURES._value.get() == failures + 4
     clear()
 
     assert audited.get("/readyz").status_code == 200
@@ -134,10 +137,35 @@ def test_a_full_disk_refuses_batches_and_leaves_no_half_line(tables: Tables, env
         assert (response.status_code, response.json()["message"].split(";")[0]) == (503, f"{UNWRITABLE}File too large")
         assert len(tables.rows("vicidial_list")) == 99
         assert path.read_bytes() == content
+        # A line of /readyz would fit, and so would the line of a batch that is refused without a change.
+        for _ in range(2):
+            (problem,) = api.get("/readyz").json()["problems"]
+            assert problem["message"] == f"{UNWRITABLE}File too large"
+            assert path.read_bytes() == content
+            time.sleep(MAX_AGE)
         resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        assert api.get("/readyz").status_code == 200
         assert api.archive_all(list(range(2, 101))).json()["delete_count"] == 99
     assert tables.both() == ({}, before)
-    assert events(path) == [*BOTH, *BOTH]
+    assert events(path) == [*BOTH, ("writable again", None), *BOTH]
+
+
+def test_a_short_line_does_not_show_that_there_is_room_for_a_long_one(path: Path) -> None:
+    async def write() -> list[str | None]:
+        audit = Audit(path)
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
+        try:
+            with pytest.raises(AuditError):
+                await audit.batch("archive", "tests", {"lead_ids": list(range(1000))}).intend([])
+            await audit.batch("archive", "tests", {"lead_ids": [1]}).intend([])
+            said = [await audit.problem(), await audit.problem()]
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        return [*said, await audit.problem()]
+
+    assert asyncio.run(write()) == ["File too large", "File too large", None]
+    assert events(path) == [("intent", None), ("writable again", None)]
 
 
 def test_a_disk_that_stands_still_delays_nobody(
@@ -147,9 +175,9 @@ def test_a_disk_that_stands_still_delays_nobody(
     submitted = []
     submit = AuditFile.submit
 
-    def count_intents(file: AuditFile, record: dict[str, Any]) -> Any:
+    def count_intents(file: AuditFile, record: dict[str, Any], length: int = 0) -> Any:
         submitted.extend([record] * (record["event"] == "intent"))
-        return submit(file, record)
+        return submit(file, record, length)
 
     monkeypatch.setattr(AuditFile, "submit", count_intents)
     batches = 2 * audit_file.THREADS
@@ -344,6 +372,8 @@ def test_an_outcome_that_cannot_be_written_is_in_the_log(tables: Tables, environ
 
 SLOW_DISK = """
 import time
+from service.archive.readiness import MAX_AGE
+from service.errors import AuditError
 from service.observability import audit_file
 append = audit_file.append
 def wait(descriptor, line):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,16 @@ from typing import Any
 import pytest
 import trustme
 from mariadb import PrivateMariaDB
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from support.api import Api
 from support.databases import BERLIN, MARIADB_OPTIONS, alembic, create_database, migrate
+from support.faults import Firewall
 from support.fixtures import ReadSettings
 from support.man_in_the_middle import man_in_the_middle
 from support.process import PATIENCE
 from support.tables import Tables
+from support.waiting import wait_until
 
 from service.admin.check import Finding, State, connection_finding, find
 from service.app import create_app, create_context
@@ -185,6 +190,104 @@ def test_the_row_of_the_admin_log_is_written_over_tls(
     assert answer.json()["delete_count"] == 1
     assert tls_tables.both() == ({}, live)
     assert tls_tables.execute("SELECT COUNT(*) FROM vicidial_admin_log") == [(b"1",)]
+
+
+@pytest.fixture
+def firewall(tls_server: PrivateMariaDB) -> Iterator[Firewall]:
+    with Firewall("127.0.0.1", 0, tls_server.port) as firewall:
+        yield firewall
+
+
+SIDE_BY_SIDE = 4
+"""Sessions of batches."""
+
+
+@pytest.fixture
+def behind_the_firewall(environment: dict[str, str], settings_from: ReadSettings, firewall: Firewall) -> Starlette:
+    """A service with a database behind a firewall."""
+    settings = {
+        "DATABASE_URL": url(firewall.port),
+        "DATABASE_POOL_SIZE": str(SIDE_BY_SIDE),
+        "ADMIN_LOG": "on",
+        "PACE": "full",
+        "REQUEST_TIMEOUT": "5",
+    }
+    return create_app(settings_from({**environment, **settings}))
+
+
+def use_all_sessions(api: Api, tables: Tables) -> None:
+    """Have batches of new leads, from 101 on, processed side by side, and each other kind of request."""
+    leads = range(101, 101 + SIDE_BY_SIDE)
+    tables.live(100, *leads)
+    assert api.archive_all([100]).status_code == 200
+    with (
+        tables.mariadb.connect(tables.database, autocommit=False) as other,
+        other.cursor() as cursor,
+        ThreadPoolExecutor(SIDE_BY_SIDE) as executor,
+    ):
+        cursor.execute("SELECT * FROM vicidial_list FOR UPDATE")
+        answers = [executor.submit(api.archive_all, [lead_id]) for lead_id in leads]
+        wait_until(lambda: len(sessions(tables)) >= SIDE_BY_SIDE + 1)
+        other.rollback()
+        assert [answer.result().status_code for answer in answers] == [200] * SIDE_BY_SIDE
+    assert api.compare([100]).status_code == 200
+    assert api.get("/readyz").status_code == 200
+    tables.execute("DELETE FROM vicidial_admin_log")
+
+
+def sessions(tables: Tables) -> list[bytes | None]:
+    """Return the numbers of the service's sessions."""
+    rows = tables.execute(f"SELECT id FROM information_schema.processlist WHERE user = '{USER}'")
+    return [number for (number,) in rows]
+
+
+def let_time_pass(app: Starlette, seconds: float) -> None:
+    """Let sessions have been idle for longer."""
+    context = app.state.context
+    pools = (context.database, context.readers.database, context.readiness.database, context.admin_log._database)
+    for connection, session in [item for pool in pools for item in pool._sessions._by_connection.items()]:
+        connection._last_usage -= seconds
+        session._began -= seconds
+    context.readiness._expires = context.readiness._session_expires = 0.0
+
+
+def test_idle_sessions_whose_connections_are_dead_cost_no_time(
+    tls_tables: Tables, behind_the_firewall: Starlette, firewall: Firewall
+) -> None:
+    """TLS waits for the server's goodbye, which does not come."""
+    with TestClient(behind_the_firewall) as client:
+        api = Api(client)
+        use_all_sessions(api, tls_tables)
+        tls_tables.live(1, 2)
+        live, archived = tls_tables.both()
+        firewall.forget()
+        let_time_pass(behind_the_firewall, 100)
+
+        began = time.monotonic()
+        answers = [api.archive_all([1]), api.archive_all([2])]
+        assert [answer.json().get("delete_count") for answer in answers] == [1, 1]
+        assert tls_tables.both() == ({}, archived | live)
+        assert tls_tables.execute("SELECT COUNT(*) FROM vicidial_admin_log") == [(b"2",)]
+        assert [lead["in_archive"] for lead in api.compare([1, 2]).json()["leads"]] == [True, True]
+        assert api.get("/readyz").status_code == 200
+        assert time.monotonic() - began < 2
+        firewall.cut()
+        assert client.portal
+        client.portal.call(asyncio.sleep, 1)  # until the ends of the dead connections are closed
+
+
+def test_the_server_is_told_of_each_session_that_ends(tls_tables: Tables, behind_the_firewall: Starlette) -> None:
+    """Otherwise its log would have a line "Aborted connection"."""
+    aborted = tls_tables.execute("SHOW GLOBAL STATUS LIKE 'Aborted_clients'")
+    with TestClient(behind_the_firewall) as client:
+        api = Api(client)
+        use_all_sessions(api, tls_tables)
+        before = sessions(tls_tables)
+        let_time_pass(behind_the_firewall, 100)
+        use_all_sessions(api, tls_tables)
+        wait_until(lambda: not set(before) & set(sessions(tls_tables)))
+    wait_until(lambda: not sessions(tls_tables))
+    assert tls_tables.execute("SHOW GLOBAL STATUS LIKE 'Aborted_clients'") == aborted
 
 
 def test_without_tls_nobody_gets_in_who_must_use_it(tls_tables: Tables, refusal: Refusal) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from mariadb import PrivateMariaDB
 
+from service.errors import AuditError
 from service.observability.audit_log import Audit
 from support.api import Api
 from support.databases import BERLIN, create_database, migrate
@@ -60,6 +62,24 @@ def test_a_full_disk_is_known_before_a_line_could_not_be_written(small_disk: Pat
         ballast.unlink()
         assert asyncio.run(audit.problem()) is None
         path.touch()
+
+
+def test_a_disk_without_room_for_a_batch_stays_known_where_a_short_line_fits(small_disk: Path) -> None:
+    path = small_disk / "audit.jsonl"
+
+    async def write() -> list[str | None]:
+        audit = Audit(path)
+        ballast = fill(small_disk)
+        os.truncate(ballast, ballast.stat().st_size - 8192)
+        with pytest.raises(AuditError, match="No space left on device"):
+            await audit.batch("archive", "tests", {"lead_ids": list(range(10_000))}).intend([])
+        said = [await audit.problem() for _ in range(3)]
+        ballast.unlink()
+        return [*said, await audit.problem()]
+
+    assert asyncio.run(write()) == [*["less than 1 MiB is left on its disk"] * 3, None]
+    assert path.read_text().count("\n") == 1
+    assert json.loads(path.read_text())["event"] == "writable again"
 
 
 def test_a_full_disk_loses_nothing(tables: Tables, small_disk: Path, new_api: Callable[..., Api]) -> None:

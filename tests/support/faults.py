@@ -125,6 +125,27 @@ class Relay:
             target.shutdown(socket.SHUT_WR)
 
 
+class Firewall(Relay):
+    """A relay that can forget the connections that are open, as if their host were gone: nothing gets through any more, and
+    nobody is told."""
+
+    def __init__(self, address: str, port: int, to: int) -> None:
+        super().__init__(address, port, to)
+        self._forgotten: set[socket.socket] = set()
+
+    def forget(self) -> None:
+        self._forgotten.update(self._open)
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if source not in self._forgotten:
+                    target.sendall(data)
+            if source not in self._forgotten:
+                for end in (target, source):
+                    end.shutdown(socket.SHUT_RDWR)
+
+
 class Bridge(Relay):
     """A relay that can cut connections over which a text is sent, or hold back everything."""
 
