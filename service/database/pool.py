@@ -18,7 +18,7 @@ import stamina
 import structlog
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
-from service.database.sessions import Sessions, StaleSessionError, end_session
+from service.database.sessions import Sessions, StaleSessionError
 from service.database.statements import Statements
 from service.database.time_limit import time_limit
 from service.database.transaction import PATIENCE, READ_WRITE, Transaction, database_error
@@ -108,8 +108,8 @@ class Database:
         await self._pool.connect()
 
     async def disconnect(self) -> None:
-        """End the sessions, all at once: the server of one may be gone. Wait for goodbyes, and for those that are in use."""
-        await asyncio.gather(*(idle.ensure_closed() for idle in self._sessions.idle()), return_exceptions=True)
+        """End the sessions. Wait for goodbyes, and for those that are in use."""
+        await self._sessions.close_all()
         await self._pool.disconnect()
 
     async def server_version(self, timeout: float) -> str:
@@ -211,7 +211,7 @@ class Database:
                 error.outcome_known = not transaction.changes_may_persist
             if isinstance(error, DatabaseError) and not (error.is_denied or error.code in DOUBTFUL):
                 raise
-            end_session(transaction.connection)
+            self._sessions.end(transaction.connection)
             if transaction.changes_may_persist or (isinstance(error, DatabaseError) and error.code == HIDDEN_TABLES):
                 raise
             if is_new and doubted is not None and doubted.finding == str(error):
@@ -242,7 +242,7 @@ class Database:
                 except Exception as error:
                     await _roll_back(connection)
                     if isinstance(error, DatabaseError) and error.code in UNFIT_SERVER:
-                        end_session(connection)
+                        self._sessions.end(connection)
                     raise
                 except BaseException:
                     # Cancelled while the server was answering: the rest of that answer must not reach the next user of the
@@ -280,7 +280,7 @@ class Database:
             session = self._sessions.of(pooled.raw_connection)
             if session.is_new or not (in_new_session or session.age > SESSION_AGE):
                 return pooled
-            end_session(pooled.raw_connection)
+            self._sessions.end(pooled.raw_connection)
             await pooled.__aexit__()
 
 

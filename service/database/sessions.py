@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from typing import Any
@@ -16,6 +17,9 @@ STALE = (
     "service did not create"
 )
 
+
+GOODBYE = 2
+"""Seconds that the server has to say goodbye. TLS alone would wait for half a minute, with an open socket."""
 
 QUIT = b"\x01\0\0\0\x01"
 """The command that ends a session, as it is sent: one byte, the first packet, COM_QUIT."""
@@ -83,6 +87,8 @@ class Sessions:
         self._database = database
         self._statements = statements
         self._by_connection: WeakKeyDictionary[Any, Session] = WeakKeyDictionary()
+        self._ending: set[Any] = set()
+        """The transports of connections that were closed and may still wait for the server's goodbye."""
 
     def of(self, connection: Any) -> Session:
         """Return the session of a connection."""
@@ -91,16 +97,28 @@ class Sessions:
             session = self._by_connection[connection] = Session(self._database, self._statements)
         return session
 
-    def idle(self) -> list[Any]:
-        """Return the connections that nobody uses now."""
-        return [connection for connection, session in self._by_connection.items() if not session.is_in_use]
+    def end(self, connection: Any) -> None:
+        """Close a connection, which rolls back. The server writes a warning into its log if it is not told so.
 
+        Nobody waits for the server, which may be gone: over TLS, its goodbye is waited for in the background.
+        """
+        transport = connection._transport
+        with contextlib.suppress(Exception):  # it is closed already
+            connection._write_bytes(QUIT)
+        connection.close()
+        if transport is not None:
+            self._ending.add(transport)
+            asyncio.get_running_loop().call_later(GOODBYE, self._close, transport)
 
-def end_session(connection: Any) -> None:
-    """Close a connection, which rolls back. The server writes a warning into its log if it is not told so.
+    def _close(self, transport: Any) -> None:
+        self._ending.discard(transport)
+        transport.abort()
 
-    Nobody waits for the server, which may be gone: over TLS, its goodbye is waited for in the background.
-    """
-    with contextlib.suppress(Exception):  # it is closed already
-        connection._write_bytes(QUIT)
-    connection.close()
+    async def close_all(self) -> None:
+        """End the sessions that nobody uses, all at once: the server of one may be gone. Wait for goodbyes."""
+        idle = [connection for connection, session in self._by_connection.items() if not session.is_in_use]
+        try:
+            await asyncio.gather(*(connection.ensure_closed() for connection in idle), return_exceptions=True)
+        finally:
+            for transport in list(self._ending):
+                self._close(transport)

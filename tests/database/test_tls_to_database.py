@@ -227,7 +227,7 @@ def use_all_sessions(api: Api, tables: Tables) -> None:
     ):
         cursor.execute("SELECT * FROM vicidial_list FOR UPDATE")
         answers = [executor.submit(api.archive_all, [lead_id]) for lead_id in leads]
-        wait_until(lambda: len(sessions(tables)) >= SIDE_BY_SIDE + 1)
+        wait_until(lambda: len(sessions(tables, "AND command = 'Query'")) >= SIDE_BY_SIDE)
         other.rollback()
         assert [answer.result().status_code for answer in answers] == [200] * SIDE_BY_SIDE
     assert api.compare([100]).status_code == 200
@@ -235,9 +235,9 @@ def use_all_sessions(api: Api, tables: Tables) -> None:
     tables.execute("DELETE FROM vicidial_admin_log")
 
 
-def sessions(tables: Tables) -> list[bytes | None]:
+def sessions(tables: Tables, which: str = "") -> list[bytes | None]:
     """Return the numbers of the service's sessions."""
-    rows = tables.execute(f"SELECT id FROM information_schema.processlist WHERE user = '{USER}'")
+    rows = tables.execute(f"SELECT id FROM information_schema.processlist WHERE user = '{USER}' {which}")
     return [number for (number,) in rows]
 
 
@@ -273,7 +273,7 @@ def test_idle_sessions_whose_connections_are_dead_cost_no_time(
         assert time.monotonic() - began < 2
         firewall.cut()
         assert client.portal
-        client.portal.call(asyncio.sleep, 1)  # until the ends of the dead connections are closed
+        client.portal.call(asyncio.sleep, 0.1)  # until the ends of the dead connections are closed
 
 
 def test_the_server_is_told_of_each_session_that_ends(tls_tables: Tables, behind_the_firewall: Starlette) -> None:
