@@ -1,2 +1,6 @@
--- Before the first statement of a chunk in tables without row locks: no lead was updated or deleted yet.
-SET @lead_archive_updated = NULL, @lead_archive_deleted = NULL
+-- Before the first statement of a chunk in tables without row locks: no lead was inserted, updated or deleted yet.
+SET
+    @lead_archive_inserting = NULL,
+    @lead_archive_inserted = NULL,
+    @lead_archive_updated = NULL,
+    @lead_archive_deleted = NULL

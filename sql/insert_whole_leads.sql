@@ -16,4 +16,5 @@ RETURNING IF(
     0,
     (@lead_archive_damaged := @lead_archive_damaged + 1)
         + ISNULL(@lead_archive_copies := CONCAT_WS(',', @lead_archive_copies, CONCAT({target}.lead_id, ':', {fingerprint})))
-)
+),
+ISNULL(@lead_archive_inserted := CONCAT_WS(',', @lead_archive_inserted, {target}.lead_id))

@@ -13,6 +13,7 @@ vicidial_list (error 1442). Otherwise the trigger could delete a lead that was c
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -21,12 +22,12 @@ from typing import TypeVar
 
 from service.archive.lead_ids import LeadIDs
 from service.archive.pace import Turn
-from service.archive.row_changes import Changes, Failures, Options
+from service.archive.row_changes import LONGEST_WAIT, Changes, Failures, Options
 from service.database.pool import ATTEMPTS
 from service.database.statements import Statement, Statements
 from service.database.transaction import BLOCKED, Pauses, Transaction
 from service.errors import DatabaseError
-from service.mariadb_errors import DEADLOCK
+from service.mariadb_errors import DEADLOCK, LOCK_WAIT_TIMEOUT
 from service.tables.chunk_table import ChunkTable
 from service.tables.definitions import TablePair
 
@@ -118,13 +119,11 @@ class Chunks:
         self._failures.blocked = None
         counts_before, failures_before = Counter(self.counts), self._failures.copy()
         async with AsyncExitStack() as stack:
-            if self._was_blocked:  # else one batch looks while another one writes; but only one waits for a table
-                await stack.enter_async_context(self.turn.writing())
-            planned = await self._unless_blocked(plan())
-            if planned:
+            # One batch looks while another one writes; but only one waits for a table.
+            may_look = await self._may_write(stack) if self._was_blocked else True
+            planned = await self._unless_blocked(plan()) if may_look else None
+            if planned and (self._was_blocked or await self._may_write(stack)):
                 self._refuse_other_engines(planned.pair)
-                if not self._was_blocked:
-                    await stack.enter_async_context(self.turn.writing())
                 self._locks_tables = planned.pair.same_rollback
                 self.transaction.keeps_changes = not (planned.pair.source.transactional or planned.pair.target.transactional)
                 self.transaction.send_first(self._statements.forget_changed.fill())
@@ -138,6 +137,17 @@ class Chunks:
             self._failures.take_back(failures_before, self._changes.by_statement(self.counts - counts_before))
             await self.end()  # what the temporary table holds may be out of date next time
         return not self._failures.blocked
+
+    async def _may_write(self, stack: AsyncExitStack) -> bool:
+        """Wait until no other batch writes. Return False, and let go of everything, if the tables stay open for too long
+        meanwhile. The batch that writes may be waiting for whoever waits for this one, such as an ALTER TABLE."""
+        try:
+            async with asyncio.timeout(LONGEST_WAIT if self.transaction.knows_tables else None):
+                await stack.enter_async_context(self.turn.writing())
+        except TimeoutError:
+            await self._let_go(DatabaseError("another batch writes for too long", LOCK_WAIT_TIMEOUT))
+            return False
+        return True
 
     async def _change(self, plan: Plan, look_again: Callable[[], Awaitable[TablePair]], *, is_last: bool) -> None:
         """Run the statements."""

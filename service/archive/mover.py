@@ -212,7 +212,7 @@ class Mover:
         for number, part in enumerate(parts, start=1):
 
             async def plan(part: LeadIDs = part) -> Plan:
-                seen = looks.pop() if looks else await self._looker.look(transaction, part, batch)
+                seen = looks.pop() if looks and transaction.knows_tables else await self._looker.look(transaction, part, batch)
                 turn.look(agents=seen.agents, table_locks=True)
                 unmatched.update(seen.unmatched)
                 steps = await self._steps(transaction, seen, part.intersection(self._movable(seen, batch)), batch)

@@ -210,6 +210,9 @@ class Changes:
         filled = {**values, "lead_ids": run.leads.sql}
         if run.statement == self._statements.insert_leads:
             filled |= options.insert_from
+        if self._inserts(run.statement) and not pair.target.transactional:
+            filled["matches"] = self._statements.record_inserting.fill(filled)
+            filled["returning"] = self._statements.record_inserted.fill(filled)
         if run.statement == self._statements.delete_leads and not pair.one_transaction:
             filled["same_data"] = self._statements.record_deleted.fill(filled)
         if run.statement == self._statements.update_leads and not pair.target.transactional:
@@ -224,6 +227,9 @@ class Changes:
             filled["not_in_use"] = none_nearby(pair.leads_in_use, run.leads.first, run.leads.last)
         way = self._statements.looking_up_each if run.waits else self._statements.without_waiting
         return way.fill({"statement": run.statement.fill(filled)})
+
+    def _inserts(self, statement: Statement) -> bool:
+        return statement in {self._statements.insert_leads, self._statements.insert_whole_leads}
 
     def _never_waits(self, pair: TablePair, run: Run) -> bool:
         """Return whether the service waits in place of a statement. Where nothing but tables can be locked, an UPDATE that
@@ -255,8 +261,18 @@ class Changes:
             return begun.difference(await self.select(transaction, sql.select_different_leads, pair, begun)) if begun else NONE
         if statement == sql.delete_leads:
             return leads.intersection(await self.deleted(transaction, pair))
-        copied = await self.find(transaction, pair.target.name, leads)
-        return leads.difference(copied) if statement == sql.delete_damaged_copies else copied
+        if statement == sql.delete_damaged_copies:
+            return leads.difference(await self.find(transaction, pair.target.name, leads))
+        return await self._inserted(transaction, pair, leads)
+
+    async def _inserted(self, transaction: Transaction, pair: TablePair, leads: LeadIDs) -> LeadIDs:
+        """Return the leads that INSERT has inserted before it failed. The one at which it failed is among them if it is there:
+        an AFTER trigger has refused it."""
+        ((text, at),) = await transaction.select(self._statements.show_inserted.fill())
+        inserted = leads.intersection(_ids(text))
+        last = leads.intersection(LeadIDs([int(at)] if at else [])).difference(inserted)
+        stored = await self.find(transaction, pair.target.name, last) if last else NONE
+        return LeadIDs({*inserted, *stored})
 
     async def deleted(self, transaction: Transaction, pair: TablePair, count: int | None = None) -> LeadIDs:
         """Return which leads DELETE has deleted since forget_changed, in tables without row locks. Other sessions may have
@@ -270,7 +286,7 @@ class Changes:
     async def _recorded(self, transaction: Transaction, show: Statement) -> LeadIDs:
         """Return the leads that a user variable holds, as a SELECT shows it."""
         ((text,),) = await transaction.select(show.fill())
-        return LeadIDs(map(int, text.split(",") if text else ()))
+        return _ids(text)
 
     async def find(self, transaction: Transaction, table: str, lead_ids: LeadIDs) -> LeadIDs:
         """Return the leads that are in a table."""
@@ -281,3 +297,8 @@ class Changes:
         """Return the leads that a statement selects."""
         values = {**pair.values, "lead_ids": lead_ids.sql}
         return lead_ids.from_rows(await transaction.select(statement.fill(values)))
+
+
+def _ids(text: str | None) -> LeadIDs:
+    """Return lead ids from a text with commas between them."""
+    return LeadIDs(map(int, text.split(",") if text else ()))

@@ -70,7 +70,7 @@ class WholeCopies(Changes):
             transaction.send_first(self._statements.restore_damaged_copies.fill())
         finished = await super()._finished(transaction, pair, failed)
         if inserts and finished:
-            await transaction.select(self._statements.note_refused_copy.fill({**pair.values, "lead_ids": str(finished.last)}))
+            await transaction.select(self._statements.note_refused_copy.fill({**pair.values, "lead_ids": finished.sql}))
         return finished
 
     async def _insert(

@@ -45,6 +45,7 @@ PLACEHOLDERS = frozenset(
         "lock_wait_timeout",
         "max_statement_time",
         "matches",
+        "returning",
         "user",
         "ip_address",
         "event_code",
@@ -116,6 +117,8 @@ class Statements:
     open_tables: Statement
     prepare: Statement
     record_deleted: Statement
+    record_inserted: Statement
+    record_inserting: Statement
     record_updated: Statement
     restore_leads: Statement
     roll_back_to_savepoint: Statement
@@ -130,6 +133,7 @@ class Statements:
     show_create_table: Statement
     show_damaged_copies: Statement
     show_deleted: Statement
+    show_inserted: Statement
     show_updated: Statement
     stage_leads: Statement
     stage_table: Statement

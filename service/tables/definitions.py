@@ -224,6 +224,7 @@ class TablePair:
             "staged_definition": self._staged_definition,
             "staged_engine": self.target.engine or "",
             "matches": self.matches,
+            "returning": "",
             "foreign_key_checks": str(int(bool(self.foreign_keys))),
         }
 
