@@ -63,9 +63,7 @@ def test_a_lead_is_counted_by_the_batch_that_has_inserted_it_also_if_a_row_fails
 
 
 @PACES
-def test_a_lead_that_an_agent_has_called_since_is_no_damaged_copy(
-    tables: Tables, new_api: NewApi, pace: str
-) -> None:
+def test_a_lead_that_an_agent_has_called_since_is_no_damaged_copy(tables: Tables, new_api: NewApi, pace: str) -> None:
     """The INSERT fails at the next lead. The agent's call comes before the service asks what was inserted."""
     tables.set_engines("MyISAM", "MyISAM")
     tables.archived(*LEADS)
@@ -104,7 +102,7 @@ def test_two_batches_and_an_administrator_do_not_wait_for_each_other(
     statement: str,
     engines: tuple[str, str],
 ) -> None:
-    """Both have looked at the tables. The first one finds the administrator before it; the second one waits for the first one."""
+    """Both have looked at the tables. The first one finds the administrator before it; the second one waits for it."""
     tables.set_engines(*engines)
     tables.archived(*range(1, 301), 2000)
     tables.live(1000)
