@@ -27,7 +27,7 @@ from service.database.pool import ATTEMPTS
 from service.database.statements import Statement, Statements
 from service.database.transaction import BLOCKED, Pauses, Transaction
 from service.errors import DatabaseError
-from service.mariadb_errors import DEADLOCK, LOCK_WAIT_TIMEOUT
+from service.mariadb_errors import DEADLOCK
 from service.tables.chunk_table import ChunkTable
 from service.tables.definitions import TablePair
 
@@ -120,9 +120,12 @@ class Chunks:
         counts_before, failures_before = Counter(self.counts), self._failures.copy()
         async with AsyncExitStack() as stack:
             # One batch looks while another one writes; but only one waits for a table.
-            may_look = await self._may_write(stack) if self._was_blocked else True
-            planned = await self._unless_blocked(plan()) if may_look else None
-            if planned and (self._was_blocked or await self._may_write(stack)):
+            if self._was_blocked:
+                await self._may_write(stack)
+            planned = await self._unless_blocked(plan())
+            if planned and not self._was_blocked and not await self._may_write(stack):
+                planned = await self._unless_blocked(plan())
+            if planned:
                 self._refuse_other_engines(planned.pair)
                 self._locks_tables = planned.pair.same_rollback
                 self.transaction.keeps_changes = not (planned.pair.source.transactional or planned.pair.target.transactional)
@@ -139,13 +142,14 @@ class Chunks:
         return not self._failures.blocked
 
     async def _may_write(self, stack: AsyncExitStack) -> bool:
-        """Wait until no other batch writes. Return False, and let go of everything, if the tables stay open for too long
-        meanwhile. The batch that writes may be waiting for whoever waits for this one, such as an ALTER TABLE."""
+        """Wait until no other batch writes. Return False if that took so long that the batch has let go of everything: the one
+        that writes may be waiting for whoever waits for this one, such as an ALTER TABLE."""
         try:
             async with asyncio.timeout(LONGEST_WAIT if self.transaction.knows_tables else None):
                 await stack.enter_async_context(self.turn.writing())
         except TimeoutError:
-            await self._let_go(DatabaseError("another batch writes for too long", LOCK_WAIT_TIMEOUT))
+            await self.transaction.let_go()
+            await stack.enter_async_context(self.turn.writing())
             return False
         return True
 
