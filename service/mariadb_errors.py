@@ -143,13 +143,18 @@ UNUSABLE_TABLE = {
 }
 """Errors about one table that an administrator must fix. Their messages hold no data."""
 
-NO_SESSION = {
+NO_ROOM = {
     1040,  # the server has too many connections
+    1203,  # the account has too many connections
+    1226,  # a limit of the account is reached
+}
+"""Errors with which the server refuses a further connection. Those that it has may go on."""
+
+NO_SESSION = {
+    *NO_ROOM,
     1045,  # wrong password, or no such account
     1049,  # no such database
     1129,  # the host is blocked
     1130,  # the host is not allowed
-    1203,  # the account has too many connections
-    1226,  # a limit of the account is reached
 }
 """Errors with which the server refuses a connection."""

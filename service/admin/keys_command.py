@@ -8,6 +8,7 @@ import fcntl
 import os
 import secrets
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -70,8 +71,7 @@ def create(name: str, expires: datetime | None, list_ids: tuple[int, ...]) -> No
         document["keys"].append(entry)
 
     path = _path()
-    _change(path, add, missing_ok=True)
-    click.echo(key)
+    _change(path, add, missing_ok=True, before_it_counts=lambda: _show(key))
     click.echo(f"That is the key of {name}. It is shown only now: the file holds no more than its SHA-256.", err=True)
 
 
@@ -116,6 +116,18 @@ def revoke(name: str, prefix: str | None, every: bool) -> None:
     click.echo(f"revoked: {name} {', '.join(key.short for key in revoked)}", err=True)
 
 
+def _show(key: str) -> None:
+    """Print a key. Raises ClickException if not all of it can be written."""
+    try:
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, "standard output is closed")
+        print(key, flush=True)
+    except OSError as error:
+        with contextlib.suppress(OSError, AttributeError):  # or the end of the process would try to write it once more
+            sys.stdout.close()
+        raise click.ClickException(f"the key cannot be shown, and was not made: {error.strerror}") from None
+
+
 def state(key: Key, today: date) -> str:
     """Return whether a key is valid. today: the date in UTC."""
     if not key.is_valid_on(today):
@@ -138,10 +150,17 @@ def _load(path: Path) -> Keys:
         raise click.ClickException(str(error)) from None
 
 
-def _change(path: Path, change: Callable[[tomlkit.TOMLDocument, bytes], None], missing_ok: bool = False) -> None:
+def _change(
+    path: Path,
+    change: Callable[[tomlkit.TOMLDocument, bytes], None],
+    missing_ok: bool = False,
+    before_it_counts: Callable[[], None] = lambda: None,
+) -> None:
     """Change the file completely or not at all: a reader, or a crash, sees the old or the new file.
 
     change: gets the document and its text. No other command changes them meanwhile. Comments, owner and mode stay.
+    before_it_counts: called when the new file is on disk and has yet to take the place of the old one. If it raises, nothing
+    is changed.
     """
     path = path.resolve()
     try:
@@ -151,7 +170,7 @@ def _change(path: Path, change: Callable[[tomlkit.TOMLDocument, bytes], None], m
             parse_toml(text, path)  # raises ValueError, which says what is not valid
             document = tomlkit.parse(text)
             change(document, text)
-            _replace(path, tomlkit.dumps(document), is_new)
+            _replace(path, tomlkit.dumps(document), is_new, before_it_counts)
             os.fsync(folder)
     except OSError as error:
         raise click.ClickException(f"cannot change {path}: {error.strerror}") from None
@@ -186,7 +205,7 @@ def _locked(folder: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _replace(path: Path, text: str, is_new: bool) -> None:
+def _replace(path: Path, text: str, is_new: bool, before_it_counts: Callable[[], None]) -> None:
     """Replace a file by one with this text. Every account that could read the old file, above all the service, can read the
     new one."""
     try:
@@ -201,6 +220,7 @@ def _replace(path: Path, text: str, is_new: bool) -> None:
             _give(path.parent if is_new else path, file.fileno(), mode=0o600 if is_new else None)
             os.fsync(file.fileno())
         Keys.load(Path(file.name))  # never write what the service would refuse
+        before_it_counts()
         Path(file.name).replace(path)
     except BaseException:
         Path(file.name).unlink(missing_ok=True)

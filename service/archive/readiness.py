@@ -51,6 +51,12 @@ OLD_KEYS = Problem(
 """The note if KeysFile.are_old. Anybody may request /readyz, so it names no path."""
 
 
+NO_ROOM = Problem(
+    "the server has no room for a new connection: this service goes on with those that it has, which do not know what was "
+    "changed since they began. The log has the error"
+)
+
+
 @dataclass(frozen=True)
 class Obstacle(Problem):
     """A problem, and the operations that it prevents."""
@@ -225,6 +231,7 @@ class Readiness:
         notes = [] if obstacles else [*await self._reused_note(transaction, pairs[0]), *order_note(pairs[0])]
         notes += await self._lists_note(transaction)
         notes += filter(None, [await self._admin_log.note(transaction)])
+        notes += [NO_ROOM] if transaction.session.is_outdated else []
         return State(tuple(obstacles.values()), tuple(notes), skipped, None if obstacles else pairs[0])
 
     async def _lists_note(self, transaction: Transaction) -> list[Problem]:

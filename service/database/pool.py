@@ -7,9 +7,10 @@ cancelled, its rollback raises before the connection is returned, and the pool l
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 import asyncmy
@@ -23,7 +24,14 @@ from service.database.statements import Statements
 from service.database.time_limit import time_limit
 from service.database.transaction import PATIENCE, READ_WRITE, Transaction, database_error
 from service.errors import DatabaseError, MendableError
-from service.mariadb_errors import HIDDEN_TABLES, LOCK_WAIT_TIMEOUT, NO_SUCH_TABLE, UNFIT_SERVER, UNUSABLE_SESSION
+from service.mariadb_errors import (
+    HIDDEN_TABLES,
+    LOCK_WAIT_TIMEOUT,
+    NO_ROOM,
+    NO_SUCH_TABLE,
+    UNFIT_SERVER,
+    UNUSABLE_SESSION,
+)
 from service.observability import metrics
 
 CONNECT_TIMEOUT = 5
@@ -38,6 +46,9 @@ SESSION_AGE = 60
 """Seconds for which a session is used again. The address may lead to another server meanwhile, after a failover, while the old
 one still answers; or a firewall has forgotten the connection. Servers rarely have a wait_timeout below this."""
 
+NO_ROOM_PAUSE = 5
+"""Seconds before a new session is tried again if the server had no room for one."""
+
 ROLLBACK_TIMEOUT = 2
 """Seconds to wait for a rollback. After that the connection is closed, which rolls back too."""
 
@@ -50,6 +61,9 @@ what was read before and after contradicts itself."""
 
 DOUBTFUL = {UNUSABLE_SESSION, HIDDEN_TABLES, NO_SUCH_TABLE, *UNFIT_SERVER}
 """Errors that may be gone in another session, or a moment later."""
+
+SPOILT = {UNUSABLE_SESSION, HIDDEN_TABLES, *UNFIT_SERVER}
+"""Errors after which a session is of no use, even if there is no other one."""
 
 T = TypeVar("T")
 
@@ -103,6 +117,10 @@ class Database:
             ssl=tls,
         )
         self._sessions = Sessions(self._pool.url.database, statements)
+        self._succession = asyncio.Lock()
+        """Held while a session is replaced: for that time, there is one connection more than the pool has places."""
+        self._no_room_until = -math.inf
+        """When a new session is tried again, by the clock of the event loop."""
 
     async def connect(self) -> None:
         await self._pool.connect()
@@ -203,7 +221,7 @@ class Database:
         read while somebody altered the tables contradicts itself. doubted: what the attempt before raised, if that was this
         doubt.
         """
-        is_new = transaction.is_in_new_session
+        is_new = transaction.is_in_new_session or transaction.session.is_outdated  # newer than that is none to be had
         try:
             return await work(transaction)
         except (MendableError, DatabaseError) as error:
@@ -211,7 +229,9 @@ class Database:
                 error.outcome_known = not transaction.changes_may_persist
             if isinstance(error, DatabaseError) and not (error.is_denied or error.code in DOUBTFUL):
                 raise
-            self._sessions.end(transaction.connection)
+            transaction.session.is_outdated = True
+            if isinstance(error, DatabaseError) and error.code in SPOILT:
+                self._sessions.end(transaction.connection)
             if transaction.changes_may_persist or (isinstance(error, DatabaseError) and error.code == HIDDEN_TABLES):
                 raise
             if is_new and doubted is not None and doubted.finding == str(error):
@@ -225,8 +245,8 @@ class Database:
         """A transaction that is committed at the end of the block, and rolled back if the block raises.
 
         timeout: seconds for everything, including the wait for a free connection. begin: READ_WRITE or READ_ONLY.
-        in_new_session: end the sessions that were used before, instead of using one of them. Raises DatabaseError for any
-        error of the database or the connection, and for the timeout.
+        in_new_session: end a session that was used before, instead of using it, if the server has room for a new one. Raises
+        DatabaseError for any error of the database or the connection, and for the timeout.
         """
         transaction: Transaction | None = None
         deadline = asyncio.get_running_loop().time() + timeout
@@ -269,19 +289,64 @@ class Database:
 
     async def _acquire(self, in_new_session: bool) -> Any:
         """Return a connection of the pool. Raises DatabaseError for whatever goes wrong: nothing was sent yet."""
-        while True:
-            pooled = self._pool.connection()
+        pooled = self._pool.connection()
+        with _connecting():
+            await pooled.__aenter__()
+        session = self._sessions.of(pooled.raw_connection)
+        if not session.is_new and (in_new_session or session.age > SESSION_AGE):
+            session.is_outdated = True
+        if session.is_outdated:
+            old = pooled.raw_connection
             try:
-                await pooled.__aenter__()
-            except TimeoutError:
+                successor = await self._successor(_driver_pool(pooled))
+            except BaseException:
+                self._sessions.end(old)
+                await pooled.__aexit__()
                 raise
-            except Exception as error:  # such as an IndexError, if the server speaks another protocol
-                raise database_error(error, outcome_known=True) from error
-            session = self._sessions.of(pooled.raw_connection)
-            if session.is_new or not (in_new_session or session.age > SESSION_AGE):
-                return pooled
-            self._sessions.end(pooled.raw_connection)
-            await pooled.__aexit__()
+            if successor:
+                _replace(pooled, successor)
+                self._sessions.end(old)
+        return pooled
+
+    async def _successor(self, pool: Any) -> Any:
+        """Return a new connection, as the driver's pool makes them. None if the server has no room for it: then the old one
+        must do. Raises DatabaseError."""
+        clock = asyncio.get_running_loop().time
+        async with self._succession:
+            if clock() < self._no_room_until:
+                return None
+            try:
+                with _connecting():
+                    return await asyncmy.connect(**pool._conn_kwargs)
+            except DatabaseError as error:
+                if error.code not in NO_ROOM:
+                    raise
+                logger.warning("session kept", error=str(error), code=error.code)
+                self._no_room_until = clock() + NO_ROOM_PAUSE
+                return None
+
+
+@contextmanager
+def _connecting() -> Iterator[None]:
+    """Raise DatabaseError for whatever goes wrong."""
+    try:
+        yield
+    except TimeoutError:
+        raise
+    except Exception as error:  # such as an IndexError, if the server speaks another protocol
+        raise database_error(error, outcome_known=True) from error
+
+
+def _driver_pool(pooled: Any) -> Any:
+    return pooled._connection._database._pool
+
+
+def _replace(pooled: Any, connection: Any) -> None:
+    """Put a connection in the place of one that was taken from the driver's pool, which has no method for it."""
+    used = _driver_pool(pooled)._used
+    used.remove(pooled.raw_connection)
+    used.add(connection)
+    pooled._connection._connection = connection
 
 
 def _can_be_retried(error: Exception) -> bool:

@@ -44,6 +44,8 @@ class Session:
         self.is_new = True
         """Whether no transaction has used it yet."""
         self.is_in_use = False
+        self.is_outdated = False
+        """Whether another one is to take its place as soon as the server has room for it."""
         self.accounts: frozenset[str] = frozenset()
         """CURRENT_USER() and USER(), as user@host; empty as long as they are not known."""
         self._database = database

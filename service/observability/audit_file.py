@@ -205,12 +205,12 @@ class AuditFile:
     def _write_once(self, line: Line) -> bool:
         """Return whether the line is in the file that has the name now: if not, it may be gone with the one that had it."""
         with opened(self._path, os.O_CREAT) as descriptor:  # anew: it may have been renamed or removed
+            self._sync_folder(descriptor)
             lock(descriptor)
             append(descriptor, line)
             end = os.fstat(descriptor).st_size
             fcntl.flock(descriptor, fcntl.LOCK_UN)  # the others need not wait for this one's disk
             os.fdatasync(descriptor)
-            self._sync_folder(descriptor)
             try:
                 now = os.stat(self._path)
             except FileNotFoundError:
@@ -219,30 +219,44 @@ class AuditFile:
 
     def _sync_folder(self, descriptor: int) -> None:
         """Have the file's entry in its folder on disk: without it, a new file is gone after a crash, whatever is in it."""
-        entry = os.fstat(descriptor).st_ino, os.stat(self._path.parent).st_mtime_ns
+        entry = os.fstat(descriptor).st_ino, os.stat(folder_of(self._path)).st_mtime_ns
         if entry != self._folder_on_disk:
-            folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_folder(self._path)
             self._folder_on_disk = entry
 
 
+def folder_of(path: Path) -> Path:
+    """Return the folder that has, or will have, the file's entry: another one if the file is a link."""
+    return Path(os.path.realpath(path)).parent
+
+
+def sync_folder(path: Path) -> None:
+    """Have a file's entry in its folder on disk. Raises OSError, also if the folder may not be read."""
+    folder = os.open(folder_of(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def look(path: Path) -> None:
-    """Return if lines can be appended to the file, or a file could be made there. Writes nothing. Raises OSError."""
+    """Return if lines can be appended to the file, or a file could be made there. Raises OSError.
+
+    Does what AuditFile does for a line, except that it makes no file and writes nothing.
+    """
     try:
         with opened(path) as descriptor, contextlib.suppress(BlockingIOError):
+            sync_folder(path)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not every network file system can
     except FileNotFoundError:
-        os.stat(path.parent)
-        if not os.access(path.parent, os.W_OK | os.X_OK):
+        sync_folder(path)
+        if not os.access(folder_of(path), os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
 
 
 def look_for_space(path: Path) -> None:
     """Return if the file's disk has space left. Raises OSError. Quotas are not known."""
-    disk = os.statvfs(path if path.exists() else path.parent)
+    disk = os.statvfs(path if path.exists() else folder_of(path))
     blocks = disk.f_bavail if os.geteuid() else disk.f_bfree  # root may use the reserve
     if disk.f_blocks and blocks * disk.f_frsize < LEAST_SPACE * 1024 * 1024:  # some file systems tell no numbers
         raise OSError(errno.ENOSPC, f"less than {LEAST_SPACE} MiB is left on its disk")

@@ -6,7 +6,10 @@ import fcntl
 import hashlib
 import os
 import re
+import shlex
 import stat
+import subprocess
+import sys
 import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +20,8 @@ from tempfile import TemporaryDirectory
 import pytest
 from click.testing import CliRunner
 from support.accounts import as_somebody_else
-from support.process import PATIENCE, run_service
+from support.paths import ROOT
+from support.process import PATIENCE, clean, run_service
 
 from service.access.keys import Keys
 from service.admin.keys_command import keys
@@ -90,6 +94,31 @@ def test_a_name_may_have_several_and_each_can_be_revoked(tmp_path: Path) -> None
     run(path, "create", "client")
     assert run(path, "revoke", "client", "--all")[0] == 0
     assert [key.name for key in Keys.load(path).entries] == ["other"]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+@pytest.mark.parametrize("output", [">/dev/full", ">&-", "| true"], ids=["full", "closed", "nobody reads it"])
+def test_a_key_that_cannot_be_shown_is_not_made(tmp_path: Path, output: str, is_there: bool) -> None:
+    path = tmp_path / "keys.toml"
+    if is_there:
+        run(path, "create", "client")
+    before = path.read_bytes() if is_there else None
+
+    command = f"set -o pipefail; {shlex.quote(sys.executable)} -m service keys create lost {output}"
+    result = subprocess.run(
+        ["bash", "-c", command],
+        cwd=ROOT,
+        env=clean({"API_KEYS_FILE": str(path)}),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+    assert result.returncode == 1
+    assert re.fullmatch("Error: the key cannot be shown, and was not made: .+\n", result.stderr)
+    assert (path.read_bytes() if path.exists() else None) == before
+    assert list(tmp_path.iterdir()) == [path] * is_there
 
 
 @pytest.mark.parametrize(

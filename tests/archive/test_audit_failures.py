@@ -7,6 +7,8 @@ import errno
 import fcntl
 import os
 import resource
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +21,9 @@ import pytest
 from structlog.testing import capture_logs
 from support.api import Api
 from support.auditor import BOTH, StuckDisk, answer, events, read
-from support.process import PATIENCE, SLACK, ServiceProcess
+from support.paths import ROOT
+from support.process import PATIENCE, SLACK, ServiceProcess, clean
+from support.remedies import problems
 from support.tables import Tables
 from support.waiting import wait_until
 
@@ -261,13 +265,10 @@ def refuse_the_line_end(monkeypatch: pytest.MonkeyPatch) -> None:
     "obstruct",
     [
         fail("fdatasync"),
-        fail("fsync"),
-        fail("stat", at=lambda path: isinstance(path, Path) and path.name == "audit"),
         fail("stat", at=lambda path: isinstance(path, Path) and path.name == "audit.jsonl"),
-        fail("open", at=lambda path: isinstance(path, Path) and path.name == "audit"),
         refuse_the_line_end,
     ],
-    ids=["flush", "flush of the folder", "stat of the folder", "stat of the file", "open of the folder", "last byte"],
+    ids=["flush", "stat of the file", "last byte"],
 )
 def test_an_intent_that_may_be_in_the_file_is_followed_by_its_outcome(
     tables: Tables,
@@ -289,6 +290,32 @@ def test_an_intent_that_may_be_in_the_file_is_followed_by_its_outcome(
     assert [line["moved"] for line in answer(read(path), 1)] == [False]
     assert audited.archive_all([1]).json()["delete_count"] == 1
     assert tables.both() == ({}, before)
+
+
+@pytest.mark.parametrize(
+    "obstruct",
+    [
+        fail("fsync"),
+        fail("stat", at=lambda path: isinstance(path, Path) and path.name == "audit"),
+        fail("open", at=lambda path: isinstance(path, Path) and path.name == "audit"),
+    ],
+    ids=["flush", "stat", "open"],
+)
+def test_no_line_is_written_if_the_folder_cannot_be_brought_to_disk(
+    tables: Tables,
+    audited: Api,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    obstruct: Callable[[pytest.MonkeyPatch], None],
+) -> None:
+    tables.live(1)
+    before, _ = tables.both()
+    obstruct(monkeypatch)
+
+    assert audited.archive_all([1]).status_code == 503
+    assert (tables.both(), read(path)) == ((before, {}), [])
+    assert audited.archive_all([1]).json()["delete_count"] == 1
+    assert (tables.both(), events(path)) == (({}, before), BOTH)
 
 
 def rename_the_folder_at(event: str, path: Path, monkeypatch: pytest.MonkeyPatch, *, back: float | None) -> Path:
@@ -466,3 +493,96 @@ def test_a_file_that_cannot_be_written_is_told_before_this_process_has_tried_it(
     elsewhere.rename(path.parent)
     assert audited.get("/readyz").status_code == 200
     assert tables.both() == ({}, {})
+
+
+AS_AN_ORDINARY_ACCOUNT = """
+import os, sys
+if os.geteuid() == 0:  # root may read each folder, unless it gives up its capabilities
+    os.execvp("setpriv", ["setpriv", "--inh-caps=-all", "--bounding-set=-all", sys.executable, "-m", "service"])
+os.execv(sys.executable, [sys.executable, "-m", "service"])
+"""
+
+
+def test_a_folder_that_cannot_be_read_is_told_before_a_batch_is_refused(
+    tables: Tables, environment: dict[str, str], path: Path
+) -> None:
+    """The service reads it to have the file's entry in it on disk."""
+    tables.live(1)
+    before, _ = tables.both()
+    denied = f"{UNWRITABLE}Permission denied"
+    with (
+        ServiceProcess({**environment, "AUDIT_LOG": str(path)}, ("-c", AS_AN_ORDINARY_ACCOUNT)) as service,
+        httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client,
+    ):
+        api = Api(client)
+        assert api.get("/readyz").status_code == 200
+        path.parent.chmod(0o300)
+        try:
+            wait_until(lambda: api.get("/readyz").status_code == 503)
+            for _ in range(2):
+                assert api.archive_all([1]).json()["message"].startswith(denied)
+                assert [problem["message"] for problem in problems(api)] == [denied]
+        finally:
+            path.parent.chmod(0o700)
+        assert tables.both() == (before, {})
+        assert read(path) == []
+        wait_until(lambda: api.get("/readyz").status_code == 200)
+        assert api.archive_all([1]).json()["delete_count"] == 1
+    assert tables.both() == ({}, before)
+    assert events(path) == [("writable again", None), *BOTH]
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_the_service_does_not_start_if_a_folder_cannot_be_read(
+    environment: dict[str, str], path: Path, is_there: bool
+) -> None:
+    if is_there:
+        path.touch()
+    path.parent.chmod(0o300)
+    try:
+        result = subprocess.run(
+            [sys.executable, "-c", AS_AN_ORDINARY_ACCOUNT],
+            cwd=ROOT,
+            env=clean({**environment, "AUDIT_LOG": str(path), "PORT": "0"}),  # so that it ends in any case
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    finally:
+        path.parent.chmod(0o700)
+
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ")
+    assert "Permission denied" in result.stderr
+
+
+def test_a_link_into_a_folder_that_is_missing_is_told_before_a_batch_is_refused(
+    tables: Tables, audited: Api, path: Path
+) -> None:
+    folder = path.parent.with_name("elsewhere")
+    path.symlink_to(folder / "file")
+    tables.live(1)
+    before, _ = tables.both()
+    missing = f"{UNWRITABLE}No such file or directory"
+
+    assert [problem["message"] for problem in problems(audited)] == [missing]
+    assert audited.archive_all([1]).json()["message"].startswith(missing)
+    assert tables.both() == (before, {})
+    folder.mkdir()
+    assert audited.get("/readyz").status_code == 200
+    assert audited.archive_all([1]).json()["delete_count"] == 1
+    assert tables.both() == ({}, before)
+
+
+def test_the_folder_to_which_a_link_leads_is_on_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = path.parent.with_name("elsewhere")
+    folder.mkdir()
+    path.symlink_to(folder / "file")
+    synced = []
+    monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+
+    asyncio.run(AuditFile(path).append({"event": "intent"}))
+
+    assert synced == [str(folder)]
+    assert events(folder / "file") == [("intent", None)]

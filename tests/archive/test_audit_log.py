@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -245,7 +246,6 @@ def test_the_documented_question_is_answered_from_any_lines(tmp_path: Path) -> N
     texts = [json.dumps(line) for line in lines]
     texts.insert(3, '{"event":"outcome","batch_id":"killed","outcome":"rolled')
     (tmp_path / "audit.jsonl.1").write_text("\n".join(texts[:5]) + "\n17\n")
-    os.utime(tmp_path / "audit.jsonl.1", (0, 0))
     (tmp_path / "audit.jsonl").write_text("\n".join(texts[5:]) + "\n")
 
     asked = {lead_id: ask(tmp_path, lead_id) for lead_id in (1, 2, 3, 4, 5)}
@@ -263,3 +263,29 @@ def test_the_documented_question_is_answered_from_any_lines(tmp_path: Path) -> N
     assert all(line["key"] == "k" and line["time"] for line in asked[1])
     for lead_id, expected in asked.items():
         assert answer(lines, lead_id) == expected
+
+
+@pytest.mark.parametrize(
+    "rotated",
+    [
+        [],
+        ["audit.jsonl.1"],
+        ["audit.jsonl.10.gz", "audit.jsonl.9.gz", "audit.jsonl.1"],
+        ["audit.jsonl-20260101.gz", "audit.jsonl-20260201.gz", "audit.jsonl-20260301"],
+    ],
+    ids=["one file", "two files", "many files", "files with dates"],
+)
+def test_the_answer_has_the_order_in_which_it_happened_whatever_the_clocks_say(tmp_path: Path, rotated: list[str]) -> None:
+    """The clock is set back before each file, and the files were copied without their times."""
+    expected = []
+    for number, name in enumerate([*rotated, "audit.jsonl"]):
+        first, second = (line("intent", f"{step} in {name}", leaving_lead_ids=[4711]) for step in ("first", "second"))
+        first["time"] = f"2026-01-{20 - number}T00:00:02.000000Z"
+        second["time"] = f"2026-01-{20 - number}T00:00:03.000000Z"
+        lines = [first, second, line("outcome", first["batch_id"], outcome="rolled back"), {**first, "n": "again"}]
+        text = "".join(f"{json.dumps(line)}\n" for line in lines).encode()
+        (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+        os.utime(tmp_path / name, (1000 - number, 1000 - number))
+        expected += [second["batch_id"], first["batch_id"]]
+
+    assert [line["request_id"] for line in ask(tmp_path, 4711)] == expected

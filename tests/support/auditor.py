@@ -60,8 +60,7 @@ def answer(lines: list[Line], lead_id: int) -> list[Line]:
             left = named or ("gone" if lead_id in line.get("gone_lead_ids", ()) else False)
             batches.setdefault(batch, line)["moved"] = {"committed": left, "rolled back": False}.get(line["outcome"])
     fields = ("time", "operation", "key", "request_id", "moved")
-    answers = [{field: batch[field] for field in fields} for batch in batches.values()]
-    return sorted(answers, key=lambda answer: str(answer["time"]))
+    return [{field: batch[field] for field in fields} for batch in batches.values()]
 
 
 BOTH = [("intent", None), ("outcome", "committed")]
