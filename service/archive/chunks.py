@@ -27,7 +27,7 @@ from service.database.pool import ATTEMPTS
 from service.database.statements import Statement, Statements
 from service.database.transaction import BLOCKED, Pauses, Transaction
 from service.errors import DatabaseError
-from service.mariadb_errors import DEADLOCK
+from service.mariadb_errors import DEADLOCK, LOCK_WAIT_TIMEOUT
 from service.tables.chunk_table import ChunkTable
 from service.tables.definitions import TablePair
 
@@ -139,13 +139,14 @@ class Chunks:
             self._uncommitted.clear()  # it was rolled back
             self._failures.take_back(failures_before, self._changes.by_statement(self.counts - counts_before))
             await self.end()  # what the temporary table holds may be out of date next time
+        await self.transaction.let_go()  # the question what was done has opened the tables again
         return not self._failures.blocked
 
     async def _may_write(self, stack: AsyncExitStack) -> bool:
         """Wait until no other batch writes. Return False if that took so long that the batch has let go of everything: the one
         that writes may be waiting for whoever waits for this one, such as an ALTER TABLE."""
         try:
-            async with asyncio.timeout(LONGEST_WAIT if self.transaction.knows_tables else None):
+            async with asyncio.timeout(LONGEST_WAIT if self.transaction.has_begun else None):
                 await stack.enter_async_context(self.turn.writing())
         except TimeoutError:
             await self.transaction.let_go()
@@ -195,12 +196,26 @@ class Chunks:
             parts = leads.parts(options.most[statement])
             for number, part in enumerate(parts, start=1):
                 if has_changed and plan.pair.same_rollback:
-                    await self.turn.rest()  # no row is locked, and the transaction keeps the definitions as they are
+                    pair = await self._rest(plan.pair, look_again)
                 if self._failures.blocked or not pair:
                     return
                 self._failures.more_to_come = not is_last or number < len(parts)
                 await self._run(pair, {statement: part}, options)
                 has_changed = True
+
+    async def _rest(self, pair: TablePair, look_again: Callable[[], Awaitable[TablePair]]) -> TablePair | None:
+        """Rest in the middle of a chunk. No row is locked, and the transaction keeps the definitions as they are. If it has
+        done so for long, because its statements had to wait, whoever wants the tables gets them before the rest. Return the
+        pair, None if the chunk must be begun again."""
+        if self.transaction.seconds < LONGEST_WAIT:
+            await self.turn.rest()
+            return pair
+        await self._commit()
+        await self.turn.rest()
+        now = None if self._failures.blocked else await self._unless_blocked(look_again())
+        if now and now != pair:
+            await self._let_go(DatabaseError("a table was altered meanwhile", LOCK_WAIT_TIMEOUT))
+        return now
 
     def _refuse_other_engines(self, pair: TablePair) -> None:
         """Raise DatabaseError if somebody has given the tables engines with row locks since the batch began: what is a batch
@@ -248,7 +263,7 @@ class Chunks:
             self.deleted.update(leads)
         elif count:
             with self.transaction.insisting():
-                self.deleted.update(await self._changes.deleted(self.transaction, plan.pair, count))
+                self.deleted.update(await self._changes.deleted(self.transaction))
 
     async def end(self) -> None:
         """Drop the temporary table."""

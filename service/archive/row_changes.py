@@ -254,13 +254,13 @@ class Changes:
         then."""
         sql = self._statements
         statement, leads = failed.statement, failed.leads
+        if statement == sql.delete_leads and not pair.one_transaction:
+            return await self._deleted(transaction, pair, leads)
         if self.written(pair, statement).transactional:
             return NONE
         if statement == sql.update_leads:
             begun = await self._begun(transaction, failed)
             return begun.difference(await self.select(transaction, sql.select_different_leads, pair, begun)) if begun else NONE
-        if statement == sql.delete_leads:
-            return leads.intersection(await self.deleted(transaction, pair))
         if statement == sql.delete_damaged_copies:
             return leads.difference(await self.find(transaction, pair.target.name, leads))
         return await self._inserted(transaction, pair, leads)
@@ -274,14 +274,27 @@ class Changes:
         stored = await self.find(transaction, pair.target.name, last) if last else NONE
         return LeadIDs({*inserted, *stored})
 
-    async def deleted(self, transaction: Transaction, pair: TablePair, count: int | None = None) -> LeadIDs:
-        """Return which leads DELETE has deleted since forget_changed, in tables without row locks. Other sessions may have
-        deleted more, or brought some back. count: how many leads it has deleted, if that is known."""
-        recorded = await self._recorded(transaction, self._statements.show_deleted)
-        if not recorded or len(recorded) == count:
-            return recorded
-        # DELETE has failed at some of them.
-        return recorded.difference(await self.find(transaction, pair.source.name, recorded))
+    async def _deleted(self, transaction: Transaction, pair: TablePair, leads: LeadIDs) -> LeadIDs:
+        """Return the leads that a DELETE has deleted before it failed, and correct what was recorded."""
+        ((text,),) = await transaction.select(self._statements.show_deleted.fill())
+        recorded = text.split(",") if text else []
+        if pair.source.transactional:
+            kept = leads  # it was rolled back
+        elif recorded and int(recorded[-1]) in set(leads):
+            # All others were deleted, whether somebody has brought some back since or not.
+            kept = await self.find(transaction, pair.source.name, LeadIDs([int(recorded[-1])]))
+        else:
+            kept = NONE
+        is_kept = set(map(str, kept))
+        rest = [lead_id for lead_id in recorded if lead_id not in is_kept]
+        if rest != recorded:
+            await transaction.select(self._statements.correct_deleted.fill({"numbers": ",".join(rest)}))
+        return leads.intersection(LeadIDs(map(int, rest)))
+
+    async def deleted(self, transaction: Transaction) -> LeadIDs:
+        """Return which leads DELETE has deleted since forget_changed, where a batch is not one transaction. Other sessions may
+        have deleted more, or brought some back."""
+        return await self._recorded(transaction, self._statements.show_deleted)
 
     async def _recorded(self, transaction: Transaction, show: Statement) -> LeadIDs:
         """Return the leads that a user variable holds, as a SELECT shows it."""

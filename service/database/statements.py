@@ -53,6 +53,7 @@ PLACEHOLDERS = frozenset(
         "texts",
         "moment",
         "number",
+        "numbers",
         "truth",
         "active",
         "first",
@@ -84,6 +85,7 @@ class Statements:
     check_session: Statement
     check_session_again: Statement
     compare_leads: Statement
+    correct_deleted: Statement
     count_opened_tables: Statement
     delete_damaged_copies: Statement
     delete_leads: Statement

@@ -172,6 +172,9 @@ class Transaction:
         with an error that means a rollback, or the statements wrote to a table without rollback."""
 
     def _begin_again(self) -> None:
+        self.has_begun = False
+        """Whether a statement was sent in this transaction."""
+        self._began = 0.0
         self.knows_tables = False
         """Whether the definitions of both tables were read in this transaction. Nobody can alter the tables until it ends."""
         self._variables = [self._session_variables, *self._limits]
@@ -183,6 +186,11 @@ class Transaction:
         if not self.knows_tables:
             unchanged = not self.changes_may_persist
             raise DatabaseError("the tables may have been altered since the last look", outcome_known=unchanged, retry=True)
+
+    @property
+    def seconds(self) -> float:
+        """How long nobody could alter or lock the tables, because of this transaction."""
+        return asyncio.get_running_loop().time() - self._began if self.has_begun else 0.0
 
     def send_first(self, statement: str) -> None:
         """Send a statement together with the next one, before it."""
@@ -204,8 +212,7 @@ class Transaction:
         """Commit. The next statement begins a new transaction."""
         persisted_already = self.changes_may_persist
         try:
-            has_begun = self._begin not in self._first
-            if has_begun and self._variables != [self._session_variables]:
+            if self.has_begun and self._variables != [self._session_variables]:
                 await self._prepare_to_commit()
             self.changes_may_persist = persisted_already or self._writes
             await self.connection.commit()
@@ -242,8 +249,10 @@ class Transaction:
         self._begin_again()
 
     async def let_go(self) -> None:
-        """End the transaction after a lock was in the way, so that nobody waits for what it holds. What it has changed is
-        undone, unless keeps_changes. The COMMIT waits as briefly as the other statements do."""
+        """End the transaction if it has begun, so that nobody waits for what it holds. What it has changed is undone, unless
+        keeps_changes. The COMMIT waits as briefly as the other statements do."""
+        if not self.has_begun:
+            return
         if self.keeps_changes:
             with suppress(*DRIVER_ERRORS):
                 await self.connection.commit()
@@ -342,6 +351,8 @@ class Transaction:
         try:
             async with self.connection.cursor(QuietCursor) as cursor:
                 first, self._first = self._first, []
+                if not self.has_begun:
+                    self.has_begun, self._began = True, asyncio.get_running_loop().time()
                 if not self._is_checked:
                     first.append(self.session.check)
                 results = Results(cursor, self.session, first, statements, unneeded)

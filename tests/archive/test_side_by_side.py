@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 from support.api import Api
+from support.auditor import read
 from support.remedies import ARCHIVE, LIST
 from support.tables import Tables
 
@@ -85,6 +86,120 @@ def test_a_lead_that_an_agent_has_called_since_is_no_damaged_copy(tables: Tables
     assert b"CALLED" in live[19]
 
 
+@pytest.mark.parametrize("way", ["archive", "dearchive"])
+@pytest.mark.parametrize("engines", [("MyISAM", "MyISAM"), ("Aria", "Aria"), ("InnoDB", "MyISAM")], ids="/".join)
+def test_a_lead_that_comes_back_at_once_was_deleted_also_if_a_row_has_failed(
+    tables: Tables, new_api: NewApi, tmp_path: Path, engines: tuple[str, str], way: str
+) -> None:
+    source = LIST if way == "archive" else ARCHIVE
+    leads = list(range(1, 241))
+    tables.set_engines(*engines)
+    tables.insert(source, *leads)
+    tables.execute(
+        f"CREATE TRIGGER site BEFORE DELETE ON {source} FOR EACH ROW BEGIN"
+        " IF OLD.lead_id = 10 THEN SIGNAL SQLSTATE '45000'; END IF; IF OLD.lead_id = 120 THEN DO SLEEP(0.8); END IF; END"
+    )
+    audit = tmp_path / "audit.jsonl"
+    gentle, other = new_api(AUDIT_LOG=str(audit), PACE="gentle"), new_api(PACE="full")
+    move, back = ("archive_all", "dearchive_all") if way == "archive" else ("dearchive_all", "archive_all")
+    with ThreadPoolExecutor(1) as threads:
+        answering = threads.submit(getattr(gentle, move), leads)
+        tables.wait_for_a_trigger()
+        time.sleep(1)  # until the batch rests after this DELETE
+        assert getattr(other, back)([2]).json()["delete_count"] in {0, 1}
+        body = answering.result().json()
+
+    live, archived = tables.ids()
+    there, gone = (live, archived) if way == "archive" else (archived, live)
+    assert set(there) <= {2, 10}
+    assert {*there, *gone} == set(leads)
+    assert (body["delete_count"], body["remaining_lead_ids"]) == (239, [10])
+    assert read(audit)[-1]["deleted_lead_ids"] == [lead_id for lead_id in leads if lead_id != 10]
+
+
+def dial(tables: Tables, is_over: threading.Event) -> float:
+    """Update a live lead, again and again. Return the seconds of the slowest update."""
+    slowest = 0.0
+    while not is_over.is_set():
+        began = time.monotonic()
+        tables.run_elsewhere(f"UPDATE {LIST} SET called_count = called_count + 1 WHERE lead_id = 1000")
+        slowest = max(slowest, time.monotonic() - began)
+        time.sleep(0.02)
+    return slowest
+
+
+@pytest.mark.parametrize("statement", ["OPTIMIZE TABLE {}", "LOCK TABLES {} WRITE"])
+@pytest.mark.parametrize("way", ["archive", "dearchive"])
+def test_a_batch_that_asks_what_it_has_done_lets_go_of_the_tables_again(
+    tables: Tables, new_api: NewApi, way: str, statement: str
+) -> None:
+    """A trigger waits for a row of the site. Both batches are in the middle of a statement when the administrator comes."""
+    tables.set_engines("MyISAM", "MyISAM")
+    tables.execute("CREATE TABLE count_of_the_site (n INT) ENGINE = InnoDB")
+    tables.execute("INSERT INTO count_of_the_site VALUES (0)")
+    tables.live(1000)
+    leads = list(range(1, 61))
+    tables.archived(*leads, status="OLD")
+    table, event = (LIST, "INSERT") if way == "dearchive" else (ARCHIVE, "UPDATE")
+    if way == "archive":
+        tables.live(*leads)
+    tables.execute(f"CREATE TRIGGER site AFTER {event} ON {table} FOR EACH ROW UPDATE count_of_the_site SET n = n + 1")
+    api = new_api(PACE="full", REQUEST_TIMEOUT="12")
+    move = api.archive_all if way == "archive" else api.dearchive_all
+    is_over = threading.Event()
+    with (
+        ThreadPoolExecutor(4) as threads,
+        tables.mariadb.connect(tables.database, autocommit=False) as site,
+        site.cursor() as cursor,
+    ):
+        cursor.execute("SELECT * FROM count_of_the_site FOR UPDATE")
+        batches = [threads.submit(move, leads[:30]), threads.submit(move, leads[30:])]
+        dialling = threads.submit(dial, tables, is_over)
+        time.sleep(4.4)  # both have been in the middle of a statement
+        try:
+            tables.run_elsewhere(statement.format(LIST))
+            site.rollback()
+            answers = [batch.result().json() for batch in batches]
+        finally:
+            is_over.set()
+
+    assert dialling.result() < 4
+    assert [answer.get("delete_count") for answer in answers] == [30, 30]
+    live, archived = tables.ids()
+    assert (live, archived) == (([1000], leads) if way == "archive" else ([*leads, 1000], []))
+
+
+@pytest.mark.parametrize("at", [1.5, 2.4])
+def test_waits_and_rests_of_a_batch_do_not_add_up_in_front_of_the_dialler(tables: Tables, new_api: NewApi, at: float) -> None:
+    """Each statement waits for less than a second for a table that shows leads in use."""
+    tables.set_engines("MyISAM", "MyISAM")
+    tables.execute("ALTER TABLE vicidial_callbacks ENGINE = MyISAM")
+    tables.execute("INSERT INTO vicidial_callbacks (lead_id, status) VALUES (5000, 'INACTIVE')")
+    leads = list(range(1, 241))
+    tables.live(*leads, 1000)
+    api = new_api(PACE="gentle")
+    is_over = threading.Event()
+
+    def write_callbacks() -> None:
+        while not is_over.is_set():
+            tables.run_elsewhere("UPDATE vicidial_callbacks SET status = 'INACTIVE' WHERE SLEEP(0.7) = 0")
+            time.sleep(0.15)
+
+    with ThreadPoolExecutor(3) as threads:
+        dialling, writing = threads.submit(dial, tables, is_over), threads.submit(write_callbacks)
+        try:
+            batch = threads.submit(api.archive_all, leads)
+            time.sleep(at)
+            tables.run_elsewhere(f"LOCK TABLES {LIST} WRITE")
+            answer = batch.result().json()
+        finally:
+            is_over.set()
+        writing.result()
+
+    assert dialling.result() < 2.2
+    assert (answer["delete_count"], tables.ids()) == (240, ([1000], leads))
+
+
 WANTED = {
     "ALTER TABLE": "ALTER TABLE {} ADD COLUMN added INT, ALGORITHM = COPY",
     "OPTIMIZE TABLE": "OPTIMIZE TABLE {}",
@@ -115,18 +230,9 @@ def test_two_batches_and_an_administrator_do_not_wait_for_each_other(
         flush(file)
 
     monkeypatch.setattr(os, "fdatasync", flush_slowly)
-    slowest, is_over = 0.0, threading.Event()
-
-    def dial() -> None:
-        nonlocal slowest
-        while not is_over.is_set():
-            began = time.monotonic()
-            tables.run_elsewhere(f"UPDATE {LIST} SET called_count = called_count + 1 WHERE lead_id = 1000")
-            slowest = max(slowest, time.monotonic() - began)
-            time.sleep(0.02)
-
+    is_over = threading.Event()
     with ThreadPoolExecutor(4) as threads:
-        dialling = threads.submit(dial)
+        dialling = threads.submit(dial, tables, is_over)
         try:
             batches = [threads.submit(api.dearchive_all, list(leads)) for leads in (range(1, 151), range(151, 301))]
             time.sleep(0.2)
@@ -134,8 +240,7 @@ def test_two_batches_and_an_administrator_do_not_wait_for_each_other(
             answers = [batch.result().json() for batch in batches]
         finally:
             is_over.set()
-        dialling.result()
 
-    assert slowest < 4
+    assert dialling.result() < 4
     assert [answer.get("delete_count") for answer in answers] == [150, 150]
     assert tables.ids() == ([*range(1, 301), 1000, 2000], [])
