@@ -26,7 +26,7 @@ from service.observability import metrics
 from service.observability.metrics_folder import MetricsFolder
 from service.server.connections import BACKLOG, EXTRA, Acceptor, Connections, most_connections
 from service.server.http_protocol import Protocol
-from service.server.reload import Reloads
+from service.server.reload import Reload, Reloads
 from service.server.supervisor import SIGNALS, Heartbeat, Supervisor
 from service.settings import Settings
 
@@ -131,14 +131,14 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
     listener = listen(settings.HOST, settings.PORT)
     metrics_listener = listen(settings.HOST, settings.METRICS_PORT) if settings.METRICS_PORT else None
 
-    def reloads() -> Callable[[], None]:
+    def reloads() -> Reload:
         """Return a function that reloads keys and certificate, in threads of the process that calls reloads()."""
         # Each file has its own thread: one file system may hang while the other works.
         each = [Reloads(keys.reload), *([Reloads(certificate.reload)] if certificate else [])]
 
-        def ask() -> None:
+        def ask(then: Callable[[], None] = lambda: None) -> None:
             for reload in each:
-                reload.ask()
+                reload.ask(then)
 
         return ask
 
@@ -203,7 +203,7 @@ def _certificate(settings: Settings) -> Certificate | None:
         raise StartError(f"TLS_CERT_FILE: can no longer be used: {error}") from error
 
 
-async def _run(servers: list[Server], reload: Callable[[], None], parent: int | None) -> None:
+async def _run(servers: list[Server], reload: Reload, parent: int | None) -> None:
     """Serve until SIGTERM, SIGINT, or the end of the parent process.
 
     servers: the API's, which stops first, and that of METRICS_PORT. parent: a file descriptor that becomes readable when the
