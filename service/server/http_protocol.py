@@ -85,6 +85,13 @@ class Protocol(RequestInput):
     # The connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
+        try:
+            self._begin(transport)
+        except BaseException:
+            transport.abort()  # otherwise nobody would: no time limit runs yet
+            raise
+
+    def _begin(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         self._reader = SlowReader(transport)
         self.write = self._reader.write

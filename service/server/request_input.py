@@ -32,9 +32,6 @@ itself. A chunk costs half a microsecond, so a megabyte of single bytes would ta
 MOST_PIPELINED = 16
 """Maximum number of requests on a connection that wait for the answer to an earlier one."""
 
-NOT_HTTP = "not a request that HTTP/1.1 allows"
-FAILED = "the service failed while it read the request; nothing was changed, repeat the request"
-
 logger = structlog.get_logger()
 
 
@@ -103,7 +100,7 @@ class RequestInput(HttpToolsProtocol):
             logger.exception("request not taken in")
             if self.cycle and self.cycle.more_body:  # also if the failure came just after its head was complete
                 self._parsed = self.cycle
-            self._refuse(503, FAILED)
+            self._refuse(503, "the service failed while it read the request; nothing was changed, repeat the request")
         except Exception:
             self.transport.abort()  # there is not even memory for an answer
             raise
@@ -149,7 +146,7 @@ class RequestInput(HttpToolsProtocol):
             self._close_after_those_that_wait()
             return False
         if not self._has_path():
-            self._refuse(400, NOT_HTTP)
+            self._refuse_no_http()
             return False
         *others, last = self._codings()
         if others and last == b"chunked":  # the parser accepts this; it rejects codings that do not end with chunked itself
@@ -188,7 +185,10 @@ class RequestInput(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Called by uvicorn when the parser refuses the input."""
         del msg
-        self._refuse(400, NOT_HTTP)
+        self._refuse_no_http()
+
+    def _refuse_no_http(self) -> None:
+        self._refuse(400, "not a request that HTTP/1.1 allows")
 
     def _expect_input(self) -> None:
         """Raise ParsingStoppedError if no more input is taken: to parse it all the same would cost time."""

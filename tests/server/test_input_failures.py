@@ -11,9 +11,8 @@ from support.process import ServiceProcess
 from support.tables import Tables
 from support.wire import Connection
 
-from service.server.request_input import FAILED, NOT_HTTP
-
 ARCHIVE = "/vicidial/leads/archive"
+FAILED = "the service failed while it read the request; nothing was changed, repeat the request"
 PROCESSED = (200, "lead_ids batch was successfully processed")
 
 FAILS = """
@@ -116,5 +115,5 @@ def test_a_connection_ends_if_the_service_fails_even_to_answer(tables: Tables, e
 def test_an_address_without_a_path_is_refused(environment: dict[str, str], address: str) -> None:
     with ServiceProcess(environment) as service, closing(Connection(service)) as connection:
         connection.send("GET", address, {})
-        assert connection.answer() == (400, NOT_HTTP)
+        assert connection.answer() == (400, "not a request that HTTP/1.1 allows")
         assert connection.is_closed()
