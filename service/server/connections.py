@@ -37,6 +37,9 @@ HANDSHAKE_TIMEOUT = 5
 
 NO_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
+NOT_MADE = "connection not made"
+"""In the log."""
+
 logger = structlog.get_logger()
 
 
@@ -186,7 +189,10 @@ class Acceptor:
         """Called when the task has ended, even if it was cancelled before it started."""
         self._arriving.discard(task)
         self._handshakes.discard(task)
-        if task.cancelled():
+        error = None if task.cancelled() else task.exception()
+        if error:
+            self._loop.call_exception_handler({"message": NOT_MADE, "exception": error})
+        if error or task.cancelled():
             self._connections.remove(protocol)
             # uvloop keeps a connection whose handshake was cancelled before it began for HANDSHAKE_TIMEOUT. If its socket is
             # shut down, the connection ends immediately.

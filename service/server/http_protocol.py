@@ -40,6 +40,14 @@ def is_reset(connection: socket.socket) -> bool:
     return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == bytes([TCP_CLOSE])
 
 
+def extension_of(cycle: RequestResponseCycle) -> dict[str, Any]:
+    """Return what the application gets to know about the connection of a request. Make it if there is none yet."""
+    is_lost: dict[str, Any] = {"ask": lambda: cycle.disconnected, "status": 0, "then": lambda: None}
+    extensions: Any = cycle.scope.setdefault("extensions", {})
+    found: dict[str, Any] = extensions.setdefault(IS_LOST, is_lost)
+    return found
+
+
 class RequestTransport:
     """The transport that a request sees. Only the protocol closes the connection."""
 
@@ -77,6 +85,13 @@ class Protocol(RequestInput):
     # The connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
+        try:
+            self._begin(transport)
+        except BaseException:
+            transport.abort()  # otherwise nobody would: no time limit runs yet
+            raise
+
+    def _begin(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         self._reader = SlowReader(transport)
         self.write = self._reader.write
@@ -92,7 +107,7 @@ class Protocol(RequestInput):
             if cycle and not cycle.response_complete:
                 cycle.disconnected = True
                 cycle.message_event.set()
-                cycle.scope["extensions"][IS_LOST]["then"]()  # type: ignore[operator] # a dict of our own
+                extension_of(cycle)["then"]()
         self.pipeline.clear()
         super().connection_lost(exc)
 
@@ -147,8 +162,7 @@ class Protocol(RequestInput):
         cycle = self.cycle
         cycle.transport = self._request_transport
         cycle.keep_alive = cycle.keep_alive and not self._is_extra
-        is_lost: dict[Any, Any] = {"ask": lambda: cycle.disconnected, "status": 0, "then": lambda: None}
-        self.scope["extensions"] = {IS_LOST: is_lost}
+        extension_of(cycle)
 
     def eof_received(self) -> bool:  # type: ignore[override] # as in asyncio
         """Answer the requests that have arrived completely, and close. The client sends no more, but may still read.
@@ -201,7 +215,7 @@ class Protocol(RequestInput):
         if cycle and cycle is self._running and not cycle.response_started:
             cycle.disconnected = True  # it never gets its whole body, and this is its answer
             cycle.message_event.set()
-            cycle.scope["extensions"][IS_LOST]["status"] = status
+            extension_of(cycle)["status"] = status
             self._running = None
         elif cycle and cycle is not self._running:
             self.pipeline.popleft()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import httptools
+import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.api.header_checks import LARGEST_BODY
@@ -29,6 +31,8 @@ itself. A chunk costs half a microsecond, so a megabyte of single bytes would ta
 
 MOST_PIPELINED = 16
 """Maximum number of requests on a connection that wait for the answer to an earlier one."""
+
+logger = structlog.get_logger()
 
 
 class RequestInput(HttpToolsProtocol):
@@ -68,6 +72,12 @@ class RequestInput(HttpToolsProtocol):
         raise NotImplementedError
 
     def data_received(self, data: bytes) -> None:
+        try:
+            self._take(data)
+        except Exception:  # what the parser refuses was answered already: this is a lack of memory, or a defect
+            self._fail()
+
+    def _take(self, data: bytes) -> None:
         for start in range(0, len(data), PART):
             if self.discards_input:
                 self._size += len(data) - start
@@ -83,6 +93,17 @@ class RequestInput(HttpToolsProtocol):
             self._size += len(data)
             if self._size > LARGEST_HEAD:
                 self._refuse_large_head()
+
+    def _fail(self) -> None:
+        """Answer the request that is being parsed, which this process could not take in."""
+        try:
+            logger.exception("request not taken in")
+            if self.cycle and self.cycle.more_body:  # also if the failure came just after its head was complete
+                self._parsed = self.cycle
+            self._refuse(503, "the service failed while it read the request; nothing was changed, repeat the request")
+        except Exception:
+            self.transport.abort()  # there is not even memory for an answer
+            raise
 
     def on_message_begin(self) -> None:
         self._expect_input()
@@ -124,11 +145,21 @@ class RequestInput(HttpToolsProtocol):
             self.discards_input = True
             self._close_after_those_that_wait()
             return False
+        if not self._has_path():
+            self._refuse_no_http()
+            return False
         *others, last = self._codings()
         if others and last == b"chunked":  # the parser accepts this; it rejects codings that do not end with chunked itself
             self._refuse(400, "Transfer-Encoding must be chunked, and nothing else")
             return False
         return True
+
+    def _has_path(self) -> bool:
+        """Return whether the address has a path. The parser accepts addresses without one, such as http://host."""
+        try:
+            return httptools.parse_url(self.url).path is not None
+        except httptools.HttpParserInvalidURLError:
+            return False
 
     def _codings(self) -> list[bytes]:
         """Return the transfer codings of the body; one empty coding if there is none. Only chunked is decoded."""
@@ -152,8 +183,11 @@ class RequestInput(HttpToolsProtocol):
             self.flow.resume_reading()
 
     def send_400_response(self, msg: str) -> None:
-        """Called by uvicorn when the parser fails."""
+        """Called by uvicorn when the parser refuses the input."""
         del msg
+        self._refuse_no_http()
+
+    def _refuse_no_http(self) -> None:
         self._refuse(400, "not a request that HTTP/1.1 allows")
 
     def _expect_input(self) -> None:

@@ -11,6 +11,10 @@ class ParsingStoppedError(Exception):
     """Raised by a callback of the protocol: it takes no more input."""
 
 
+class CallbackFailedError(Exception):
+    """Raised by the parser if a callback failed: the input is not to blame. __cause__: what the callback raised."""
+
+
 class RequestParser(httptools.HttpRequestParser):
     """Parse requests as if they had no Upgrade header, which a server may ignore (RFC 9110, 7.8).
 
@@ -35,6 +39,7 @@ class RequestParser(httptools.HttpRequestParser):
         self.set_dangerous_leniencies(lenient_data_after_close=True)
 
     def feed_data(self, data: Any) -> None:
+        """Parse input. Raises HttpParserError if it is not HTTP/1.1, and CallbackFailedError."""
         rest = memoryview(data)
         while not self._protocol.discards_input:
             try:
@@ -51,6 +56,9 @@ class RequestParser(httptools.HttpRequestParser):
     def _feed(self, data: Any) -> None:
         try:
             super().feed_data(data)
+        except httptools.HttpParserCallbackError as error:
+            if not self._protocol.discards_input:
+                raise CallbackFailedError from error.__context__
         except httptools.HttpParserError:
             if not self._protocol.discards_input:
                 raise

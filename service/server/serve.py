@@ -26,7 +26,8 @@ from service.observability import metrics
 from service.observability.metrics_folder import MetricsFolder
 from service.server.connections import BACKLOG, EXTRA, Acceptor, Connections, most_connections
 from service.server.http_protocol import Protocol
-from service.server.reload import Reloads
+from service.server.memory_watch import MemoryWatch
+from service.server.reload import Reload, Reloads
 from service.server.supervisor import SIGNALS, Heartbeat, Supervisor
 from service.settings import Settings
 
@@ -38,6 +39,12 @@ STOP_MARGIN = 4
 
 END_TIMEOUT = 0.5
 """Seconds to wait at the end for tasks that were cancelled."""
+
+LONGEST_STOP = 8
+"""Seconds, in addition to those for the requests in progress, after which the kernel ends a process that does not stop."""
+
+NOT_CHECKED = "client not checked"
+"""In the log."""
 
 
 class Server(uvicorn.Server):
@@ -111,7 +118,10 @@ async def check_clients(*servers: Server) -> None:
         for server in servers:
             for connection in list(server.server_state.connections):
                 assert isinstance(connection, Protocol)
-                connection.check(loop.time())
+                try:
+                    connection.check(loop.time())
+                except Exception as error:  # the others are checked all the same, also next time
+                    loop.call_exception_handler({"message": NOT_CHECKED, "exception": error})
         await asyncio.sleep(1)
 
 
@@ -131,14 +141,14 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
     listener = listen(settings.HOST, settings.PORT)
     metrics_listener = listen(settings.HOST, settings.METRICS_PORT) if settings.METRICS_PORT else None
 
-    def reloads() -> Callable[[], None]:
+    def reloads() -> Reload:
         """Return a function that reloads keys and certificate, in threads of the process that calls reloads()."""
         # Each file has its own thread: one file system may hang while the other works.
         each = [Reloads(keys.reload), *([Reloads(certificate.reload)] if certificate else [])]
 
-        def ask() -> None:
+        def ask(then: Callable[[], None] = lambda: None) -> None:
             for reload in each:
-                reload.ask()
+                reload.ask(then)
 
         return ask
 
@@ -149,14 +159,13 @@ def serve(settings: Settings, app: Starlette, keys: KeysFile, forbids: Callable[
             metrics.look_after_files()
 
         connections = Connections(most, frozenset({b"/livez"}))
-        servers = [
-            Server(app, listener, connections, certificate=certificate, stop_timeout=settings.REQUEST_TIMEOUT + 1, tick=tick)
-        ]
+        stop_timeout = settings.REQUEST_TIMEOUT + 1
+        servers = [Server(app, listener, connections, certificate=certificate, stop_timeout=stop_timeout, tick=tick)]
         if metrics_listener:
             of_metrics = Connections(MOST_ON_METRICS_PORT, frozenset({metrics_app.PATH.encode()}))
             servers.append(Server(metrics_app.create_metrics_app(forbids), metrics_listener, of_metrics, lifespan="off"))
         # The loop is not closed: uvloop would wait for pending look-ups of host names. The process ends instead.
-        asyncio.Runner(loop_factory=uvloop.new_event_loop).run(_run(servers, reloads(), parent))
+        asyncio.Runner(loop_factory=uvloop.new_event_loop).run(_run(servers, reloads(), parent, stop_timeout))
 
     if settings.WORKERS == 1:
         work()
@@ -203,14 +212,15 @@ def _certificate(settings: Settings) -> Certificate | None:
         raise StartError(f"TLS_CERT_FILE: can no longer be used: {error}") from error
 
 
-async def _run(servers: list[Server], reload: Callable[[], None], parent: int | None) -> None:
+async def _run(servers: list[Server], reload: Reload, parent: int | None, stop_timeout: int) -> None:
     """Serve until SIGTERM, SIGINT, or the end of the parent process.
 
     servers: the API's, which stops first, and that of METRICS_PORT. parent: a file descriptor that becomes readable when the
-    parent process is gone; None: there is no parent to watch.
+    parent process is gone; None: there is no parent to watch. stop_timeout: seconds for the requests in progress.
     """
     loop = asyncio.get_running_loop()
     api, *others = servers
+    MemoryWatch(lambda: sum([server.server_state.total_requests for server in servers])).watch(loop)
 
     def stop() -> None:
         for server in servers:
@@ -220,6 +230,7 @@ async def _run(servers: list[Server], reload: Callable[[], None], parent: int | 
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
+        end_in_time(number, stop_timeout + LONGEST_STOP)
     loop.add_signal_handler(signal.SIGHUP, reload)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     if parent is not None:
@@ -235,6 +246,14 @@ async def _run(servers: list[Server], reload: Callable[[], None], parent: int | 
         for task in left:
             task.cancel()
         await asyncio.wait(left, timeout=END_TIMEOUT)
+
+
+def end_in_time(number: int, seconds: int) -> None:
+    """Let the kernel end this process some time after a signal (SIGALRM), even if the event loop has no memory to stop.
+
+    The event loop, which already handles the signal, learns of it from a pipe and does not need the handler set here.
+    """
+    signal.signal(number, lambda *_: signal.alarm(min(seconds, signal.alarm(0) or seconds)))
 
 
 def listen(host: str, port: int) -> socket.socket:

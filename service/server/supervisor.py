@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import select
@@ -16,11 +17,16 @@ from typing import NoReturn
 import structlog
 
 from service.server.process_end import end_process, flush_standard_error
+from service.server.reload import Reload
 
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 
 HANG_TIMEOUT = 60
 """Seconds without a heartbeat after which a worker is killed: much longer than any request may block its event loop."""
+
+LONGEST_ROUND = 2
+"""Seconds. When more than this passes between two looks at the workers, this process itself stood still (SIGSTOP, a frozen
+container, a suspended machine). The rest does not count against the workers, which probably stood still as well."""
 
 SHORT_LIFE = 10
 """Seconds. A worker that ends sooner, or that could not start, is replaced only after a delay."""
@@ -37,6 +43,9 @@ MOST_EARLY_DEATHS = 5
 
 KILL_TIMEOUT = 2
 """Seconds to wait for a worker after SIGKILL. A worker that waits in the kernel for a disk ends only when the disk answers."""
+
+RELOADED = 0
+"""Written to the pipe of the signals when this process has reloaded a file. No signal has this number."""
 
 COULD_NOT_START = 1
 """The exit status of the service if no worker can start."""
@@ -67,6 +76,21 @@ class Worker:
     pid: int
     heartbeat: Heartbeat
     started: float = field(default_factory=time.monotonic)
+    last_beat: float = 0.0
+    silence: float = 0.0
+    """Seconds without a heartbeat in which the parent process ran."""
+
+
+class RunningTime:
+    """The time in which this process runs. Time in which it stands still hardly counts."""
+
+    def __init__(self) -> None:
+        self._looked = time.monotonic()
+
+    def passed(self) -> float:
+        """Return the seconds since the last call, at most LONGEST_ROUND."""
+        before, self._looked = self._looked, time.monotonic()
+        return min(self._looked - before, LONGEST_ROUND)
 
 
 class Supervisor:
@@ -77,7 +101,7 @@ class Supervisor:
         count: int,
         work: Callable[[int, Heartbeat], None],
         *,
-        reload: Callable[[], None],
+        reload: Reload,
         refresh: Callable[[], object],
         listeners: Sequence[socket.socket],
         stop_timeout: float,
@@ -95,6 +119,8 @@ class Supervisor:
         self._workers: dict[int, Worker] = {}
         self._delay = 0.0
         self._next_start = 0.0
+        self._reload_asked = 0.0
+        self._running_time = RunningTime()
         self._early_deaths = 0
         """How many workers in a row ended before their first heartbeat."""
         self._alive_reader, self._alive_writer = os.pipe()
@@ -119,8 +145,12 @@ class Supervisor:
                 self._stop()
                 return 0
             if signal.SIGHUP in caught:
-                self._reload()
+                self._reload_asked = time.monotonic()
+                self._reload(self._note_reload)
                 self._send(signal.SIGHUP, *self._workers)
+            if RELOADED in caught:  # workers forked since the signal may have started with what was valid before the reload
+                late = [worker.pid for worker in self._workers.values() if worker.started >= self._reload_asked]
+                self._send(signal.SIGHUP, *late)
             could_start = [self._note_end(worker, status) for worker, status in self._ended()]
             self._kill_hanging()
             if not all(could_start) and not self._workers:
@@ -132,6 +162,11 @@ class Supervisor:
         """Wait for a signal, and return all that have arrived. timeout: seconds."""
         readable, _, _ = select.select([self._signal_reader], [], [], timeout)
         return set(os.read(self._signal_reader, 4096)) if readable else set()
+
+    def _note_reload(self) -> None:
+        """Called in a thread."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._signal_writer, bytes([RELOADED]))
 
     def _try_to_start(self) -> None:
         """Start a worker. If there are too many processes or too little memory, decide when to try again."""
@@ -201,9 +236,12 @@ class Supervisor:
         return has_started or (status < 0 and self._early_deaths < MOST_EARLY_DEATHS)
 
     def _kill_hanging(self) -> None:
-        now = time.monotonic()
+        passed = self._running_time.passed()
         for worker in self._workers.values():
-            if now - max(worker.heartbeat.last, worker.started) > HANG_TIMEOUT:
+            beat = worker.heartbeat.last
+            worker.silence = worker.silence + passed if beat == worker.last_beat else 0
+            worker.last_beat = beat
+            if worker.silence > HANG_TIMEOUT:
                 logger.error("worker hangs", worker=worker.pid)
                 self._send(signal.SIGKILL, worker.pid)
 
@@ -213,10 +251,11 @@ class Supervisor:
             listener.shutdown(socket.SHUT_RDWR)
             listener.close()
         self._send(signal.SIGTERM, *self._workers)
-        deadline = time.monotonic() + self._stop_timeout
-        while self._workers and (seconds := deadline - time.monotonic()) > 0:
+        seconds, running_time = self._stop_timeout, RunningTime()
+        while self._workers and seconds > 0:
             self._wait_for_signals(min(seconds, 0.5))
             self._ended()
+            seconds -= running_time.passed()
         for pid in list(self._workers):
             logger.error("worker does not stop", worker=pid)
             self._send(signal.SIGKILL, pid)

@@ -288,6 +288,51 @@ def test_a_certificate_that_was_replaced_is_used_from_sighup_on(
         assert served(service) == {second}
 
 
+SLOW_RELOAD = """
+import os, time
+from service.access.certificate import Certificate
+from service.__main__ import main
+
+load, parent, is_first = Certificate._load, os.getpid(), [True]
+
+def load_slowly(self):
+    if os.getpid() == parent and not is_first:
+        time.sleep(3)
+    is_first.clear()
+    return load(self)
+
+Certificate._load = load_slowly
+main([])
+"""
+
+
+def test_workers_that_are_started_during_a_reload_get_the_new_certificate(environment: dict[str, str], tmp_path: Path) -> None:
+    """The file system is slow: the first process has not read the new certificate yet when it starts them."""
+    files = {"TLS_CERT_FILE": tmp_path / "cert.pem", "TLS_KEY_FILE": tmp_path / "key.pem"}
+
+    def issue() -> str:
+        issued = trustme.CA().issue_cert("127.0.0.1")
+        issued.cert_chain_pems[0].write_to_path(files["TLS_CERT_FILE"])
+        issued.private_key_pem.write_to_path(files["TLS_KEY_FILE"])
+        return files["TLS_CERT_FILE"].read_text().partition("-----END")[0].strip()
+
+    first = issue()
+    settings = {**environment, "WORKERS": "2", **{name: str(path) for name, path in files.items()}}
+    with ServiceProcess(settings, ("-c", SLOW_RELOAD)) as service:
+        wait_for_workers(service, set())
+        assert served(service) == {first}
+        second = issue()
+        service.signal(signal.SIGHUP)
+        service.wait_for_line("certificate reloaded", 2)  # the workers
+        before = set(service.workers)
+        for worker in before:
+            os.kill(worker, signal.SIGKILL)
+        wait_for_workers(service, before)
+        service.wait_for_line("certificate reloaded", 5)  # the first process, and the new workers
+        assert served(service) == {second}
+        assert service.stop() == 0
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("name", ["TLS_CERT_FILE", "TLS_KEY_FILE"])
 def test_a_fifo_in_place_of_the_certificate_holds_up_nothing(
@@ -361,6 +406,75 @@ def served(service: ServiceProcess) -> set[str]:
             assert certificate
             found.add(ssl.DER_cert_to_PEM_cert(certificate).partition("-----END")[0].strip())
     return found
+
+
+SHORT_LIMIT = "from service.server import supervisor; from service.__main__ import main; supervisor.HANG_TIMEOUT = 4; main([])"
+
+
+def test_a_worker_that_stands_still_is_killed_and_replaced(tables: Tables, environment: dict[str, str]) -> None:
+    tables.live(1)
+    before, _ = tables.both()
+    with ServiceProcess({**environment, "WORKERS": "2"}, ("-c", SHORT_LIMIT)) as service:
+        wait_for_workers(service, set())
+        other, hanging = service.workers
+        os.kill(hanging, signal.SIGSTOP)
+        assert [line["worker"] for line in service.wait_for_line("worker hangs")] == [hanging]
+        wait_for_workers(service, {hanging})
+        assert other in service.workers
+        with httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client:
+            assert Api(client).archive_all([1]).json()["delete_count"] == 1
+        assert service.stop() == 0
+    assert tables.both() == ({}, before)
+
+
+def test_workers_that_stood_still_together_with_the_first_process_are_not_killed(
+    tables: Tables, environment: dict[str, str]
+) -> None:
+    """As when a container is paused, or a virtual machine is suspended."""
+    tables.live(1)
+    before, _ = tables.both()
+    with (
+        ServiceProcess({**environment, "WORKERS": "2"}, ("-c", SHORT_LIMIT)) as service,
+        httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client,
+        ThreadPoolExecutor(1) as executor,
+    ):
+        wait_for_workers(service, set())
+        workers = service.workers
+        os.killpg(service.pid, signal.SIGSTOP)
+        request = executor.submit(Api(client).archive_all, [1])
+        time.sleep(8)
+        os.killpg(service.pid, signal.SIGCONT)
+        assert request.result().json()["delete_count"] == 1
+        time.sleep(3)  # a few looks at the workers
+        assert service.workers == workers
+        assert service.stop() == 0
+        assert "worker hangs" not in service.log
+    assert tables.both() == ({}, before)
+
+
+def test_workers_that_stood_still_during_a_stop_have_their_time_to_stop(tables: Tables, environment: dict[str, str]) -> None:
+    tables.live(1)
+    before = tables.both()
+    dialler = tables.mariadb.connect(tables.database, autocommit=False)
+    with (
+        closing(dialler),
+        dialler.cursor() as cursor,
+        ServiceProcess({**environment, "WORKERS": "2", "REQUEST_TIMEOUT": "2"}) as service,  # each has 7 seconds to stop
+        ThreadPoolExecutor(1) as executor,
+        httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client,
+    ):
+        cursor.execute("SELECT * FROM vicidial_list WHERE lead_id = 1 FOR UPDATE")
+        request = executor.submit(Api(client).archive_all, [1])
+        tables.wait_for_a_lock_wait()
+        service.signal(signal.SIGTERM)
+        time.sleep(0.5)
+        os.killpg(service.pid, signal.SIGSTOP)
+        time.sleep(8)
+        os.killpg(service.pid, signal.SIGCONT)
+        assert request.result().status_code == 503
+        assert service.stop() == 0
+        assert "worker does not stop" not in service.log
+    assert tables.both() == before
 
 
 def test_nothing_is_left_when_the_first_process_is_killed(environment: dict[str, str], folder: Path) -> None:

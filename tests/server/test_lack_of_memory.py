@@ -1,0 +1,178 @@
+"""A process that lacks memory keeps no connection that it cannot serve, ends if it can serve nobody, and stops in time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import closing
+from pathlib import Path
+
+import httpx2
+import pytest
+from support.api import Api
+from support.process import PATIENCE, SLACK, ServiceProcess
+from support.tables import Tables
+from support.wire import Connection
+
+from service.observability import logs
+from service.server import memory_watch
+from service.server.memory_watch import MOST_FAILURES, MemoryWatch
+
+LACKS_MEMORY = """
+import os, pathlib
+from service.server import connections, http_protocol, memory_watch, serve
+from service.__main__ import main
+
+memory_watch.MEMORY_TIMEOUT = 1
+serve.LONGEST_STOP = -28  # 3 seconds after a signal, with REQUEST_TIMEOUT at its default
+made = WHERE
+flag = pathlib.Path("FLAG")
+
+def lacks_memory(self, *arguments, **named):
+    if flag.exists() and flag.read_text() in ("", str(os.getpid())):
+        raise MemoryError
+    return made(self, *arguments, **named)
+
+WHERE = lacks_memory
+main([])
+"""
+
+
+def lacking(where: str, flag: Path) -> tuple[str, ...]:
+    """Return the arguments of Python for a service in which a method fails for lack of memory as long as a file exists: in all
+    processes, or in the one whose id is in the file."""
+    return "-c", LACKS_MEMORY.replace("WHERE", where).replace("FLAG", str(flag))
+
+
+@pytest.fixture
+def flag(tmp_path: Path) -> Path:
+    return tmp_path / "memory is lacking"
+
+
+def attempt(service: ServiceProcess) -> bool:
+    """Connect, and return whether a request is answered."""
+    try:
+        return service.get("/livez")[0] == 200
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "connections.Connections.add",
+        "connections.Connections.make_room",
+        "http_protocol.SlowReader.__init__",
+        "http_protocol.Protocol._expect_head",
+    ],
+)
+def test_a_connection_that_cannot_be_served_is_closed(
+    tables: Tables, environment: dict[str, str], flag: Path, where: str
+) -> None:
+    tables.live(1)
+    before, _ = tables.both()
+    with ServiceProcess(environment, lacking(where, flag)) as service:
+        flag.write_text("")
+        for _ in range(3):
+            with closing(Connection(service)) as connection:
+                connection.socket.settimeout(3)  # less than HEAD_TIMEOUT
+                assert connection.rest() == b""
+        flag.unlink()
+        with httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client:
+            assert Api(client).archive_all([1]).json()["delete_count"] == 1
+        assert service.stop() == 0
+    assert tables.both() == ({}, before)
+
+
+def test_a_service_that_can_serve_nobody_ends(environment: dict[str, str], flag: Path) -> None:
+    with ServiceProcess(environment, lacking("connections.Connections.make_room", flag)) as service:
+        flag.write_text("")
+        began = time.monotonic()
+        assert service._process
+        while service._process.poll() is None:
+            assert time.monotonic() - began < 1 + SLACK
+            attempt(service)
+            time.sleep(0.1)
+        assert service._process.returncode == 1
+        assert "no memory left" in service.log
+
+
+UNHANDLED = """
+import pathlib, threading
+from service.server import serve
+from service.__main__ import main
+
+class Finalized:
+    def __del__(self):
+        raise MemoryError
+
+def fail():
+    raise MemoryError
+
+async def on_tick(self, counter):
+    if pathlib.Path("FLAG").exists():
+        WHAT
+    return self.should_exit
+
+serve.Server.on_tick = on_tick
+main([])
+"""
+
+
+@pytest.mark.parametrize("what", ["Finalized()", "threading.Thread(target=fail).start()", "fail()"])
+def test_a_lack_of_memory_that_nothing_handles_ends_the_process(environment: dict[str, str], flag: Path, what: str) -> None:
+    script = UNHANDLED.replace("WHAT", what).replace("FLAG", str(flag))
+    with ServiceProcess(environment, ("-c", script)) as service:
+        flag.write_text("")
+        assert service._process
+        assert service._process.wait(PATIENCE) == 1
+
+
+def test_a_worker_that_can_serve_nobody_is_replaced(tables: Tables, environment: dict[str, str], flag: Path) -> None:
+    tables.live(1)
+    before, _ = tables.both()
+    command = lacking("connections.Connections.make_room", flag)
+    with ServiceProcess({**environment, "WORKERS": "2"}, command) as service:
+        worker = service.workers[0]
+        flag.write_text(str(worker))
+        deadline = time.monotonic() + PATIENCE
+        while not any(line["event"] == "worker ended" for line in service.log_lines):
+            assert time.monotonic() < deadline
+            attempt(service)
+            time.sleep(0.05)
+        (ended,) = service.wait_for_line("worker ended")
+        assert (ended["worker"], ended["status"]) == (worker, 1)
+        with httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client:
+            assert Api(client).archive_all([1]).json()["delete_count"] == 1
+        assert service.stop() == 0
+    assert tables.both() == ({}, before)
+
+
+def test_a_process_that_has_no_memory_to_stop_ends_all_the_same(environment: dict[str, str], flag: Path) -> None:
+    with ServiceProcess(environment, lacking("serve.Server.stop", flag)) as service:
+        flag.write_text("")
+        service.signal(signal.SIGTERM)
+        time.sleep(2)
+        began = time.monotonic()
+        assert service.stop() == -signal.SIGALRM  # the second signal does not make it longer
+        assert time.monotonic() - began < 1.5 + SLACK
+
+
+def test_memory_that_lacks_now_and_then_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(_: int) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(memory_watch, "MEMORY_TIMEOUT", 0)
+    monkeypatch.setattr(os, "_exit", end)
+    monkeypatch.setattr(logs.WRITER, "drain", lambda: None)
+    answers = [0]
+    watch = MemoryWatch(lambda: len(answers))
+    for _ in range(3):
+        for _ in range(MOST_FAILURES):
+            watch.note_failure()
+        answers.append(0)
+    for _ in range(MOST_FAILURES):
+        watch.note_failure()
+    with pytest.raises(AssertionError):
+        watch.note_failure()
