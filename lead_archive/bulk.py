@@ -45,13 +45,11 @@ def run_command(operation: Operation, file: str, *, quiet: bool, as_json: bool, 
     if as_json:
         paths = {"left_file": str(left) if left else None, "journal": str(journal)}
         lines = [summary.json(repeated=repeated, seconds=round(time.monotonic() - started, 1), **paths)]
-    if not print_result("\n".join(lines), "all results are in the journal, --resume prints them again"):
-        return Status.WRONG_USAGE
     if summary.trouble:
         say(f"error: {summary.trouble}")
     if 0 < summary.undone < summary.asked:
         say("Go on with the same command and --resume.")
-    return summary.status
+    return print_result("\n".join(lines), summary.status, "all results are in the journal, --resume prints them again")
 
 
 def process(

@@ -11,7 +11,9 @@ from typing import Any
 
 import click
 
-from lead_archive.errors import UsageError
+from lead_archive.errors import Status, UsageError
+
+CLOSED = "standard output is closed"
 
 
 @contextlib.contextmanager
@@ -35,16 +37,22 @@ def say_errors(error: UsageError) -> None:
     say("\n".join(f"error: {line}" for line in str(error).splitlines()))
 
 
-def print_result(text: str, otherwise: str) -> bool:
-    """Print to standard output, and return whether that was possible. otherwise: what to say about the result if not."""
+def print_result(text: str, status: Status, otherwise: str) -> Status:
+    """Print to standard output, and return the exit status. If that is not possible, it is at least WRONG_USAGE.
+
+    otherwise: what to say about the result if it cannot be printed.
+    """
+    if sys.stdout is None:
+        say(f"error: cannot write the summary: {CLOSED}; {otherwise}")
+        return max(status, Status.WRONG_USAGE)
     try:
         click.echo(text)
         sys.stdout.flush()
     except OSError as error:
         say(f"error: cannot write the summary: {error.strerror}; {otherwise}")
         silence(sys.stdout)
-        return False
-    return True
+        return max(status, Status.WRONG_USAGE)
+    return status
 
 
 def silence(stream: Any) -> None:

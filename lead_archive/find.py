@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from lead_archive.conditions import Where
-from lead_archive.console import interruptible, say, say_errors, silence
+from lead_archive.console import CLOSED, interruptible, say, say_errors, silence
 from lead_archive.errors import RefusedError, Status, StoppedError, UsageError
 from lead_archive.interrupts import Interrupts, stopping
 from lead_archive.progress import INTERVAL
@@ -25,6 +25,9 @@ def run_find(
     where: Where, *, archived: bool, at_most: int | None, quiet: bool, key_file: Path | None, **server: Any
 ) -> Status:
     """Print the ids, and return the exit status."""
+    if sys.stdout is None:
+        say(f"error: cannot write the ids: {CLOSED}")
+        return Status.WRONG_USAGE
     found = _Found(quiet=quiet)
     try:
         settings = settings_from(key_file=key_file, **server)

@@ -60,11 +60,9 @@ def run_rules(
         say("stopped; nothing was sent")
         return Status.SOME_REMAIN
     text = report.json(seconds=round(time.monotonic() - started, 1)) if as_json else report.table()
-    if not print_result(text, "run the same command again to continue"):
-        return Status.WRONG_USAGE
     for words in report.errors:
         say(f"error: {words}")
-    return report.status
+    return print_result(text, report.status, "run the same command again to continue")
 
 
 class _Runner:

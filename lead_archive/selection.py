@@ -58,13 +58,11 @@ def run_selection(
         complete = taken.complete and not summary.undone
         more = {"complete": complete, "where": operation.where, "left_file": shown(left) if behind else None}
         lines = [summary.json(seconds=round(time.monotonic() - started, 1), **more)]
-    if not print_result("\n".join(lines), "find shows which leads are left"):
-        return Status.WRONG_USAGE
     if summary.trouble:
         say("\n".join(f"error: {line}" for line in str(summary.trouble).splitlines()))
     if words := how_to_go_on(selection, summary, taken):
         say(words)
-    return summary.status
+    return print_result("\n".join(lines), summary.status, "find shows which leads are left")
 
 
 def how_to_go_on(selection: Selection, summary: Summary, taken: Taken) -> str:

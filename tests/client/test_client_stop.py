@@ -287,3 +287,16 @@ def test_a_second_ctrl_c_stops_at_once(tables: Tables, locked: LockedBatch) -> N
     assert result.counts() == {"asked": 300, "moved": 100, "inserted": 100, "not_sent": 200}
     assert locked.client.run("archive", "leads", "--resume").status == 0
     assert tables.both() == ({}, locked.leads)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL], ids=lambda number: number.name)
+def test_other_signals_stop_it_without_a_summary(tables: Tables, locked: LockedBatch, number: signal.Signals) -> None:
+    locked.running.send(number)
+    result = locked.running.end()
+    assert (result.status, result.output) == (-number, "")
+    locked.unlock()
+
+    resumed = locked.client.run("archive", "leads", "--resume", "--json")
+    assert resumed.status == 0
+    assert resumed.summary["not_sent"] == 0
+    assert tables.both() == ({}, locked.leads)
