@@ -20,12 +20,14 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TypeVar
 
+from service.archive.failures import Failures
 from service.archive.lead_ids import LeadIDs
 from service.archive.pace import Turn
-from service.archive.row_changes import LONGEST_WAIT, Changes, Failures, Options
+from service.archive.row_changes import LONGEST_WAIT, Changes, Options
+from service.database.pauses import Pauses
 from service.database.pool import ATTEMPTS
 from service.database.statements import Statement, Statements
-from service.database.transaction import BLOCKED, Pauses, Transaction
+from service.database.transaction import BLOCKED, Transaction
 from service.errors import DatabaseError
 from service.mariadb_errors import DEADLOCK, LOCK_WAIT_TIMEOUT
 from service.tables.chunk_table import ChunkTable

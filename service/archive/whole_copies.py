@@ -14,8 +14,9 @@ import structlog
 
 from service.archive.lead_ids import NONE, LeadIDs
 from service.archive.row_changes import Changes, Options, Run
+from service.database.pauses import Pauses
 from service.database.statements import Statement
-from service.database.transaction import BLOCKED, Pauses, Transaction
+from service.database.transaction import BLOCKED, Transaction
 from service.errors import DatabaseError
 from service.tables.definitions import TablePair
 

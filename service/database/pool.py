@@ -1,25 +1,24 @@
-"""The connection pool, and transactions that are retried.
+"""Transactions on the connections of a pool, which are retried.
 
-The pool is that of the databases library. Its own transaction() is not used: if the connection is lost or the task is
-cancelled, its rollback raises before the connection is returned, and the pool loses a slot for ever.
+The transaction() of the databases library is not used: if the connection is lost or the task is cancelled, its rollback raises
+before the connection is returned, and the pool loses a slot for ever.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import asyncmy
-import databases
 import stamina
 import structlog
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
-from service.database.sessions import Sessions, StaleSessionError
+from service.database.session_pool import CONNECT_TIMEOUT, SessionPool
+from service.database.sessions import Session, StaleSessionError
 from service.database.statements import Statements
 from service.database.time_limit import time_limit
 from service.database.transaction import PATIENCE, READ_WRITE, Transaction, database_error
@@ -27,27 +26,11 @@ from service.errors import DatabaseError, MendableError
 from service.mariadb_errors import (
     HIDDEN_TABLES,
     LOCK_WAIT_TIMEOUT,
-    NO_ROOM,
     NO_SUCH_TABLE,
     UNFIT_SERVER,
     UNUSABLE_SESSION,
 )
 from service.observability import metrics
-
-CONNECT_TIMEOUT = 5
-"""Seconds to wait for a TCP connection. The pool opens one connection at a time, so a slow one delays the others. The server's
-greeting may take as long as the transaction may."""
-
-NEVER = -1
-"""For pool_recycle: the pool of the driver ends no session. It would wait for the server's goodbye, and with it everybody who
-waits for a connection."""
-
-SESSION_AGE = 60
-"""Seconds for which a session is used again. The address may lead to another server meanwhile, after a failover, while the old
-one still answers; or a firewall has forgotten the connection. Servers rarely have a wait_timeout below this."""
-
-NO_ROOM_PAUSE = 5
-"""Seconds before a new session is tried again if the server had no room for one."""
 
 ROLLBACK_TIMEOUT = 2
 """Seconds to wait for a rollback. After that the connection is closed, which rolls back too."""
@@ -106,28 +89,13 @@ class Database:
         self.session = statements.session.fill(
             {"lock_wait_timeout": str(lock_wait), "max_statement_time": str(timeout)},
         )
-        self._pool = databases.Database(
-            url,
-            min_size=0,
-            max_size=pool_size,
-            pool_recycle=NEVER,
-            connect_timeout=CONNECT_TIMEOUT,
-            init_command=self.session,
-            charset="utf8mb4",
-            ssl=tls,
-        )
-        self._sessions = Sessions(self._pool.url.database, statements)
-        self._succession = asyncio.Lock()
-        """Held while a session is replaced: for that time, there is one connection more than the pool has places."""
-        self._no_room_until = -math.inf
-        """When a new session is tried again, by the clock of the event loop."""
+        self._pool = SessionPool(url, statements, pool_size, self.session, tls)
 
     async def connect(self) -> None:
         await self._pool.connect()
 
     async def disconnect(self) -> None:
         """End the sessions. Wait for goodbyes, and for those that are in use."""
-        await self._sessions.close_all()
         await self._pool.disconnect()
 
     async def server_version(self, timeout: float) -> str:
@@ -231,7 +199,7 @@ class Database:
                 raise
             transaction.session.is_outdated = True
             if isinstance(error, DatabaseError) and error.code in SPOILT:
-                self._sessions.end(transaction.connection)
+                self._pool.sessions.end(transaction.connection)
             if transaction.changes_may_persist or (isinstance(error, DatabaseError) and error.code == HIDDEN_TABLES):
                 raise
             if is_new and doubted is not None and doubted.finding == str(error):
@@ -251,8 +219,7 @@ class Database:
         transaction: Transaction | None = None
         deadline = asyncio.get_running_loop().time() + timeout
         try:
-            async with time_limit(timeout), self._wait_for_connection(in_new_session) as connection:
-                session = self._sessions.of(connection)
+            async with time_limit(timeout), self._wait_for_connection(in_new_session) as (connection, session):
                 transaction = Transaction(connection, session, self.session, begin)
                 transaction.patience, transaction.deadline = self._patience, deadline
                 transaction.is_in_new_session, session.is_new = session.is_new, False
@@ -262,7 +229,7 @@ class Database:
                 except Exception as error:
                     await _roll_back(connection)
                     if isinstance(error, DatabaseError) and error.code in UNFIT_SERVER:
-                        self._sessions.end(connection)
+                        self._pool.sessions.end(connection)
                     raise
                 except BaseException:
                     # Cancelled while the server was answering: the rest of that answer must not reach the next user of the
@@ -275,78 +242,11 @@ class Database:
             raise database_error(error, _unchanged(transaction)) from error
 
     @asynccontextmanager
-    async def _wait_for_connection(self, in_new_session: bool) -> AsyncIterator[Any]:
+    async def _wait_for_connection(self, in_new_session: bool) -> AsyncIterator[tuple[Any, Session]]:
         with metrics.Waiting(self._counted) as waiting:
-            pooled = await self._acquire(in_new_session)
-            session = self._sessions.of(pooled.raw_connection)
-            session.is_in_use = True
-            try:
+            async with self._pool.connection(in_new_session=in_new_session) as connected:
                 waiting.got_it()
-                yield pooled.raw_connection
-            finally:
-                session.is_in_use = False
-                await pooled.__aexit__()
-
-    async def _acquire(self, in_new_session: bool) -> Any:
-        """Return a connection of the pool. Raises DatabaseError for whatever goes wrong: nothing was sent yet."""
-        pooled = self._pool.connection()
-        with _connecting():
-            await pooled.__aenter__()
-        session = self._sessions.of(pooled.raw_connection)
-        if not session.is_new and (in_new_session or session.age > SESSION_AGE):
-            session.is_outdated = True
-        if session.is_outdated:
-            old = pooled.raw_connection
-            try:
-                successor = await self._successor(_driver_pool(pooled))
-            except BaseException:
-                self._sessions.end(old)
-                await pooled.__aexit__()
-                raise
-            if successor:
-                _replace(pooled, successor)
-                self._sessions.end(old)
-        return pooled
-
-    async def _successor(self, pool: Any) -> Any:
-        """Return a new connection, as the driver's pool makes them. None if the server has no room for it: then the old one
-        must do. Raises DatabaseError."""
-        clock = asyncio.get_running_loop().time
-        async with self._succession:
-            if clock() < self._no_room_until:
-                return None
-            try:
-                with _connecting():
-                    return await asyncmy.connect(**pool._conn_kwargs)
-            except DatabaseError as error:
-                if error.code not in NO_ROOM:
-                    raise
-                logger.warning("session kept", error=str(error), code=error.code)
-                self._no_room_until = clock() + NO_ROOM_PAUSE
-                return None
-
-
-@contextmanager
-def _connecting() -> Iterator[None]:
-    """Raise DatabaseError for whatever goes wrong."""
-    try:
-        yield
-    except TimeoutError:
-        raise
-    except Exception as error:  # such as an IndexError, if the server speaks another protocol
-        raise database_error(error, outcome_known=True) from error
-
-
-def _driver_pool(pooled: Any) -> Any:
-    return pooled._connection._database._pool
-
-
-def _replace(pooled: Any, connection: Any) -> None:
-    """Put a connection in the place of one that was taken from the driver's pool, which has no method for it."""
-    used = _driver_pool(pooled)._used
-    used.remove(pooled.raw_connection)
-    used.add(connection)
-    pooled._connection._connection = connection
+                yield connected
 
 
 def _can_be_retried(error: Exception) -> bool:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
 import struct
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
-from asyncmy.cursors import Cursor
 from asyncmy.errors import MySQLError
 
+from service.database.pauses import Pauses
+from service.database.results import QuietCursor, Results
 from service.database.sessions import Session
 from service.database.tls import explain
 from service.errors import DatabaseError
@@ -54,88 +54,6 @@ BLOCKED = {LOCK_WAIT_TIMEOUT, DEADLOCK}
 PATIENCE = 0.2
 """Seconds for which a statement that does not wait for locks is run again before its transaction is. A write to a table
 without row locks takes less."""
-
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.001, 0.05
-"""Seconds between two attempts of a statement that does not wait for a lock. The first, and the last."""
-
-
-class Pauses:
-    """The pauses between the attempts of a statement that fails at once if a table is locked. They grow."""
-
-    def __init__(self) -> None:
-        self._next = SHORTEST_PAUSE
-        self._began = asyncio.get_running_loop().time()
-
-    @property
-    def seconds(self) -> float:
-        """Since the first attempt failed."""
-        return asyncio.get_running_loop().time() - self._began
-
-    async def pause(self) -> None:
-        await asyncio.sleep(self._next * random.uniform(0.5, 1))  # noqa: S311
-        self._next = min(2 * self._next, LONGEST_PAUSE)
-
-
-class QuietCursor(Cursor):
-    """A cursor that never asks for warnings. Warnings contain values that did not fit, and the driver would log them: lead
-    data. The comparison notices whether a value was damaged."""
-
-    async def _show_warnings(self, _: Any) -> None:
-        pass
-
-
-class Results:
-    """The results of statements that were sent together. Those of checks of the session are dealt with here."""
-
-    def __init__(
-        self, cursor: Any, session: Session, first: Sequence[str], statements: Sequence[str], unneeded: Collection[str]
-    ) -> None:
-        """first: statements whose results nobody needs. unneeded: the same, between the others."""
-        self.cursor = cursor
-        self.is_checked = False
-        """Whether the last check of the session was passed."""
-        self._session = session
-        self._sent = [*first, *statements]
-        self._checks = {session.check, session.check_again}
-        self._unread = len(first)
-        self._unneeded = {*self._checks, *unneeded}
-        self._position = 0
-
-    async def send(self) -> None:
-        """Send the statements, and go to the first result that somebody needs."""
-        await self.cursor.execute(";\n".join(self._sent))
-        await self._check()
-        while self._position < self._unread:
-            await self._go_on()
-
-    @property
-    def statement(self) -> str:
-        """The statement whose result is read now."""
-        return self._sent[self._position]
-
-    async def next(self) -> bool:
-        """Go to the next result that somebody needs. Return False if there is none."""
-        while self._position + 1 < len(self._sent):
-            await self._go_on()
-            if self.statement not in self._unneeded:
-                return True
-        return False
-
-    @property
-    def at_check(self) -> bool:
-        """Whether the statement whose result is read now is a check of the session."""
-        return self.statement in self._checks
-
-    async def _go_on(self) -> None:
-        self._position += 1
-        await self.cursor.nextset()
-        await self._check()
-
-    async def _check(self) -> None:
-        if self.at_check:
-            if self.cursor.description:
-                self._session.passed(await self.cursor.fetchall())
-            self.is_checked = True
 
 
 class Transaction:

@@ -12,7 +12,7 @@ from support.remedies import problems
 from support.settings import key_entry
 from support.tables import Tables
 
-from service.database.transaction import Results
+from service.database.results import Results
 from service.tables.preconditions.server import LEAST_PACKET
 
 LISTS = [9007199254740991 - number for number in range(999)]

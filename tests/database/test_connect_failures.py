@@ -159,8 +159,8 @@ def test_old_sessions_are_used_on_while_the_server_has_no_room_for_new_ones(
     mariadb: PrivateMariaDB, tables: Tables, ordinary: Account, new_api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise the service ends what works, and gets nothing in its place."""
-    monkeypatch.setattr("service.database.pool.SESSION_AGE", 0.1)
-    monkeypatch.setattr("service.database.pool.NO_ROOM_PAUSE", 0.2)
+    monkeypatch.setattr("service.database.session_pool.SESSION_AGE", 0.1)
+    monkeypatch.setattr("service.database.session_pool.NO_ROOM_PAUSE", 0.2)
     monkeypatch.setattr("service.archive.readiness.SESSION_AGE", 0.1)
     monkeypatch.setattr("service.archive.readiness.MAX_AGE", 0.0)
     tables.live(*range(1, 21))
@@ -191,7 +191,7 @@ def test_a_batch_that_is_refused_ends_no_session_while_the_server_has_no_room_fo
 ) -> None:
     """Otherwise one caller takes all sessions from the others."""
     monkeypatch.setattr("service.archive.readiness.MAX_AGE", 0.0)
-    monkeypatch.setattr("service.database.pool.NO_ROOM_PAUSE", 0.2)
+    monkeypatch.setattr("service.database.session_pool.NO_ROOM_PAUSE", 0.2)
     tables.live(1, 2)
     before, _ = tables.both()
     api = new_api(DATABASE_URL=ordinary.url, DATABASE_POOL_SIZE="1")
@@ -223,7 +223,7 @@ def test_old_sessions_are_used_on_if_the_limit_of_the_account_is_lowered(
     assert (api.archive_all([1]).status_code, api.compare([1]).status_code) == (200, 200)
     old = sessions(tables, ordinary)
     tables.execute(f"{limit} 1")
-    monkeypatch.setattr("service.database.pool.SESSION_AGE", 0.0)
+    monkeypatch.setattr("service.database.session_pool.SESSION_AGE", 0.0)
 
     for lead_id in range(2, 21):
         assert api.archive_all([lead_id]).json()["delete_count"] == 1

@@ -226,7 +226,7 @@ def test_an_old_primary_is_left_after_a_while(
     tables: Tables, other: Tables, api: Api, fail_over: FailOver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However often it is used."""
-    monkeypatch.setattr("service.database.pool.SESSION_AGE", 0.5)
+    monkeypatch.setattr("service.database.session_pool.SESSION_AGE", 0.5)
     tables.live(*range(1, 101))
     other.live(*range(1, 101))
     assert api.archive_all([100]).json()["delete_count"] == 1

@@ -78,7 +78,7 @@ def test_a_cancellation_by_others_stays_one(limit: float) -> None:
 def test_no_place_in_the_pool_is_lost_if_the_time_is_over_while_a_session_ends(
     tables: Tables, monkeypatch: pytest.MonkeyPatch, age: int
 ) -> None:
-    monkeypatch.setattr("service.database.pool.SESSION_AGE", age)
+    monkeypatch.setattr("service.database.session_pool.SESSION_AGE", age)
 
     async def ask(database: Database, seconds: float) -> None:
         async def work(transaction: Transaction) -> None:

@@ -245,7 +245,7 @@ def let_time_pass(app: Starlette, seconds: float) -> None:
     """Let sessions have been idle for longer."""
     context = app.state.context
     pools = (context.database, context.readers.database, context.readiness.database, context.admin_log._database)
-    for connection, session in [item for pool in pools for item in pool._sessions._by_connection.items()]:
+    for connection, session in [item for pool in pools for item in pool._pool.sessions._by_connection.items()]:
         connection._last_usage -= seconds
         session._began -= seconds
     context.readiness._expires = context.readiness._session_expires = 0.0
