@@ -28,7 +28,7 @@ from service.access.office_hours import OfficeHours
 from service.database import tls
 from service.errors import SettingsError
 from service.files import read_existing
-from service.observability import audit_file
+from service.observability import appending
 
 SOCKET_OPTION = "?unix_socket=/run/mysqld/mysqld.sock"
 
@@ -83,7 +83,7 @@ def _readable(path: Path) -> Path:
 def _appendable(path: Path) -> Path:
     # Never create the file here: commands that an administrator runs would own it, and the service could not write to it.
     try:
-        audit_file.look(path)
+        appending.look(path)
     except OSError as error:
         raise ValueError(f"cannot append to {path}: {error.strerror}") from None
     return path

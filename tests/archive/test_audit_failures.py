@@ -29,7 +29,7 @@ from support.waiting import wait_until
 
 from service.archive.readiness import MAX_AGE
 from service.errors import AuditError
-from service.observability import audit_file
+from service.observability import appending, audit_file
 from service.observability.audit_file import AuditFile, Failure
 from service.observability.audit_log import Audit, Outcome
 from service.observability.metrics import AUDIT_FAILURES
@@ -85,7 +85,7 @@ def test_a_batch_whose_intent_cannot_be_written_is_refused(
     obstruct: Callable[[Path], Callable[[], object]],
     reason: str,
 ) -> None:
-    monkeypatch.setattr(audit_file, "LOCK_TIMEOUT", 0.2)
+    monkeypatch.setattr(appending, "LOCK_TIMEOUT", 0.2)
     tables.live(1)
     before, _ = tables.both()
     clear = obstruct(path)
