@@ -55,10 +55,11 @@
 -- lock_wait_timeout, innodb_lock_wait_timeout, max_statement_time: shorter than the time limit of a request, so that time is
 --   left for the answer. wait_briefly sets shorter ones while leads are locked.
 -- net_read_timeout, net_write_timeout: MariaDB's defaults, for a large batch on a slow network.
--- idle_transaction_timeout: if the service's machine disappears, the server ends its open transaction after the time that a
---   request may take, so that the dialler does not wait for its locks. idle_readonly_transaction_timeout and
---   idle_write_transaction_timeout would take precedence.
--- wait_timeout: the same for idle connections: twice as long as the pool keeps one.
+-- idle_transaction_timeout: the server ends a transaction that sends it nothing for so long, so that the dialler does not wait
+--   for its locks: the service's machine may be gone, or the server has dropped a statement after a KILL QUERY and not said so,
+--   and the service waits for its answer. A batch is silent while it rests or writes its audit record, for three seconds at
+--   most. idle_readonly_transaction_timeout and idle_write_transaction_timeout would take precedence.
+-- wait_timeout: the same between transactions: twice as long as the pool keeps an idle connection.
 --
 -- Not here, since nothing that the service sends depends on it: last_insert_id, identity (LAST_INSERT_ID), rand_seed1, rand_seed2
 -- (RAND), auto_increment_increment and auto_increment_offset (each lead brings its lead_id), sql_log_off (the general log),
@@ -108,7 +109,7 @@ SET
     max_statement_time = {max_statement_time},
     net_read_timeout = 30,
     net_write_timeout = 60,
-    idle_transaction_timeout = CAST(CEILING({max_statement_time}) AS UNSIGNED),
+    idle_transaction_timeout = 5,
     idle_readonly_transaction_timeout = 0,
     idle_write_transaction_timeout = 0,
     wait_timeout = 120

@@ -166,3 +166,25 @@ class Bridge(Relay):
                 target.sendall(data)
             for end in (target, source):
                 end.shutdown(socket.SHUT_RDWR)
+
+
+class Mute(Relay):
+    """A relay that, once a text was sent to the server, passes on none of its answers over this connection, but its end."""
+
+    def __init__(self, address: str, port: int, to: int) -> None:
+        super().__init__(address, port, to)
+        self.from_now_on: re.Pattern[bytes] | None = None
+        """The text. None: all answers are passed on. It is None again once it was sent."""
+        self._muted: set[socket.socket] = set()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # the server resets a connection that it ends
+            while data := source.recv(65536):
+                if self.from_now_on and self.from_now_on.search(data):
+                    self.from_now_on = None
+                    self._muted.add(target)
+                if source not in self._muted:
+                    target.sendall(data)
+        for end in (target, source):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
