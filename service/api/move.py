@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from service.access.keys import Key
 from service.api.context import AppContext
-from service.archive.batch import Batch
+from service.archive.batch import Batch, MayChange, always
 from service.archive.caller import Caller
 from service.archive.mover import Mover
 from service.errors import (
@@ -34,25 +33,20 @@ async def move(
     deadline: float,
     address: str = "",
     caller: Caller | None = None,
-    refuse: Callable[[], Awaitable[None]] | None = None,
+    refuse: MayChange = always,
 ) -> dict[str, Any]:
     """Process a batch, write its two audit records, and return the body of the answer, with the pace for its header.
 
-    refuse: raises RefusalError if the operation is not allowed now. It is asked right before each attempt changes anything,
-    since the batch may have waited. Raises what Mover.process() raises, RefusalError, AuditError and LeadsGoneError.
+    refuse: raises RefusalError if the operation is not allowed now. It is asked right before anything is changed, since the
+    batch may have waited. Raises what Mover.process() raises, RefusalError, AuditError and LeadsGoneError.
     """
     batch = context.audit.batch(operation, key.name, fields)
     outcome = Outcome.NOT_KNOWN
     facts: dict[str, Any] = {}
 
-    async def before_change(leaving: Sequence[int]) -> None:
-        if refuse:
-            await refuse()
-        await batch.intend(leaving)
-
     try:
         moved = Batch(**fields, list_ids=key.list_ids, caller=caller or Caller(key.name))
-        result = await mover.process(moved, remaining(deadline), before_change)
+        result = await mover.process(moved, remaining(deadline), batch.intend, refuse)
         outcome, facts = Outcome.COMMITTED, dict(vars(result))  # asdict() would copy each id
         context.readiness.is_served(operation)
         count_moved(operation, facts)

@@ -10,6 +10,12 @@ from service.archive.caller import Caller
 
 BeforeChange = Callable[[Sequence[int]], Awaitable[None]]
 
+MayChange = Callable[[], Awaitable[None]]
+
+
+async def always() -> None:
+    """The MayChange of a batch that nothing forbids."""
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -20,6 +20,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TypeVar
 
+from service.archive.batch import MayChange
 from service.archive.failures import Failures
 from service.archive.lead_ids import LeadIDs
 from service.archive.pace import Turn
@@ -65,13 +66,21 @@ class Chunks:
     """The chunks of one batch. They use one temporary table."""
 
     def __init__(
-        self, statements: Statements, changes: Changes, transaction: Transaction, turn: Turn, *, was_blocked: bool
+        self,
+        statements: Statements,
+        changes: Changes,
+        transaction: Transaction,
+        turn: Turn,
+        may_change: MayChange,
+        *,
+        was_blocked: bool,
     ) -> None:
-        """was_blocked: as Options."""
+        """may_change: as Mover.process(). was_blocked: as Options."""
         self._statements = statements
         self._changes = changes
         self.transaction = transaction
         self.turn = turn
+        self._may_change = may_change
         self._sizes = GENTLE if turn.gentle else FULL
         self._table: ChunkTable | None = None
         self.counts: Counter[Statement] = Counter()
@@ -129,6 +138,8 @@ class Chunks:
                 planned = await self._unless_blocked(plan())
             if planned:
                 self._refuse_other_engines(planned.pair)
+                if not self.transaction.changes_may_persist:
+                    await self._may_change()  # it may have waited
                 self._locks_tables = planned.pair.same_rollback
                 self.transaction.keeps_changes = not (planned.pair.source.transactional or planned.pair.target.transactional)
                 self.transaction.send_first(self._statements.forget_changed.fill())

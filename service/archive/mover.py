@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from service.archive.batch import Batch, BeforeChange, Result
+from service.archive.batch import Batch, BeforeChange, MayChange, Result, always
 from service.archive.chunks import Chunks, Plan
 from service.archive.kept_copies import KeptCopies
 from service.archive.lead_ids import NONE, LeadIDs
@@ -53,11 +53,14 @@ class Mover:
         self._changes = WholeCopies(statements) if tables.whole_only else Changes(statements)
         self._kept_copies = KeptCopies(statements, self._changes)
 
-    async def process(self, batch: Batch, seconds: float, before_change: BeforeChange) -> Result:
+    async def process(
+        self, batch: Batch, seconds: float, before_change: BeforeChange, may_change: MayChange = always
+    ) -> Result:
         """Process a batch in one transaction. Retry the whole transaction on transient errors, such as deadlocks.
 
         seconds: the time limit for all attempts together. before_change: awaited in each attempt before it changes anything,
-        with the leads that it is going to delete; an exception that it raises ends the batch.
+        with the leads that it is going to delete; an exception that it raises ends the batch. may_change: the same, but it is
+        also awaited after each wait for another batch, as long as nothing was changed.
 
         Raises UnknownLeadsError for ids that are in neither table or that the caller may not see, NotReadyError if leads
         cannot be moved safely, DatabaseError for an error of the database, and CallerGoneError if the caller goes away before
@@ -74,7 +77,9 @@ class Mover:
         try:
             async with self._pace.turn(batch.caller, seconds) as turn:
                 return await self._database.attempt(
-                    lambda transaction: self._move(transaction, batch, before_change, turn, was_blocked=was_blocked),
+                    lambda transaction: self._move(
+                        transaction, batch, before_change, may_change, turn, was_blocked=was_blocked
+                    ),
                     deadline - asyncio.get_running_loop().time(),
                     on_error,
                     # Somebody may keep a lead locked for long. Batches of other leads need not wait for that.
@@ -85,7 +90,14 @@ class Mover:
             raise
 
     async def _move(
-        self, transaction: Transaction, batch: Batch, before_change: BeforeChange, turn: Turn, *, was_blocked: bool
+        self,
+        transaction: Transaction,
+        batch: Batch,
+        before_change: BeforeChange,
+        may_change: MayChange,
+        turn: Turn,
+        *,
+        was_blocked: bool,
     ) -> Result:
         """Insert, update and delete, always in this order. The caller commits.
 
@@ -111,6 +123,7 @@ class Mover:
         sql = self._statements
         if seen.pair.one_transaction:
             steps = await self._steps(transaction, seen, leads, batch)
+            await may_change()
             await before_change(list(leaving))
             if seen.on_cluster and leaving:
                 leaving = steps[sql.delete_leads] = await self._claim(transaction, seen.pair, leaving)
@@ -119,8 +132,9 @@ class Mover:
             remaining = await self._remaining(transaction, seen, batch, counts)
             left, gone = leaving.difference(remaining), NONE
         else:
+            await may_change()
             await before_change(list(leaving))
-            chunks = Chunks(sql, self._changes, transaction, turn, was_blocked=was_blocked)
+            chunks = Chunks(sql, self._changes, transaction, turn, may_change, was_blocked=was_blocked)
             unmatched = await self._change_in_chunks(chunks, seen, leads, batch)
             counts, left = chunks.counts, LeadIDs(chunks.deleted)
             with transaction.insisting():  # it cannot be run again as a whole

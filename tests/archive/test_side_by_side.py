@@ -3,11 +3,13 @@ keep the dialler waiting."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,11 @@ import pytest
 from structlog.testing import capture_logs
 from support.api import Api
 from support.auditor import read
+from support.refusals import OFFICE_HOURS, OUTSIDE
 from support.remedies import ARCHIVE, LIST
+from support.settings import key_entry
 from support.tables import Tables
+from support.waiting import wait_until
 
 NewApi = Callable[..., Api]
 
@@ -244,3 +249,57 @@ def test_two_batches_and_an_administrator_do_not_wait_for_each_other(
     assert dialling.result() < 4
     assert [answer.get("delete_count") for answer in answers] == [150, 150]
     assert tables.ids() == ([*range(1, 301), 1000, 2000], [])
+
+
+NEXT_KEY = "another-key-for-the-tests"
+
+OTHERS = f'[[keys]]\nname = "others"\nsha256 = "{hashlib.sha256(NEXT_KEY.encode()).hexdigest()}"\n'
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "message"),
+    [
+        ("revoked", 401, "unable to validate api user"),
+        ("narrowed", 503, "the API key was changed while the request waited; nothing was changed, repeat the request"),
+        ("office hours", 403, "api cannot be executed during office hours time condition"),
+    ],
+)
+@pytest.mark.parametrize("engines", [("MyISAM", "MyISAM"), ("InnoDB", "MyISAM")], ids="/".join)
+def test_a_batch_that_has_waited_for_another_one_is_asked_again_whether_it_may_change_anything(
+    tables: Tables,
+    new_api: NewApi,
+    keys_file: Path,
+    tmp_path: Path,
+    engines: tuple[str, str],
+    change: str,
+    status: int,
+    message: str,
+) -> None:
+    tables.set_engines(*engines)
+    tables.live(1, 2)
+    tables.execute(
+        f"CREATE TRIGGER site BEFORE INSERT ON {ARCHIVE} FOR EACH ROW BEGIN IF NEW.lead_id = 1 THEN DO SLEEP(3); END IF; END"
+    )
+    keys_file.write_text(key_entry() + OTHERS)
+    time_of_day = [OUTSIDE]
+    audit = tmp_path / "audit.jsonl"
+    first = new_api(lambda: time_of_day[0], PACE="full", AUDIT_LOG=str(audit), **OFFICE_HOURS)
+    second = Api(first.client)
+    first.headers["Authorization"] = f"Key={NEXT_KEY}"
+    with ThreadPoolExecutor(2) as threads:
+        writing = threads.submit(first.archive_all, [1])
+        tables.wait_for_a_trigger()
+        waiting = threads.submit(second.archive_all, [2])
+        wait_until(lambda: sum(line["event"] == "intent" for line in read(audit)) == 2)  # it was asked once
+        if change == "revoked":
+            keys_file.write_text(OTHERS)
+        elif change == "narrowed":
+            keys_file.write_text(key_entry([5]) + OTHERS)
+        else:
+            time_of_day[0] = OUTSIDE + timedelta(days=1)  # a Monday
+        assert writing.result().json()["delete_count"] == 1
+        response = waiting.result()
+
+    assert (response.status_code, response.json()["message"]) == (status, message)
+    assert tables.ids() == ([2], [1])
+    assert [line["outcome"] for line in read(audit) if line["event"] == "outcome"] == ["committed", "rolled back"]
