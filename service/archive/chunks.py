@@ -158,12 +158,13 @@ class Chunks:
     async def _may_write(self, stack: AsyncExitStack) -> bool:
         """Wait until no other batch writes. Return False if that took so long that the batch has let go of everything: the one
         that writes may be waiting for whoever waits for this one, such as an ALTER TABLE."""
+        has_changed = self.transaction.changes_may_persist
         try:
             async with asyncio.timeout(LONGEST_WAIT if self.transaction.has_begun else None):
-                await stack.enter_async_context(self.turn.writing())
+                await stack.enter_async_context(self.turn.writing(has_changed=has_changed))
         except TimeoutError:
             await self.transaction.let_go()
-            await stack.enter_async_context(self.turn.writing())
+            await stack.enter_async_context(self.turn.writing(has_changed=has_changed))
             return False
         return True
 

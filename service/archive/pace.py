@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Literal
 
 from service.archive.caller import Caller
@@ -89,10 +89,19 @@ class Turn:
             await asyncio.sleep(self.rest_seconds())
         self._worked_since = self._clock()
 
-    def writing(self) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def writing(self, *, has_changed: bool) -> AsyncIterator[None]:
         """Wait until no other batch is in this block. Where a write locks a whole table, batches wait for each other here, and
-        not in front of the dialler."""
-        return self._pace.writing
+        not in front of the dialler. has_changed: whether this batch may have changed anything; otherwise it raises
+        CallerGoneError if the caller goes away meanwhile."""
+        async with AsyncExitStack() as waiting:
+            if not has_changed:
+                await waiting.enter_async_context(self._caller.present())
+            await self._pace.writing.acquire()
+        try:
+            yield
+        finally:
+            self._pace.writing.release()
 
     def rest_seconds(self) -> float:
         """Return how long a rest is due now."""

@@ -332,10 +332,10 @@ def test_a_lead_that_is_erased_while_the_batch_waits_for_others_does_not_come_ba
     before, _ = tables.both()
     writing = Turn.writing
 
-    def erased_meanwhile(turn: Turn) -> AbstractAsyncContextManager[None]:
+    def erased_meanwhile(turn: Turn, *, has_changed: bool) -> AbstractAsyncContextManager[None]:
         for table in ("vicidial_list", "vicidial_list_archive"):
             tables.execute(f"DELETE FROM {table} WHERE lead_id = 2")
-        return writing(turn)
+        return writing(turn, has_changed=has_changed)
 
     monkeypatch.setattr(Turn, "writing", erased_meanwhile)
 

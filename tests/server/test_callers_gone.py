@@ -190,6 +190,22 @@ def test_a_request_that_waits_for_its_turn_ends_with_its_connection(
     assert {tuple(leads) for _, leads in leads_in_audit(tmp_path)} == {(1,), (3,)}
 
 
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+def test_a_batch_that_waits_for_the_one_that_writes_ends_with_its_connection(
+    tables: Tables, environment: dict[str, str], tmp_path: Path
+) -> None:
+    tables.live(1, 2)
+    settings = {"AUDIT_LOG": str(tmp_path / "audit.jsonl"), "PACE": "full", "REQUEST_TIMEOUT": "60"}
+    with ServiceProcess({**environment, **settings}) as service, turn_taken(tables, service, 1):
+        with connected(service, 1, request(2)) as (waiting,):
+            wait_until(lambda: ("intent", [2]) in leads_in_audit(tmp_path))
+            waiting.reset()
+            service.wait_for_line("client disconnected")
+        assert tables.execute("SELECT lead_id FROM vicidial_list_archive") == []
+        assert leads_in_audit(tmp_path)[-1] == ("outcome", None)  # nothing was deleted
+    assert tables.ids() == ([2], [1])
+
+
 def test_a_search_that_waits_for_its_turn_ends_with_its_connection(
     tables: Tables, service: ServiceProcess, other: Api
 ) -> None:
