@@ -60,8 +60,8 @@ class Mover:
 
         seconds: the time limit for all attempts together. before_change: awaited in each attempt before it changes anything,
         with the leads that it is going to delete; an exception that it raises ends the batch. may_change: the same, but it is
-        also awaited after each wait for another batch, as long as nothing was changed, and before the COMMIT of a batch that is
-        one transaction.
+        also awaited after each wait for another batch, as long as nothing was changed, and at the end of a batch that is one
+        transaction, before its COMMIT.
 
         Raises UnknownLeadsError for ids that are in neither table or that the caller may not see, NotReadyError if leads
         cannot be moved safely, DatabaseError for an error of the database, and CallerGoneError if the caller goes away before

@@ -37,10 +37,15 @@ class Results:
 
     async def send(self) -> None:
         """Send the statements, and go to the first result that somebody needs."""
-        await self.cursor.execute(";\n".join(self._sent))
+        await self.cursor.execute(self.text)
         await self._check()
         while self._position < self._unread:
             await self._go_on()
+
+    @property
+    def text(self) -> str:
+        """All statements, as they are sent."""
+        return ";\n".join(self._sent)
 
     @property
     def statement(self) -> str:

@@ -46,6 +46,8 @@ class Session:
         self.is_in_use = False
         self.is_outdated = False
         """Whether another one is to take its place as soon as the server has room for it."""
+        self.max_packet: int | None = None
+        """Its max_allowed_packet, in bytes; None as long as it is not known."""
         self.accounts: frozenset[str] = frozenset()
         """CURRENT_USER() and USER(), as user@host; empty as long as they are not known."""
         self._database = database

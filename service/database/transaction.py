@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
-from asyncmy.errors import MySQLError
+from asyncmy.errors import MySQLError, OperationalError
 
 from service.database.pauses import Pauses
 from service.database.results import QuietCursor, Results
@@ -21,6 +21,7 @@ from service.mariadb_errors import (
     HIDDEN_TABLES,
     LOCK_WAIT_TIMEOUT,
     NO_SUCH_SAVEPOINT,
+    PACKET_TOO_LARGE,
     SERVER_IS_READ_ONLY,
     SUBQUERY_RETURNS_ROWS,
     UNUSABLE_SESSION,
@@ -35,6 +36,11 @@ LOST = "the server has rolled back the transaction and not said so: another node
 
 READ_WRITE = "START TRANSACTION READ WRITE"
 """READ WRITE is explicit: a read-only server refuses it before anything is changed, and tx_read_only has no effect."""
+
+ALWAYS_FITS = 65_536
+"""Characters of a text whose length is not checked before it is sent. /readyz refuses a server with a limit of that size."""
+
+LARGEST_PACKET = "SELECT @@max_allowed_packet"
 
 BEGUN, STILL_THE_SAME = "SAVEPOINT begun", "RELEASE SAVEPOINT begun"
 """The second one fails in another transaction than the first one."""
@@ -274,6 +280,7 @@ class Transaction:
                 if not self._is_checked:
                     first.append(self.session.check)
                 results = Results(cursor, self.session, first, statements, unneeded)
+                await self._refuse_long_packet(results.text)
                 await results.send()
                 self._is_checked = self._is_checked or results.is_checked
                 yield results
@@ -285,6 +292,20 @@ class Transaction:
             failure = self._error(error, at_check=results is not None and results.at_check)
             failure.statement = results.statement if results else None
             raise failure from error
+
+    async def _refuse_long_packet(self, text: str) -> None:
+        """Raise the error that the server has for a packet that is too long. The server closes the connection while the packet
+        is being sent, so that its own error is often lost."""
+        if len(text) < ALWAYS_FITS:
+            return
+        if self.session.max_packet is None:
+            async with self.connection.cursor(QuietCursor) as cursor:
+                await cursor.execute(f"{self._session_variables};\n{LARGEST_PACKET}")
+                await cursor.nextset()
+                ((self.session.max_packet,),) = await cursor.fetchall()
+        if len(text.encode()) >= self.session.max_packet:
+            self.connection.close()  # as the server does: this session would never learn that the limit was raised
+            raise OperationalError(PACKET_TOO_LARGE, "Got a packet bigger than 'max_allowed_packet' bytes")
 
     def _error(self, error: Exception, *, at_check: bool = False) -> DatabaseError:
         if not isinstance(error, MySQLError):
