@@ -141,6 +141,7 @@ class Statements:
     stage_table: Statement
     touch_leads: Statement
     try_insert: Statement
+    try_insert_whole: Statement
     try_lock: Statement
     try_to_read: Statement
     update_leads: Statement

@@ -133,6 +133,32 @@ def test_a_column_that_the_account_may_not_write_is_named(tables: Tables, grante
     refused_until_fixed(tables, api, "own", [1, 2])
 
 
+def test_a_generated_column_that_dearchive_may_not_read_back_is_named(
+    tables: Tables, granted: Account, new_api: NewApi
+) -> None:
+    """MariaDB asks for INSERT on what RETURNING reads."""
+    columns = columns_of(tables, LIST)
+    for table in BOTH:
+        tables.execute(f"ALTER TABLE {table} ADD COLUMN own INT AS (1)")
+    granted.revoke("INSERT", LIST)
+    granted.grant(f"INSERT ({columns})", LIST)
+    tables.archived(1)
+    _, before = tables.both()
+    api = new_api(DATABASE_URL=granted.url)
+
+    (problem,) = problems(api)
+    assert "for column 'own' in table 'vicidial_list'" in problem["message"]
+    assert problem["operations"] == ["dearchive"]
+    assert api.dearchive_all([1]).status_code == 503
+    assert tables.both() == ({}, before)
+
+    tables.execute(problem["remedy"])
+
+    assert problems(api) == []
+    assert api.dearchive_all([1]).json()["delete_count"] == 1
+    assert tables.both() == (before, {})
+
+
 @pytest.mark.parametrize(("insert", "remedies"), [("*.*", 0), ("*", 0), (ARCHIVE, 0), ("some columns", 1)])
 def test_what_is_granted_beside_select_on_all_databases_counts(
     tables: Tables, bare: Account, new_api: NewApi, insert: str, remedies: int
