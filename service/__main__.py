@@ -103,7 +103,7 @@ async def _script(context: AppContext, lead_ids: list[int]) -> str:
     try:
         async with context.database.transaction(START_TIMEOUT) as transaction:
             text = await script(transaction, context.statements, context.archive_reader, lead_ids)
-            return f"{context.database.session};\n\n{text}"
+            return f"{context.database.session};\n\n{context.statements.take_time.fill()};\n\n{text}"
     except NotReadyError as error:
         _end("\n".join(f"{problem.message}; to fix it, run: {problem.remedy}" for problem in error.problems))
     except DatabaseError as error:

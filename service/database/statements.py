@@ -139,6 +139,7 @@ class Statements:
     show_updated: Statement
     stage_leads: Statement
     stage_table: Statement
+    take_time: Statement
     touch_leads: Statement
     try_insert: Statement
     try_insert_whole: Statement

@@ -204,6 +204,17 @@ def test_one_lead_is_archived_by_piping_its_statements_into_the_client(
     assert tables.both() == (live, {4711: lead})
 
 
+def test_whoever_pastes_the_printed_statements_one_by_one_may_pause(
+    tables: Tables, environment: dict[str, str], run_script: Callable[[str], str]
+) -> None:
+    """Otherwise the server would end the transaction in its middle, and the client connect again and go on without one."""
+    tables.live(1)
+    printed = run_service(environment, "sql", "4711").stdout
+
+    for name in ("idle_transaction_timeout", "wait_timeout"):
+        assert run_script(f"{printed}SELECT @@{name} = @@GLOBAL.{name};").split()[-1] == "1"
+
+
 def test_without_a_lead_the_statements_are_printed_for_lead_0(
     tables: Tables, environment: dict[str, str], run_script: Callable[[str], str]
 ) -> None:
