@@ -276,16 +276,19 @@ def test_the_documented_question_is_answered_from_any_lines(tmp_path: Path) -> N
     ids=["one file", "two files", "many files", "files with dates"],
 )
 def test_the_answer_has_the_order_in_which_it_happened_whatever_the_clocks_say(tmp_path: Path, rotated: list[str]) -> None:
-    """The clock is set back before each file, and the files were copied without their times."""
+    """The clock is set back before each file, and the files were copied without their times. Each file ends in the middle of a
+    line: a process was killed, and the file was renamed before the next line came."""
     expected = []
     for number, name in enumerate([*rotated, "audit.jsonl"]):
-        first, second = (line("intent", f"{step} in {name}", leaving_lead_ids=[4711]) for step in ("first", "second"))
-        first["time"] = f"2026-01-{20 - number}T00:00:02.000000Z"
-        second["time"] = f"2026-01-{20 - number}T00:00:03.000000Z"
-        lines = [first, second, line("outcome", first["batch_id"], outcome="rolled back"), {**first, "n": "again"}]
-        text = "".join(f"{json.dumps(line)}\n" for line in lines).encode()
+        first, second, third = (
+            line("intent", f"{step} in {name}", leaving_lead_ids=[4711]) for step in ("first", "second", "third")
+        )
+        for seconds, intent in enumerate((first, second, third)):
+            intent["time"] = f"2026-01-{20 - number}T00:00:0{seconds}.000000Z"
+        lines = [first, second, third, line("outcome", second["batch_id"], outcome="rolled back"), {**second, "n": "again"}]
+        text = "".join(f"{json.dumps(line)}\n" for line in lines).encode() + b'{"event":"intent","batch_id":"torn'
         (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
         os.utime(tmp_path / name, (1000 - number, 1000 - number))
-        expected += [second["batch_id"], first["batch_id"]]
+        expected += [first["batch_id"], third["batch_id"], second["batch_id"]]
 
     assert [line["request_id"] for line in ask(tmp_path, 4711)] == expected
