@@ -57,8 +57,8 @@
 -- net_read_timeout, net_write_timeout: MariaDB's defaults, for a large batch on a slow network.
 -- idle_transaction_timeout: the server ends a transaction that sends it nothing for so long, so that the dialler does not wait
 --   for its locks: the service's machine may be gone, or the server has dropped a statement after a KILL QUERY and not said so,
---   and the service waits for its answer. A batch is silent while it rests or writes its audit record, for three seconds at
---   most. idle_readonly_transaction_timeout and idle_write_transaction_timeout would take precedence.
+--   and the service waits for its answer. A batch is silent while it rests, writes its audit record and waits for another
+--   one, for less than four seconds. idle_readonly_transaction_timeout and idle_write_transaction_timeout would take precedence.
 -- wait_timeout: the same between transactions: twice as long as the pool keeps an idle connection.
 --
 -- Not here, since nothing that the service sends depends on it: last_insert_id, identity (LAST_INSERT_ID), rand_seed1, rand_seed2

@@ -48,6 +48,10 @@ KEY_IS_OLD = 1.0
 """Seconds after which the key of a request is looked up again, before its batch changes anything or its answer tells anything
 about leads: it may have been revoked, or given other lists."""
 
+LONGEST_LOOK = 0.25
+"""Seconds that a batch waits for the file of the keys: its leads are locked. After that, the keys that were read last count,
+as if the file system hangs."""
+
 logger = structlog.get_logger()
 
 
@@ -71,10 +75,11 @@ class LeadsEndpoint(HTTPEndpoint):
         self._key_is_old_at = asyncio.get_running_loop().time() + KEY_IS_OLD
         return authenticate(request, keys, context.now())
 
-    async def refuse_again(self, context: AppContext, key: Key) -> None:
-        """Raise RefusalError if the operation is not allowed any more. key: the key of the request, as it was at the start."""
+    async def refuse_again(self, context: AppContext, key: Key, seconds: float = KEY_IS_OLD) -> None:
+        """Raise RefusalError if the operation is not allowed any more. key: the key of the request, as it was at the start.
+        seconds: to wait for the file of the keys."""
         if asyncio.get_running_loop().time() >= self._key_is_old_at:
-            refuse_other_rights(key, await self._key(Request(self.scope), context, KEY_IS_OLD))
+            refuse_other_rights(key, await self._key(Request(self.scope), context, seconds))
         self.refuse(context)
 
     async def _process(self, request: Request, context: AppContext, deadline: float, key: Key) -> Response:
@@ -157,7 +162,7 @@ class MoveLeads(LeadsEndpoint):
                 deadline=deadline,
                 address=self.address,
                 caller=caller,
-                refuse=lambda: self.refuse_again(context, key),
+                refuse=lambda: self.refuse_again(context, key, LONGEST_LOOK),
             )
         except UnknownLeadsError:
             await self.refuse_again(context, key)  # which leads the key may see is an answer, too

@@ -303,7 +303,7 @@ class Transaction:
                 await cursor.execute(f"{self._session_variables};\n{LARGEST_PACKET}")
                 await cursor.nextset()
                 ((self.session.max_packet,),) = await cursor.fetchall()
-        if len(text.encode()) >= self.session.max_packet:
+        if len(text.encode()) + 1 >= self.session.max_packet:
             self.connection.close()  # as the server does: this session would never learn that the limit was raised
             raise OperationalError(PACKET_TOO_LARGE, "Got a packet bigger than 'max_allowed_packet' bytes")
 
