@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -24,6 +25,13 @@ def read_file(path: Path) -> bytes:
     if len(content) > LARGEST_FILE:
         raise ValueError(f"{path} is larger than {LARGEST_FILE} bytes")
     return content
+
+
+def must_have_name(path: Path) -> None:
+    """Raise OSError if a path leads to a file that was removed or replaced, as a bind mount of a single file does: it shows the
+    old file for ever."""
+    if os.stat(os.fspath(path)).st_nlink == 0:
+        raise OSError(errno.ESTALE, "it was removed or replaced on the host: mount its folder, not the file")
 
 
 def read_existing(path: Path) -> bytes:

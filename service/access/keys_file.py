@@ -15,7 +15,7 @@ import structlog
 
 from service.access.keys import Keys
 from service.daemon_threads import DaemonThreads
-from service.files import read_existing, read_file
+from service.files import must_have_name, read_existing, read_file
 
 SETTLE_TIME = 2.0
 """Seconds after which a changed file is read once more. A second change within one tick of the file system's clock leaves no
@@ -149,6 +149,7 @@ class KeysFile:
 
     def _read(self, signature: tuple[int, ...] | None) -> None:
         self._due = time.monotonic() + REMINDER_INTERVAL if self._told else math.inf
+        must_have_name(self._path)
         text = read_file(self._path)
         digest = hashlib.sha256(text).digest()
         if digest != self._digest:

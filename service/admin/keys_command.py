@@ -166,6 +166,8 @@ def _change(
     try:
         with _locked(path.parent) as folder:
             is_new = missing_ok and not path.exists()
+            if not is_new and path.stat().st_nlink > 1:
+                raise OSError(errno.EMLINK, "it has another name (hard link), under which the old keys would stay valid")
             text = b"" if is_new else read_file(path)
             parse_toml(text, path)  # raises ValueError, which says what is not valid
             document = tomlkit.parse(text)

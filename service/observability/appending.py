@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.files import must_have_name
+
 LOCK_TIMEOUT = 1.0
 """Seconds that a line waits for whoever else writes: less than it may take, so that the error names it."""
 
@@ -50,6 +52,7 @@ def look(path: Path) -> None:
     """
     try:
         with opened(path) as descriptor, contextlib.suppress(BlockingIOError):
+            must_have_name(path)
             sync_folder(path)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not every network file system can
     except FileNotFoundError:

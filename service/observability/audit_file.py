@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from service.daemon_threads import DaemonThreads
 from service.errors import AuditError
+from service.files import must_have_name
 from service.observability import metrics
 from service.observability.appending import Line, append, folder_of, lock, look, look_for_space, opened, sync_folder
 
@@ -188,6 +189,7 @@ class AuditFile:
     def _write_once(self, line: Line) -> bool:
         """Return whether the line is in the file that has the name now: if not, it may be gone with the one that had it."""
         with opened(self._path, os.O_CREAT) as descriptor:  # anew: it may have been renamed or removed
+            must_have_name(self._path)
             self._sync_folder(descriptor)
             lock(descriptor)
             append(descriptor, line)

@@ -92,6 +92,25 @@ def no_descriptor_left() -> Iterator[None]:
             os.close(descriptor)
 
 
+def test_a_file_that_was_replaced_on_the_host_is_told_of(tables: Tables, new_api: Callable[..., Api], tmp_path: Path) -> None:
+    """A bind mount of the file alone shows the old one for ever, and so does this path."""
+    path, other = tmp_path / "mounted.toml", tmp_path / "other"
+    path.touch(mode=0o600)
+    path.write_text(entry(KEY))
+    other.write_text(entry("new"))
+    with path.open() as file, capture_logs() as log:
+        api = new_api(API_KEYS_FILE=f"/proc/self/fd/{file.fileno()}")
+        assert livestatus(api) == 200
+        other.replace(path)
+
+        assert livestatus(api) == 200  # nobody can know the new keys
+
+        (line,) = [line for line in log if line["event"] == "keys not reloaded"]
+        assert "it was removed or replaced on the host: mount its folder, not the file" in line["error"]
+        assert len(api.get("/readyz").json()["notes"]) == 1
+    assert tables.both() == ({}, {})
+
+
 def test_a_passing_error_does_not_use_up_the_change(api: Api, keys_file: Path) -> None:
     assert livestatus(api) == 200
     keys_file.write_text(entry("new"))

@@ -72,6 +72,21 @@ def test_a_key_is_made_and_shown_once(tmp_path: Path) -> None:
     assert key not in output
 
 
+def test_a_file_with_another_name_is_left_alone(tmp_path: Path) -> None:
+    """The service may use the other name, under which the old keys would stay valid."""
+    path = tmp_path / "keys.toml"
+    assert run(path, "create", "leaked")[0] == 0
+    other = tmp_path / "used by the service.toml"
+    other.hardlink_to(path)
+    before = path.read_text()
+
+    status, output, said = run(path, "revoke", "leaked")
+
+    assert (status, output) == (1, "")
+    assert "it has another name (hard link), under which the old keys would stay valid" in said
+    assert path.read_text() == other.read_text() == before
+
+
 def test_a_name_may_have_several_and_each_can_be_revoked(tmp_path: Path) -> None:
     path = tmp_path / "keys.toml"
     _, first, _ = run(path, "create", "client")

@@ -21,7 +21,7 @@ from service.access.keys import Keys
 from service.access.keys_file import KeysFile
 from service.api.error_responses import MAY_BE_APPLIED
 from service.api.header_checks import LARGEST_BODY, read_body
-from service.archive.batch import Batch, BeforeChange, Result
+from service.archive.batch import Batch, Result
 from service.archive.mover import Mover
 from service.errors import RefusalError
 
@@ -346,9 +346,9 @@ def test_the_keys_the_body_and_the_batch_share_one_deadline(refusals: Refusals, 
         seen["deadline"] = deadline
         return await read_body(request, deadline, seconds)
 
-    async def batch(mover: Mover, batch: Batch, seconds: float, before_change: BeforeChange) -> Result:
+    async def batch(mover: Mover, batch: Batch, seconds: float, *callbacks: Any) -> Result:
         seen["seconds"] = seconds
-        return await process(mover, batch, seconds, before_change)
+        return await process(mover, batch, seconds, *callbacks)
 
     monkeypatch.setattr(KeysFile, "current", slow_keys)
     monkeypatch.setattr("service.api.leads.read_body", body)

@@ -586,3 +586,24 @@ def test_the_folder_to_which_a_link_leads_is_on_disk(path: Path, monkeypatch: py
 
     assert synced == [str(folder)]
     assert events(folder / "file") == [("intent", None)]
+
+
+def test_a_file_that_was_removed_on_the_host_takes_no_line(tables: Tables, new_api: Callable[..., Api], tmp_path: Path) -> None:
+    """A bind mount of the file alone shows the old one for ever, and so does this path."""
+    path = tmp_path / "audit.jsonl"
+    tables.live(1, 2)
+    with path.open("w+") as file:
+        mounted = f"/proc/self/fd/{file.fileno()}"
+        api = new_api(AUDIT_LOG=mounted)
+        assert api.archive_all([1]).json()["delete_count"] == 1
+        written = path.read_text()
+        path.unlink()
+        before = tables.both()
+
+        response = api.archive_all([2])
+
+        told = f"{UNWRITABLE}it was removed or replaced on the host: mount its folder, not the file"
+        assert (response.status_code, response.json()["message"].partition(";")[0]) == (503, told)
+        assert tables.both() == before
+        assert [problem["message"] for problem in api.get("/readyz").json()["problems"]] == [told]
+        assert file.read() == written
