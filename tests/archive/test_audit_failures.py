@@ -588,7 +588,9 @@ def test_the_folder_to_which_a_link_leads_is_on_disk(path: Path, monkeypatch: py
     assert events(folder / "file") == [("intent", None)]
 
 
-def test_a_file_that_was_removed_on_the_host_takes_no_line(tables: Tables, new_api: Callable[..., Api], tmp_path: Path) -> None:
+def test_a_file_that_was_removed_on_the_host_takes_no_line(
+    tables: Tables, new_api: Callable[..., Api], tmp_path: Path
+) -> None:
     """A bind mount of the file alone shows the old one for ever, and so does this path."""
     path = tmp_path / "audit.jsonl"
     tables.live(1, 2)
