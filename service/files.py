@@ -28,8 +28,7 @@ def read_file(path: Path) -> bytes:
 
 
 def must_have_name(path: Path) -> None:
-    """Raise OSError if a path leads to a file that was removed or replaced. A bind mount of a single file does: it shows the old
-    file for ever."""
+    """Raise OSError if a path leads to a file that was removed or replaced, as a bind mount of a single file does for ever."""
     if os.stat(os.fspath(path)).st_nlink == 0:
         raise OSError(errno.ESTALE, "it was removed or replaced on the host: mount its folder, not the file")
 
