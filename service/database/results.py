@@ -30,6 +30,8 @@ class Results:
         """Whether the last check of the session was passed."""
         self._session = session
         self._sent = [*first, *statements]
+        self.text = ";\n".join(self._sent)
+        """All statements, as they are sent."""
         self._checks = {session.check, session.check_again}
         self._unread = len(first)
         self._unneeded = {*self._checks, *unneeded}
@@ -41,11 +43,6 @@ class Results:
         await self._check()
         while self._position < self._unread:
             await self._go_on()
-
-    @property
-    def text(self) -> str:
-        """All statements, as they are sent."""
-        return ";\n".join(self._sent)
 
     @property
     def statement(self) -> str:

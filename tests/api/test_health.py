@@ -18,7 +18,7 @@ import pytest
 from mariadb import free_port
 from structlog.testing import capture_logs
 from support.api import Api
-from support.faults import Bridge
+from support.faults import DELETE, Bridge
 from support.process import SLACK
 from support.tables import Tables
 from support.waiting import wait_until
@@ -270,9 +270,6 @@ def test_a_batch_that_is_processed_shows_that_nothing_is_in_its_way(
     assert tables.ids() == ([], [1])
 
 
-DELETE = re.compile(rb"DELETE source\b.*\.lead_id IN \([0-9]", re.DOTALL)
-
-
 @pytest.fixture
 def bridge(tables: Tables) -> Iterator[Bridge]:
     with Bridge("127.0.0.1", 0, tables.mariadb.port) as bridge:
@@ -282,7 +279,7 @@ def bridge(tables: Tables) -> Iterator[Bridge]:
 @pytest.fixture
 def over(tables: Tables, bridge: Bridge) -> str:
     """The DATABASE_URL over the bridge."""
-    return tables.url.replace(f":{tables.mariadb.port}/", f":{bridge.port}/")
+    return bridge.over(tables.url)
 
 
 def assert_no_batch_passes(api: Api, last: str) -> None:

@@ -50,7 +50,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     send = Results.send
 
     async def watched(results: Results) -> None:
-        lengths.append(len(";\n".join(results._sent).encode()) + 1)
+        lengths.append(len(results.text.encode()) + 1)
         await send(results)
 
     monkeypatch.setattr(Results, "send", watched)

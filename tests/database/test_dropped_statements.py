@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from support.api import Api
-from support.faults import Mute
+from support.faults import DELETE, Mute
 from support.process import SLACK
 from support.tables import Tables
 
+from service.api.leads import LONGEST_LOOK
 from service.archive.pace import LONGEST_REST
+from service.archive.row_changes import LONGEST_WAIT
 from service.database.statements import Statements
 from service.observability import audit_file
 
@@ -23,8 +25,6 @@ LONGEST_SILENCE = int(re.findall(r"\bidle_transaction_timeout = ([0-9]+)", State
 """Seconds after which the server ends a transaction that sends it nothing."""
 
 REQUEST_TIMEOUT = 60
-
-DELETE = re.compile(rb"DELETE source\b.*\.lead_id IN \([0-9]", re.DOTALL)
 
 LOOK = re.compile(rb"SELECT.*vicidial_list_archive", re.DOTALL)
 
@@ -38,8 +38,7 @@ def mute(tables: Tables) -> Iterator[Mute]:
 @pytest.fixture
 def muted(tables: Tables, new_api: Callable[..., Api], mute: Mute) -> Api:
     tables.live(1, 2)
-    url = tables.url.replace(f":{tables.mariadb.port}/", f":{mute.port}/")
-    api = new_api(DATABASE_URL=url, REQUEST_TIMEOUT=str(REQUEST_TIMEOUT))
+    api = new_api(DATABASE_URL=mute.over(tables.url), REQUEST_TIMEOUT=str(REQUEST_TIMEOUT))
     assert api.archive_all([2]).json()["delete_count"] == 1  # the connection is made
     return api
 
@@ -82,5 +81,6 @@ def test_nor_does_a_request_that_only_reads(tables: Tables, muted: Api, mute: Mu
 
 
 def test_a_batch_that_is_silent_itself_is_left_alone() -> None:
-    """While it writes its line to AUDIT_LOG, and rests."""
+    """While it writes its line to AUDIT_LOG, and rests, or waits for another batch and looks its key up before and after."""
     assert audit_file.TIMEOUT + LONGEST_REST < LONGEST_SILENCE
+    assert audit_file.TIMEOUT + LONGEST_WAIT + 2 * LONGEST_LOOK < LONGEST_SILENCE

@@ -11,6 +11,9 @@ from typing import Self
 
 from support.process import PATIENCE
 
+DELETE = re.compile(rb"DELETE source\b.*\.lead_id IN \([0-9]", re.DOTALL)
+"""The DELETE of a batch, as it is sent to the database."""
+
 CLOSING = """
 import sys, time
 from datetime import UTC, datetime, timedelta
@@ -101,6 +104,10 @@ class Relay:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.cut()
+
+    def over(self, url: str) -> str:
+        """Return a DATABASE_URL whose connections go over this relay."""
+        return url.replace(f":{self._to}/", f":{self.port}/")
 
     def cut(self) -> None:
         """Refuse new connections, and close the open ones."""
