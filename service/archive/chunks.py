@@ -33,6 +33,7 @@ from service.errors import DatabaseError
 from service.mariadb_errors import DEADLOCK, LOCK_WAIT_TIMEOUT
 from service.tables.chunk_table import ChunkTable
 from service.tables.definitions import TablePair
+from service.tables.privileges import LISTS
 
 T = TypeVar("T")
 
@@ -219,9 +220,10 @@ class Chunks:
 
     async def _rest(self, pair: TablePair, look_again: Callable[[], Awaitable[TablePair]]) -> TablePair | None:
         """Rest in the middle of a chunk. No row is locked, and the transaction keeps the definitions as they are. If it has
-        done so for long, because its statements had to wait, whoever wants the tables gets them before the rest. Return the
-        pair, None if the chunk must be begun again."""
-        if self.transaction.seconds < LONGEST_WAIT:
+        done so for long, because its statements had to wait, whoever wants the tables gets them before the rest; and so does
+        the dialler if statements look at vicidial_lists, whose rows InnoDB locks. Return the pair, None if the chunk must be
+        begun again."""
+        if self.transaction.seconds < LONGEST_WAIT and LISTS not in pair.matches:
             await self.turn.rest()
             return pair
         await self._commit()

@@ -6,7 +6,7 @@ A condition is used only if its comparison is known to be correct for the column
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -66,6 +66,17 @@ CONDITIONS: Mapping[str, Condition] = {
 """All conditions, by name. Their values are those that openapi.yaml allows."""
 
 
+@dataclass(frozen=True)
+class Matches:
+    """The conditions of a request in SQL: that they hold for a row of a table. TRUE where there are none."""
+
+    all: str
+    of_leads: str
+    """Those that compare the row of the lead with values."""
+    of_lists: str
+    """Those that look up the list of the lead in vicidial_lists."""
+
+
 class Conditions:
     """Turns the conditions of a request into SQL."""
 
@@ -82,18 +93,20 @@ class Conditions:
                 raise StatementError(f"sql/conditions/{name}.sql: one line begins with WHERE, and the condition follows it")
             self._templates[name] = conditions[0]
 
-    async def sql(self, transaction: Transaction, source: Table, where: Mapping[str, Any]) -> str:
-        """Return the condition in SQL that all conditions hold for a row of `source`. TRUE if there are none.
+    async def sql(self, transaction: Transaction, source: Table, where: Mapping[str, Any]) -> Matches:
+        """Return the conditions for a row of `source`.
 
         source: the table as this transaction has read it. where: the values, by condition. Raises ConditionError if one of
         them cannot be checked safely.
         """
-        if not where:
-            return "TRUE"
-        lists: Mapping[str, ListColumn] = {}
-        if any(CONDITIONS[name].of_list for name in where):
-            lists = await read_list_columns(transaction, self._statements)
-        return "\n    AND ".join(f"({self._one(name, value, source, lists)})" for name, value in where.items())
+        of_lists = {name for name in where if CONDITIONS[name].of_list}
+        lists = await read_list_columns(transaction, self._statements) if of_lists else {}
+        each = {name: self._one(name, value, source, lists) for name, value in where.items()}
+        return Matches(
+            _all(each.values()),
+            _all(each[name] for name in where if name not in of_lists),
+            _all(each[name] for name in where if name in of_lists),
+        )
 
     def _one(self, name: str, value: Any, source: Table, lists: Mapping[str, ListColumn]) -> str:
         """Return one condition in SQL."""
@@ -118,3 +131,7 @@ class Conditions:
             if compared.data_type not in SHORT_TEXTS:
                 raise ConditionError(name, f"{LISTS}.{condition.of_list} is {compared.data_type}, which is no text")
         return self._templates[name].format_map(condition.fill(value, compared))
+
+
+def _all(conditions: Iterable[str]) -> str:
+    return "\n    AND ".join(f"({condition})" for condition in conditions) or "TRUE"

@@ -88,7 +88,7 @@ class Finder:
 
     async def _find(self, transaction: Transaction, tables: TableReader, query: Query) -> Page:
         pair = await tables.read(transaction, to_write=False)
-        matches = await self._conditions.sql(transaction, pair.source, query.where)
+        matches = (await self._conditions.sql(transaction, pair.source, query.where)).all
         if query.table == "list":
             matches = within(matches, query.list_ids)
         values = {**pair.values, "matches": matches}

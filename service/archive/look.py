@@ -12,7 +12,7 @@ from service.archive.conditions import Conditions
 from service.archive.lead_ids import NONE, LeadIDs
 from service.archive.pace import Pace
 from service.archive.scope import ask_twice, visible_leads, within
-from service.database.statements import Statement, Statements
+from service.database.statements import Statement, Statements, integers
 from service.database.transaction import Transaction
 from service.errors import DatabaseError
 from service.mariadb_errors import LOCK_WAIT_TIMEOUT
@@ -40,6 +40,9 @@ class Seen:
     """Leads of the source that do not match the conditions of the batch."""
     on_cluster: bool
     pair: TablePair
+    """With the conditions of the batch that each statement checks."""
+    of_lists: str = "TRUE"
+    """The conditions of the batch that no statement checks, in SQL: see list_ids()."""
 
 
 class Looker:
@@ -61,11 +64,12 @@ class Looker:
         known = self._tables.cached
         if known is None or known.problems:
             known = await self._tables.read(transaction)
+        matches = await self._conditions.sql(transaction, known.source, batch.where)
         values = {
             **known.values,
             "table": known.values["source"],
             "lead_ids": asked.sql,
-            "matches": await self._conditions.sql(transaction, known.source, batch.where),
+            "matches": matches.all,
             "least_packet": str(self._tables.least_packet),
         }
         in_use_query = self._if_unlocked(nearby(known.leads_in_use, asked.first, asked.last))
@@ -112,7 +116,8 @@ class Looker:
             agents=agents,
             unmatched=NONE if matching is None else present.difference(LeadIDs(int(lead_id) for (lead_id,) in matching)),
             on_cluster=bool(on_cluster),
-            pair=pair.matching(within(values["matches"], batch.list_ids)),
+            pair=pair.matching(within(matches.of_leads if pair.one_transaction else matches.all, batch.list_ids)),
+            of_lists=matches.of_lists if pair.one_transaction else "TRUE",
         )
 
     async def _look_at_agents(
@@ -133,6 +138,27 @@ class Looker:
             # Somebody has locked the table, or is writing to it. A batch does not need it.
             return True, await transaction.select_each(*statements, unlocked=unlocked)
         return bool(agents), answers
+
+    async def list_ids(self, transaction: Transaction, seen: Seen, leads: LeadIDs) -> Sequence[int]:
+        """Return the lists of leads that a batch is going to change, if it has conditions on lists that its statements do not
+        check.
+
+        If INSERT, UPDATE and DELETE looked at vicidial_lists, InnoDB would lock its rows until COMMIT, and the dialler writes
+        to them: it notes the last call of each list. So where the leads are locked, and can neither change nor go to another
+        list, their lists are looked at without a lock: with the leads, and again before COMMIT.
+        """
+        if seen.of_lists == "TRUE" or not leads:
+            return []
+        rows = await transaction.select(self._statements.lists_of_leads.fill({**seen.pair.values, "lead_ids": leads.sql}))
+        return [int(list_id) for (list_id,) in rows]
+
+    async def refuse_changed_lists(self, transaction: Transaction, seen: Seen, list_ids: Sequence[int]) -> None:
+        """Raise DatabaseError if one of the lists does not match the conditions any more."""
+        if not list_ids:
+            return
+        values = {"list_rows": ", ".join(f"({integers([list_id])})" for list_id in list_ids), "matches": seen.of_lists}
+        if await transaction.select(self._statements.unmatched_lists.fill(values)):
+            raise DatabaseError("a list that the conditions look at was changed meanwhile", retry=True)
 
     async def in_use(self, transaction: Transaction, pair: TablePair, leads: LeadIDs) -> LeadIDs:
         """Return the leads that are in use now."""

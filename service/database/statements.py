@@ -41,6 +41,7 @@ PLACEHOLDERS = frozenset(
         "lead_ids",
         "asked_lead_ids",
         "list_ids",
+        "list_rows",
         "least_packet",
         "lock_wait_timeout",
         "max_statement_time",
@@ -112,6 +113,7 @@ class Statements:
     insert_admin_log: Statement
     insert_leads: Statement
     insert_whole_leads: Statement
+    lists_of_leads: Statement
     look_at_agents: Statement
     look_at_copies: Statement
     look_at_session: Statement
@@ -145,6 +147,7 @@ class Statements:
     try_insert_whole: Statement
     try_lock: Statement
     try_to_read: Statement
+    unmatched_lists: Statement
     update_leads: Statement
     visible_leads: Statement
     wait_briefly: Statement

@@ -53,7 +53,7 @@ class World:
 def archive(rng: random.Random) -> Batch:
     """Return a batch to archive. Batches overlap, so that they wait for each other and repeat each other's work."""
     first = rng.randrange(LEADS.start, LEADS.stop - 40)
-    return "archive_all", rng.sample(range(first, first + 40), 20)
+    return rng.choice(["archive_all", "archive_if_active"]), rng.sample(range(first, first + 40), 20)
 
 
 def archive_or_dearchive(rng: random.Random) -> Batch:
@@ -90,6 +90,7 @@ def set_up(server: PrivateMariaDB, engines: tuple[str, str]) -> Tables:
     for table, engine in zip(("vicidial_list", "vicidial_list_archive"), engines, strict=True):
         tables.execute(f"TRUNCATE {table}")
         tables.execute(f"ALTER TABLE {table} ENGINE = {engine}")
+    tables.execute("INSERT IGNORE INTO vicidial_lists (list_id, campaign_id, active) VALUES (998, 'SPRING', 'Y')")
     tables.live(*LEADS)
     return tables
 

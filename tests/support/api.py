@@ -46,6 +46,10 @@ class Api:
         """Archive leads with the three flags that are recommended."""
         return self.archive({**self.ALL, "lead_ids": lead_ids})
 
+    def archive_if_active(self, lead_ids: list[int]) -> httpx2.Response:
+        """As archive_all(), only leads whose list is active."""
+        return self.archive({**self.ALL, "lead_ids": lead_ids, "where": {"list_active": True}})
+
     def dearchive(self, body: Any) -> httpx2.Response:
         return self.post(json.dumps(body), "/vicidial/leads/dearchive")
 

@@ -78,7 +78,7 @@ class Clients(BackgroundThreads):
         self._count(str(response.status_code), time.monotonic() - started)
         if response.status_code == 200:
             with self._lock:
-                if method == "archive_all":
+                if method.startswith("archive"):
                     self.deleted += response.json()["delete_count"]
                 else:
                     self.brought_back += response.json()["insert_count"]

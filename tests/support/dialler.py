@@ -1,7 +1,8 @@
 """A dialler: threads that write to vicidial_list as Vicidial does, and record what they committed.
 
 Each lead belongs to one thread, which therefore knows what was committed last. Each write gives the lead a new token in
-security_phrase. A write that matches no row means that the lead was archived before.
+security_phrase. A write that matches no row means that the lead was archived before. With each call, the list of the lead is
+written to as well, if vicidial_lists has it.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ class Dialler(BackgroundThreads):
                 )
                 mine.append(lead_id)
             elif action == "update":
+                cursor.execute("UPDATE vicidial_lists SET list_lastcalldate = NOW() WHERE list_id = 998")
                 cursor.execute(
                     "UPDATE vicidial_list SET security_phrase = %s, called_count = called_count + 1 WHERE lead_id = %s",
                     (token, lead_id),

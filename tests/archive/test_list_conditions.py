@@ -1,0 +1,182 @@
+"""`where.campaign_ids` and `where.list_active` beside those who write to vicidial_lists. The dialler notes the last call
+of each list there: it waits for no batch. And no lead leaves whose list has stopped matching before COMMIT."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from support.api import Api
+from support.fixtures import ReadSettings
+from support.tables import Tables
+
+from service.app import create_context
+from service.archive.batch import Batch, Result
+from service.archive.pace import Turn
+
+NewApi = Callable[..., Api]
+
+CONDITIONS = pytest.mark.parametrize(
+    "where", [{"campaign_ids": ["SPRING"]}, {"list_active": True}], ids=["campaign", "active"]
+)
+NOTE_CALL = """
+    SET STATEMENT innodb_lock_wait_timeout = 0 FOR
+    UPDATE vicidial_lists SET list_lastcalldate = NOW() WHERE list_id = 101
+"""
+
+
+@pytest.fixture(autouse=True)
+def lists(tables: Tables) -> None:
+    tables.execute(
+        "INSERT INTO vicidial_lists (list_id, campaign_id, active) VALUES (101, 'SPRING', 'Y'), (102, 'SPRING', 'Y')"
+    )
+
+
+def lock_waits(tables: Tables) -> int:
+    """The statements that wait for a row. InnoDB looks again only if nobody has asked for a tenth of a second."""
+    time.sleep(0.2)
+    ((number,),) = tables.execute("SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")
+    return int(number or b"")
+
+
+# --- the dialler waits for nothing -------------------------------------------------------------------------------------
+
+
+@CONDITIONS
+@pytest.mark.parametrize("tables", ["InnoDB"], indirect=True)
+@pytest.mark.parametrize("way", ["archive", "dearchive"])
+def test_who_writes_to_a_list_does_not_wait_for_a_batch_that_waits(
+    tables: Tables, new_api: NewApi, way: str, where: dict[str, Any]
+) -> None:
+    """The batch waits in its DELETE, for the copy of one lead."""
+    api = new_api(REQUEST_TIMEOUT="60")
+    tables.live(1, 2, 3, list_id=101)
+    tables.archived(1, 2, 3, list_id=101)
+    before, _ = tables.both()
+    target = "vicidial_list_archive" if way == "archive" else "vicidial_list"
+    body = {"insert_leads": True, "delete_leads": True, "lead_ids": [1, 2, 3], "where": where}
+    body |= {"update_leads": False} if way == "archive" else {}
+    with ThreadPoolExecutor(1) as threads, tables.mariadb.connect(tables.database) as other, other.cursor() as cursor:
+        other.begin()
+        cursor.execute(f"SELECT lead_id FROM {target} WHERE lead_id = 2 FOR UPDATE")
+        answer = threads.submit(api.archive if way == "archive" else api.dearchive, body)
+        waits = 0
+        while waits < 5:
+            waits += lock_waits(tables)
+            tables.execute(NOTE_CALL)
+        assert not answer.done()
+        other.rollback()
+        assert answer.result().json()["delete_count"] == 3
+
+    assert tables.both() == (({}, before) if way == "archive" else (before, {}))
+
+
+@CONDITIONS
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+def test_who_writes_to_a_list_does_not_wait_for_a_batch_that_rests(
+    tables: Tables, new_api: NewApi, monkeypatch: pytest.MonkeyPatch, where: dict[str, Any]
+) -> None:
+    """vicidial_lists has row locks, the tables of the leads have not."""
+    tables.execute("ALTER TABLE vicidial_lists ENGINE = InnoDB")
+    lead_ids = list(range(1, 201))
+    tables.live(*lead_ids, list_id=101)
+    tables.archived(*lead_ids, list_id=101, status="OLD")
+    before, _ = tables.both()
+    rests: list[object] = []
+    rest = Turn.rest
+
+    async def rest_beside_a_call(turn: Turn) -> None:
+        rests.append(tables.execute(NOTE_CALL))
+        await rest(turn)
+
+    monkeypatch.setattr(Turn, "rest", rest_beside_a_call)
+
+    answer = new_api(PACE="gentle").archive({**Api.ALL, "lead_ids": lead_ids, "where": where})
+
+    assert answer.json()["delete_count"] == 200
+    assert tables.both() == ({}, before)
+    assert len(rests) > 10
+
+
+# --- lists that stop matching ------------------------------------------------------------------------------------------
+
+
+def archive(
+    environment: dict[str, str], settings_from: ReadSettings, batch: Batch, before_commit: Callable[[], object]
+) -> tuple[Result, int]:
+    """Process a batch. before_commit: what happens when all its statements have run, in the first attempt. Return the result,
+    and the number of attempts."""
+    context = create_context(settings_from(environment))
+    looks: list[str] = []
+
+    async def before_change(_: Sequence[int]) -> None:
+        looks.append("before the statements")
+
+    async def may_change() -> None:
+        looks.append("before both")
+        if looks == ["before both", "before the statements", "before both"]:
+            await asyncio.to_thread(before_commit)
+
+    async def process() -> Result:
+        await context.database.connect()
+        try:
+            return await context.archive.process(batch, 30, before_change, may_change)
+        finally:
+            await context.database.disconnect()
+
+    result = asyncio.run(process())
+    return result, looks.count("before the statements")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE vicidial_lists SET active = 'N' WHERE list_id = 101",
+        "UPDATE vicidial_lists SET campaign_id = 'AUTUMN' WHERE list_id = 101",
+        "DELETE FROM vicidial_lists WHERE list_id = 101",
+    ],
+)
+@pytest.mark.parametrize("tables", ["InnoDB"], indirect=True)
+@pytest.mark.parametrize("delete_leads", [True, False])
+def test_a_list_that_stops_matching_before_commit_keeps_its_leads(
+    tables: Tables, environment: dict[str, str], settings_from: ReadSettings, change: str, delete_leads: bool
+) -> None:
+    tables.live(1, 2, list_id=101)
+    tables.live(3, list_id=102)
+    tables.archived(2, status="OLD", list_id=101)
+    live, archived = tables.both()
+    where = {"list_active": True, "campaign_ids": ["SPRING"]}
+    batch = Batch([1, 2, 3], insert_leads=True, update_leads=True, delete_leads=delete_leads, where=where)
+
+    result, attempts = archive(environment, settings_from, batch, lambda: tables.execute(change))
+
+    assert attempts == 2
+    assert (result.insert_count, result.update_count, result.unmatched_lead_ids) == (1, 0, [1, 2])
+    assert result.remaining_lead_ids == ([1, 2] if delete_leads else [])
+    left = {1: live[1], 2: live[2]}
+    assert tables.both() == (left if delete_leads else live, {**archived, 3: live[3]})
+
+
+@pytest.mark.parametrize("tables", ["InnoDB"], indirect=True)
+def test_a_batch_is_not_run_again_because_of_other_columns_and_other_lists(
+    tables: Tables, environment: dict[str, str], settings_from: ReadSettings
+) -> None:
+    tables.live(1, list_id=101)
+    tables.live(2, list_id=102, status="NEW")
+    before, _ = tables.both()
+    where = {"list_active": True, "statuses": ["SALE"]}
+    batch = Batch([1, 2], insert_leads=True, update_leads=True, delete_leads=True, where=where)
+
+    result, attempts = archive(
+        environment,
+        settings_from,
+        batch,
+        lambda: tables.execute("UPDATE vicidial_lists SET list_lastcalldate = NOW(), active = IF(list_id = 102, 'N', active)"),
+    )
+
+    assert (attempts, result.delete_count, result.unmatched_lead_ids) == (1, 1, [2])
+    assert tables.both() == ({2: before[2]}, {1: before[1]})
