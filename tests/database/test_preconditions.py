@@ -51,6 +51,35 @@ def test_a_table_with_history_whose_engine_cannot_be_changed_has_no_remedy_that_
     assert f"{table} is MEMORY with system versioning" in refused_without_remedy(tables, api, [1])
 
 
+@pytest.mark.parametrize("tables", ["InnoDB"], indirect=True)
+@pytest.mark.parametrize("kind", ["TIMESTAMP(6)", "BIGINT UNSIGNED"])
+@pytest.mark.parametrize("versioned", [[LIST], [ARCHIVE], [LIST, ARCHIVE]], ids="-".join)
+def test_system_versioning_with_columns_of_the_table_becomes_versioning_without_and_keeps_its_history(
+    tables: Tables, api: Api, kind: str, versioned: list[str]
+) -> None:
+    """MariaDB adds the end of the period to each unique key, and such columns to no other table: no remedy for that works."""
+    history = "SELECT lead_id, comments FROM {} FOR SYSTEM_TIME ALL ORDER BY 1, 2"
+    tables.live(1, 2)
+    tables.archived(2, 3)
+    for table in versioned:
+        tables.execute(
+            f"ALTER TABLE {table} ADD COLUMN begin {kind} GENERATED ALWAYS AS ROW START, ADD COLUMN `the end` {kind} GENERATED"
+            " ALWAYS AS ROW END, ADD PERIOD FOR SYSTEM_TIME (begin, `the end`), ADD SYSTEM VERSIONING"
+        )
+        tables.execute(f"UPDATE {table} SET comments = 'changed'")
+    before = [tables.execute(history.format(table)) for table in versioned]
+    assert api.archive_all([1]).status_code == 503
+
+    keep = "SET STATEMENT system_versioning_alter_history = KEEP FOR ALTER TABLE"
+    expected = [f"{keep} `{table}` DROP COLUMN `begin`, DROP COLUMN `the end`" for table in versioned]
+    assert apply_remedies(tables, api) == expected
+
+    assert [tables.execute(history.format(table)) for table in versioned] == before
+    live, archived = tables.both()
+    assert api.archive_all([1, 2]).json()["delete_count"] == 2
+    assert tables.both() == ({}, {**archived, **live})
+
+
 @pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
 def test_a_table_that_shows_the_leads_of_the_list_is_no_copy_of_them(tables: Tables, api: Api) -> None:
     """A MERGE table over vicidial_list shows every lead of vicidial_list, as if it were archived."""

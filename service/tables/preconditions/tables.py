@@ -41,6 +41,10 @@ def table_problems(pair: TablePair, grants: Grants) -> Iterator[Problem]:
         )
     if hidden:
         return  # nothing is known about the hidden columns
+    row_times = [problem for table in (pair.source, pair.target) for problem in _row_time_problems(table)]
+    yield from row_times
+    if row_times:
+        return  # MariaDB adds ROW END to each unique key, and the other table cannot have such columns
     for table in (pair.source, pair.target):
         yield from _column_problems(table, pair.target if table is pair.source else pair.source)
     yield from _lead_id_problems(pair.source, pair.target)
@@ -100,6 +104,17 @@ def _engine_problems(table: Table) -> Iterator[Problem]:
         yield Problem(f"{table.name} is {table.engine}: its rows are on this node of the cluster only", alter)
 
 
+def _row_time_problems(table: Table) -> Iterator[Problem]:
+    """Find the columns of system versioning, if they are columns of the table. Without them, it keeps the same history."""
+    columns = [column.name for column in table.columns.values() if column.expression in {"ROW START", "ROW END"}]
+    if columns:
+        yield Problem(
+            f"{table.name} has columns that tell when its row was written ({', '.join(columns)}), which no copy can have: "
+            "system versioning needs no columns of its own",
+            table.alter(", ".join(f"DROP COLUMN {identifier(name)}" for name in columns)),
+        )
+
+
 def _column_problems(table: Table, other: Table) -> Iterator[Problem]:
     columns = {column.name.lower(): column for column in other.columns.values()}
     present = {name.lower() for name in table.columns}
@@ -108,12 +123,6 @@ def _column_problems(table: Table, other: Table) -> Iterator[Problem]:
             yield _lacking(table, other, columns[name])
         elif name not in present:
             yield Problem(f"{table.name} lacks Vicidial's column {name}", table.alter(f"ADD COLUMN {definition}"))
-    for column in table.columns.values():
-        if column.expression in {"ROW START", "ROW END"}:
-            yield Problem(
-                f"the column {column.name} of {table.name} tells when its row was written, which no copy can have: use system "
-                "versioning without columns of its own"
-            )
     if "lead_id" in table.names - table.unique_columns.keys() and "lead_id" in table.ignored_unique_columns:
         yield Problem(
             f"the unique key of lead_id in {table.name} is IGNORED: no statement can use it",
