@@ -34,6 +34,8 @@ TIMEOUT = 10
 SOON = 30
 """Days before the expiry of a key or certificate from which it is reported."""
 
+JOURNALD_KEEPS = 1_000
+"""Leads whose records are never longer than journald's LineMax, 48 KiB: each may be in four lists of a line, with 12 bytes."""
 
 LOCAL = {"127.0.0.1", "::1", "localhost"}
 """Names of this machine."""
@@ -62,6 +64,7 @@ async def find(settings: Settings, now: datetime) -> list[Finding]:
     found += _office_hours("archive", settings.office_hours, now)
     found += _office_hours("dearchive", settings.dearchive_office_hours, now)
     found += _keys(settings.API_KEYS_FILE, now)
+    found.append(_audit_log(settings))
     found.append(_certificate(settings, now))
     return found
 
@@ -227,6 +230,15 @@ def _keys(path: Path, now: datetime) -> Iterator[Finding]:
         lists = "" if key.list_ids is None else f"; lists {', '.join(map(str, sorted(key.list_ids)))}"
         fresh = key.expires is None or (key.expires - today).days > SOON
         yield Finding("keys", f"{key.name} ({key.short}…): {state(key, today)}{lists}", State.OK if fresh else State.NOTE)
+
+
+def _audit_log(settings: Settings) -> Finding:
+    if settings.AUDIT_LOG:
+        return Finding("audit log", str(settings.AUDIT_LOG))
+    if settings.LEAD_IDS_LIMIT <= JOURNALD_KEEPS:
+        return Finding("audit log", "none: the records of batches go to the log")
+    cut = f"journald may cut those of more than {JOURNALD_KEEPS} leads: set AUDIT_LOG"
+    return Finding("audit log", f"none: the records of batches go to the log, and {cut}", State.NOTE)
 
 
 def _certificate(settings: Settings, now: datetime) -> Finding:

@@ -13,6 +13,7 @@ import sys
 import termios
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from support.api import Api
@@ -115,6 +116,27 @@ def test_several_processes_without_rollback_are_noted(
     bare.grant(STOCK, "*")
     status, output = check({**environment, "WORKERS": workers}, bare)
     assert (status, output.count("set WORKERS=1")) == (0, found), output
+
+
+@pytest.mark.parametrize(
+    ("settings", "state", "found"),
+    [
+        ({"LEAD_IDS_LIMIT": "1000"}, "ok", "none: the records of batches go to the log"),
+        (
+            {"LEAD_IDS_LIMIT": "1001"},
+            "note",
+            "none: the records of batches go to the log, and journald may cut those of more than 1000 leads: set AUDIT_LOG",
+        ),
+        ({"LEAD_IDS_LIMIT": "1001", "AUDIT_LOG": "{folder}/audit.jsonl"}, "ok", "{folder}/audit.jsonl"),
+    ],
+)
+def test_it_says_where_the_records_of_batches_go(
+    environment: dict[str, str], tmp_path: Path, settings: dict[str, str], state: str, found: str
+) -> None:
+    settings = {name: value.format(folder=tmp_path) for name, value in settings.items()}
+    result = run_service({**environment, **settings}, "check", "--json")
+    findings = [each for each in json.loads(result.stdout)["findings"] if each["what"] == "audit log"]
+    assert [(each["state"], each["found"]) for each in findings] == [(state, found.format(folder=tmp_path))]
 
 
 def test_nothing_is_cut_off_where_there_is_no_terminal(tables: Tables, bare: Account, environment: dict[str, str]) -> None:
