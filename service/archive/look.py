@@ -42,7 +42,7 @@ class Seen:
     pair: TablePair
     """With the conditions of the batch that each statement checks."""
     of_lists: str = "TRUE"
-    """The conditions of the batch that no statement checks, in SQL: see list_ids()."""
+    """The conditions of the batch that no statement checks, in SQL: see lists_of()."""
 
 
 class Looker:
@@ -139,7 +139,7 @@ class Looker:
             return True, await transaction.select_each(*statements, unlocked=unlocked)
         return bool(agents), answers
 
-    async def list_ids(self, transaction: Transaction, seen: Seen, leads: LeadIDs) -> Sequence[int]:
+    async def lists_of(self, transaction: Transaction, seen: Seen, leads: LeadIDs) -> Sequence[int]:
         """Return the lists of leads that a batch is going to change, if it has conditions on lists that its statements do not
         check.
 

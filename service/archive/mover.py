@@ -124,7 +124,7 @@ class Mover:
         sql = self._statements
         if seen.pair.one_transaction:
             steps = await self._steps(transaction, seen, leads, batch)
-            list_ids = await self._looker.list_ids(transaction, seen, leads)
+            lists = await self._looker.lists_of(transaction, seen, leads)
             await may_change()
             await before_change(list(leaving))
             if seen.on_cluster and leaving:
@@ -134,7 +134,7 @@ class Mover:
             remaining = await self._remaining(transaction, seen, batch, counts)
             left, gone = leaving.difference(remaining), NONE
             await may_change()  # its statements may have waited, and its audit record
-            await self._looker.refuse_changed_lists(transaction, seen, list_ids)
+            await self._looker.refuse_changed_lists(transaction, seen, lists)
         else:
             await may_change()
             await before_change(list(leaving))
