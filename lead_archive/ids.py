@@ -177,14 +177,22 @@ def _table(number: int, line: str, lines: Iterator[str], *, delimiters: str, nam
         raise UsageError(f"{name}, line {number}: the column {column} is there {found.count(wanted)} times")
     place = found.index(wanted)
 
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    of_row: list[str] = []
+
+    def noted() -> Iterator[str]:
+        for read in lines:
+            of_row.append(read)
+            yield read
+
+    reader = csv.reader(noted(), delimiter=delimiter, strict=True)
     try:
         while True:
+            of_row.clear()
             line_number = number + reader.line_num + 1  # a quoted cell may have line breaks in it
             row = next(reader, None)
             if row is None:
                 return
-            if not any(map(str.strip, row)) or row[0].lstrip().startswith("#"):
+            if not any(map(str.strip, row)) or of_row[0].lstrip().startswith("#"):
                 continue
             while len(row) > len(found) and not row[-1].strip():  # the separators of empty columns
                 row.pop()

@@ -12,6 +12,7 @@
     ├── LeadsGoneError         leads disappeared in the middle of a batch        503
     ├── AuditError             the audit log cannot be written                   503
     ├── DatabaseError          MariaDB refused, did not answer, or broke off     503
+    │   └── ListsChangedError  the lists of leads have stopped to match          503
     └── MendableError          an administrator must change something first     503
         ├── NotReadyError      leads cannot be moved safely: the reasons, the remedies
         └── ConditionError     a condition cannot be checked safely
@@ -190,9 +191,21 @@ class DatabaseError(ServiceError):
         return self.from_server and self.code not in STATEMENT_ERRORS
 
     @property
+    def may_be_of_a_definition(self) -> bool:
+        """Whether the statement may not fit the tables as they are now."""
+        return self.from_server and self.code not in STATEMENT_ERRORS
+
+    @property
     def is_certainly_of_a_row(self) -> bool:
         """Whether nothing but a row can be the reason, even if the statement fails for each of its leads."""
         return self.code is not None and (self.code in ROW_ERRORS or self.code >= SIGNALS_ONLY)
+
+
+class ListsChangedError(DatabaseError):
+    """A list has stopped to match the conditions of a batch that had found it to match. The batch can be run again."""
+
+    def __init__(self) -> None:
+        super().__init__("a list that the conditions look at was changed meanwhile", retry=True)
 
 
 class MendableError(ServiceError):

@@ -186,7 +186,7 @@ class Chunks:
         options = Options(
             source or {}, plan.in_use_nearby, self._was_blocked, failures=self._failures, most=most, look_again=look_again
         )
-        if self.turn.gentle or not plan.pair.same_rollback:
+        if self.turn.gentle or not plan.pair.same_rollback or locks_lists(plan.pair):
             await self._change_one_by_one(plan, look_again, options, is_last=is_last)
         else:
             # In one round trip. The tables are free between two statements.
@@ -210,7 +210,7 @@ class Chunks:
                     self._refuse_other_engines(pair)
             parts = leads.parts(options.most[statement])
             for number, part in enumerate(parts, start=1):
-                if has_changed and plan.pair.same_rollback:
+                if has_changed and (plan.pair.same_rollback or locks_lists(plan.pair)):
                     pair = await self._rest(plan.pair, look_again)
                 if self._failures.blocked or not pair:
                     return
@@ -220,10 +220,9 @@ class Chunks:
 
     async def _rest(self, pair: TablePair, look_again: Callable[[], Awaitable[TablePair]]) -> TablePair | None:
         """Rest in the middle of a chunk. No row is locked, and the transaction keeps the definitions as they are. If it has
-        done so for long, because its statements had to wait, whoever wants the tables gets them before the rest; and so does
-        the dialler if statements look at vicidial_lists, whose rows InnoDB locks. Return the pair, None if the chunk must be
-        begun again."""
-        if self.transaction.seconds < LONGEST_WAIT and LISTS not in pair.matches:
+        done so for long, because its statements had to wait, whoever wants the tables gets them before the rest. Return the
+        pair, None if the chunk must be begun again."""
+        if self.transaction.seconds < LONGEST_WAIT and not locks_lists(pair):
             await self.turn.rest()
             return pair
         await self._commit()
@@ -320,3 +319,9 @@ class Chunks:
         insert = self._statements.insert_leads.fill(no_leads)
         ((before,),), _, ((after,),) = await self.transaction.select_each(count, insert, count)
         return bool(after - before != 1)
+
+
+def locks_lists(pair: TablePair) -> bool:
+    """Return whether a statement may lock rows of vicidial_lists, which has row locks if it is InnoDB. The next statement must
+    not wait for a table meanwhile: another service may have locked it, and wait for the same rows, behind the dialler."""
+    return LISTS in pair.matches

@@ -14,7 +14,7 @@ from service.archive.pace import Pace
 from service.archive.scope import ask_twice, visible_leads, within
 from service.database.statements import Statement, Statements, integers
 from service.database.transaction import Transaction
-from service.errors import DatabaseError
+from service.errors import ConditionError, DatabaseError, ListsChangedError
 from service.mariadb_errors import LOCK_WAIT_TIMEOUT
 from service.tables.definitions import TablePair, names
 from service.tables.in_use import MOST_NEARBY, by_id, nearby
@@ -54,16 +54,34 @@ class Looker:
         self._pace = pace
         self._conditions = Conditions(statements)
 
-    async def look(self, transaction: Transaction, asked: LeadIDs, batch: Batch) -> Seen:
-        """Read both tables. From here on, nobody can alter them until the transaction ends.
+    async def look(self, transaction: Transaction, asked: LeadIDs, batch: Batch, *, locks_lists: bool = False) -> Seen:
+        """Read both tables. From here on, nobody can alter them until the transaction ends. Nothing may have been changed that
+        can be changed back. locks_lists: whether each statement is to check all conditions of the batch, whatever it locks:
+        otherwise, see lists_of().
 
         If both tables can roll back, the leads in the source are locked. Otherwise they are not. MyISAM has no row locks: the
         dialler would wait for the whole table. And if only one of the tables is MyISAM, a statement that locks it may wait for
         a row lock. If the owner of that row lock waits for the table, MariaDB does not detect the deadlock.
         """
         known = self._tables.cached
-        if known is None or known.problems:
-            known = await self._tables.read(transaction)
+        if known and not known.problems:
+            try:
+                return await self._look(transaction, known, asked, batch, locks_lists=locks_lists)
+            except ConditionError:
+                pass  # raised below, if the column is still what it was
+            except DatabaseError as error:
+                if not error.may_be_of_a_definition:
+                    raise
+            # The statements may not fit a table that was altered since the last batch.
+            await transaction.let_go()
+            self._tables.invalidate()
+        known = await self._tables.read(transaction)
+        return await self._look(transaction, known, asked, batch, locks_lists=locks_lists)
+
+    async def _look(
+        self, transaction: Transaction, known: TablePair, asked: LeadIDs, batch: Batch, *, locks_lists: bool
+    ) -> Seen:
+        """As look(). known: the pair as it is, or was at the last look."""
         matches = await self._conditions.sql(transaction, known.source, batch.where)
         values = {
             **known.values,
@@ -90,13 +108,13 @@ class Looker:
             copies_query,
             sql.look_at_session.fill(values),
             *self._tables.definition_queries,
-            *([sql.select_matching_leads.fill(values)] if batch.where else []),
+            *([sql.select_unmatched_leads.fill(values)] if batch.where else []),
             unlocked=[*before, copies_query],
             asks=self._pace.asks_for_agents and known.sees_agents,
         )
         in_use = answers[len(before) - 1] if in_use_query else []
         leads, ((copies, reused),), (session,), *rest = answers[len(before) :]
-        definitions, matching = rest[:2], rest[2] if batch.where else None
+        definitions, unmatched = rest[:2], rest[2] if batch.where else []
         on_cluster, session_fits = session
         if not session_fits:
             self._tables.invalidate()  # reading everything again finds out what is wrong
@@ -104,8 +122,9 @@ class Looker:
         if pair is not known and pair != known:
             # A table was altered since the last batch, so the queries above used an outdated definition.
             await transaction.commit()
-            return await self.look(transaction, asked, batch)
+            return await self.look(transaction, asked, batch, locks_lists=locks_lists)
         transaction.knows_tables = True
+        by_statements = matches.all if locks_lists or not pair.one_transaction else matches.of_leads
         present = asked.from_rows(leads)
         return Seen(
             leads=present,
@@ -114,10 +133,10 @@ class Looker:
             in_use=await self._in_use(transaction, pair, asked, in_use),
             in_use_nearby=bool(in_use),
             agents=agents,
-            unmatched=NONE if matching is None else present.difference(LeadIDs(int(lead_id) for (lead_id,) in matching)),
+            unmatched=present.intersection(asked.from_rows(unmatched)),
             on_cluster=bool(on_cluster),
-            pair=pair.matching(within(matches.of_leads if pair.one_transaction else matches.all, batch.list_ids)),
-            of_lists=matches.of_lists if pair.one_transaction else "TRUE",
+            pair=pair.matching(within(by_statements, batch.list_ids)),
+            of_lists="TRUE" if by_statements == matches.all else matches.of_lists,
         )
 
     async def _look_at_agents(
@@ -153,12 +172,12 @@ class Looker:
         return [int(list_id) for (list_id,) in rows]
 
     async def refuse_changed_lists(self, transaction: Transaction, seen: Seen, list_ids: Sequence[int]) -> None:
-        """Raise DatabaseError if one of the lists does not match the conditions any more."""
+        """Raise ListsChangedError if one of the lists does not match the conditions any more."""
         if not list_ids:
             return
         values = {"list_rows": ", ".join(f"({integers([list_id])})" for list_id in list_ids), "matches": seen.of_lists}
         if await transaction.select(self._statements.unmatched_lists.fill(values)):
-            raise DatabaseError("a list that the conditions look at was changed meanwhile", retry=True)
+            raise ListsChangedError
 
     async def in_use(self, transaction: Transaction, pair: TablePair, leads: LeadIDs) -> LeadIDs:
         """Return the leads that are in use now."""

@@ -25,7 +25,7 @@ from service.archive.whole_copies import WholeCopies
 from service.database.pool import Database
 from service.database.statements import Statement, Statements
 from service.database.transaction import Transaction
-from service.errors import DatabaseError, UnknownLeadsError
+from service.errors import DatabaseError, ListsChangedError, UnknownLeadsError
 from service.mariadb_errors import LOCK_WAIT_TIMEOUT
 from service.tables.definitions import TablePair
 from service.tables.table_reader import TableReader
@@ -68,18 +68,26 @@ class Mover:
         the turn of the batch comes. In each case, no lead is lost and the batch can be repeated.
         """
         deadline = asyncio.get_running_loop().time() + seconds
-        was_blocked = False
+        was_blocked = locks_lists = False
 
         def on_error(error: DatabaseError) -> None:
-            nonlocal was_blocked
+            nonlocal was_blocked, locks_lists
             was_blocked = was_blocked or error.code == LOCK_WAIT_TIMEOUT
+            # Perhaps a trigger has changed the list, because of what the batch itself wrote. It would do that again.
+            locks_lists = locks_lists or isinstance(error, ListsChangedError)
             self._tables.invalidate_on(error)
 
         try:
             async with self._pace.turn(batch.caller, seconds) as turn:
                 return await self._database.attempt(
                     lambda transaction: self._move(
-                        transaction, batch, before_change, may_change, turn, was_blocked=was_blocked
+                        transaction,
+                        batch,
+                        before_change,
+                        may_change,
+                        turn,
+                        was_blocked=was_blocked,
+                        locks_lists=locks_lists,
                     ),
                     deadline - asyncio.get_running_loop().time(),
                     on_error,
@@ -99,16 +107,17 @@ class Mover:
         turn: Turn,
         *,
         was_blocked: bool,
+        locks_lists: bool,
     ) -> Result:
         """Insert, update and delete, always in this order. The caller commits.
 
-        was_blocked: as Options.
+        was_blocked: as Options. locks_lists: as Looker.look().
         """
         asked = LeadIDs(batch.lead_ids)
         transaction.set_limits(self._statements.wait_briefly.fill())
         # Before anything is locked: a caller neither locks a lead that it may not see, nor waits for it.
         await self._refuse_invisible(transaction, asked, batch)
-        seen = await self._looker.look(transaction, asked, batch)
+        seen = await self._looker.look(transaction, asked, batch, locks_lists=locks_lists)
         # Again: before it was locked, a lead may have been moved to a list that the caller may not see.
         await self._refuse_invisible(transaction, asked, batch)
         missing = asked.difference(seen.leads, seen.copies)

@@ -129,7 +129,7 @@ class Statements:
     select_different_leads: Statement
     select_equal_leads: Statement
     select_leads: Statement
-    select_matching_leads: Statement
+    select_unmatched_leads: Statement
     select_whole_leads: Statement
     session: Statement
     set_foreign_key_checks: Statement

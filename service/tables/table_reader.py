@@ -101,6 +101,7 @@ class TableReader:
             or unchanging != self._definitions
             or (to_write and not self._tried)
             or await self._appeared(transaction)
+            or (not pair.sees_agents and await self._trial.sees_agents(transaction))
             # A definition does not show which foreign keys refer to the table. If there were none, none is checked, and none
             # has an effect.
             or ((pair.foreign_keys or self._are_old()) and pair.foreign_keys != await self._foreign_keys(transaction))

@@ -206,12 +206,12 @@ def test_a_trigger_that_is_created_between_two_chunks(tables: Tables, api: Api, 
     look = Looker.look
     looks = 0
 
-    async def create_before_the_second(*arguments: Any) -> Seen:
+    async def create_before_the_second(*arguments: Any, **named: Any) -> Seen:
         nonlocal looks
         looks += 1
         if looks == 2:
             make_trigger(tables, "itself", "BEFORE", "TRUE", LIST, ARCHIVE)
-        return await look(*arguments)
+        return await look(*arguments, **named)
 
     monkeypatch.setattr(Looker, "look", create_before_the_second)
 

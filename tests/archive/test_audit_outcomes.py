@@ -105,10 +105,10 @@ def deadlock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]]
                 raise DatabaseError("Deadlock found", DEADLOCK)
             return await change(changes, *arguments, **options)
 
-        async def look_later(looker: Looker, *arguments: Any) -> Any:
+        async def look_later(looker: Looker, *arguments: Any, **options: Any) -> Any:
             if len(attempts) == 1:
                 meanwhile()
-            return await look(looker, *arguments)
+            return await look(looker, *arguments, **options)
 
         monkeypatch.setattr(Changes, "run", fail_once)
         monkeypatch.setattr(Looker, "look", look_later)

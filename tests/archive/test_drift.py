@@ -17,6 +17,8 @@ from support.tables import Tables
 
 LIST, ARCHIVE = "vicidial_list", "vicidial_list_archive"
 
+ENGINES = pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+
 
 @pytest.mark.parametrize(
     ("alter", "fits", "does_not"),
@@ -237,3 +239,63 @@ def test_a_column_that_both_tables_get_while_the_service_runs(tables: Tables, ap
     assert (answer["update_count"], answer["delete_count"]) == (1, 1)
     assert tables.rows(LIST) == {}
     assert tables.rows(ARCHIVE)[2] == live[2]
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        "CONVERT TO CHARACTER SET utf8mb4",
+        "MODIFY phone_number VARCHAR(18) CHARACTER SET latin1",
+        "MODIFY phone_number BIGINT UNSIGNED",
+        "MODIFY phone_number VARBINARY(18)",
+        "MODIFY entry_date VARCHAR(40)",
+    ],
+)
+@pytest.mark.parametrize("where", [{}, {"statuses": ["SALE"]}], ids=["all", "statuses"])
+@ENGINES
+def test_a_column_that_gets_another_type_or_charset_while_the_service_runs(
+    tables: Tables, api: Api, alter: str, where: dict[str, Any]
+) -> None:
+    """The statements that were made for the old definition fail, or mean something else."""
+    body = {**Api.ALL, **({"where": where} if where else {})}
+    tables.live(1, 2, 3)
+    tables.archived(3, comments="old")
+    assert api.archive({**body, "lead_ids": [1]}).json()["delete_count"] == 1
+
+    for table in (LIST, ARCHIVE):
+        tables.execute(f"ALTER TABLE {table} {alter}")
+    live, archived = tables.both()
+
+    assert api.archive({**body, "lead_ids": [2, 3]}).json()["delete_count"] == 2
+    assert tables.both() == ({}, {**archived, **live})
+    assert api.dearchive_all([2, 3]).json()["delete_count"] == 2
+    assert tables.both() == (live, {1: archived[1]})
+
+
+@pytest.mark.parametrize(
+    ("alter", "back", "where"),
+    [
+        ("MODIFY status VARBINARY(6)", "MODIFY status VARCHAR(6)", {"statuses": ["SALE"]}),
+        ("MODIFY list_id VARCHAR(20)", "MODIFY list_id BIGINT(14) UNSIGNED NOT NULL DEFAULT 0", {"list_ids": [998]}),
+        ("MODIFY entry_date TIMESTAMP NULL", "MODIFY entry_date DATETIME", {"entered_before": "2030-01-01"}),
+    ],
+)
+@ENGINES
+def test_a_condition_is_usable_as_soon_as_its_column_is_mended(
+    tables: Tables, api: Api, alter: str, back: str, where: dict[str, Any]
+) -> None:
+    tables.live(1, entry_date="2020-01-01")
+    before, _ = tables.both()
+    body = {**Api.ALL, "lead_ids": [1], "where": where}
+    for table in (LIST, ARCHIVE):
+        tables.execute(f"ALTER TABLE {table} {alter}")
+
+    refused = api.archive(body)
+
+    assert refused.status_code == 503
+    assert f"the condition {next(iter(where))} cannot be used" in refused.json()["message"]
+    assert tables.ids() == ([1], [])
+    for table in (LIST, ARCHIVE):
+        tables.execute(f"ALTER TABLE {table} {back}")
+    assert api.archive(body).json()["delete_count"] == 1
+    assert tables.both() == ({}, before)

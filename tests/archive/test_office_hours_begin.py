@@ -57,8 +57,8 @@ def test_a_batch_for_which_office_hours_begin_before_it_changes_anything_is_refu
     before = tables.both()
     look = Looker.look
 
-    async def look_until_office_hours(looker: Looker, *arguments: Any) -> Any:
-        seen = await look(looker, *arguments)
+    async def look_until_office_hours(looker: Looker, *arguments: Any, **options: Any) -> Any:
+        seen = await look(looker, *arguments, **options)
         clock.now = WITHIN
         return seen
 
@@ -128,8 +128,8 @@ def test_a_batch_whose_key_is_revoked_while_it_waits_is_refused(
     api = new_api(API_KEYS_FILE=str(keys_file), AUDIT_LOG=str(path))
     look = Looker.look
 
-    async def look_and_wait(looker: Looker, *arguments: Any) -> Any:
-        seen = await look(looker, *arguments)
+    async def look_and_wait(looker: Looker, *arguments: Any, **options: Any) -> Any:
+        seen = await look(looker, *arguments, **options)
         if takes:
             keys_file.write_text(NO_KEY)
             await asyncio.sleep(takes)
@@ -175,10 +175,10 @@ def change_key(
         api = new_api(API_KEYS_FILE=str(keys_file), AUDIT_LOG=str(path))
         run = getattr(owner, method)
 
-        async def run_and_wait(*arguments: Any) -> Any:
+        async def run_and_wait(*arguments: Any, **options: Any) -> Any:
             monkeypatch.setattr(owner, method, run)
             try:
-                return await run(*arguments)
+                return await run(*arguments, **options)
             finally:
                 keys_file.write_text(after)
                 await asyncio.sleep(1.1)

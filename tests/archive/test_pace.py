@@ -54,6 +54,23 @@ def test_the_audit_and_the_metrics_tell_the_pace(
     assert tables.both() == (before, {})
 
 
+@pytest.mark.parametrize("settings", [{}, {"LEADS_IN_USE": "ignore"}], ids=["keep", "ignore"])
+@pytest.mark.parametrize("way", ["archive_all", "dearchive_all"])
+def test_the_agents_are_seen_as_soon_as_their_table_is_there(
+    tables: Tables, new_api: Callable[..., Api], settings: dict[str, str], way: str
+) -> None:
+    (tables.live if way == "archive_all" else tables.archived)(1, 2)
+    tables.execute("RENAME TABLE vicidial_live_agents TO away")
+    api = new_api(**settings)
+    paces = [getattr(api, way)([1]).headers["X-Lead-Archive-Pace"]]
+
+    tables.execute("RENAME TABLE away TO vicidial_live_agents")
+    paces += [getattr(api, way)([2]).headers["X-Lead-Archive-Pace"] for _ in range(2)]
+
+    assert paces[::2] == ["gentle", "full"]
+    assert tables.ids() == (([], [1, 2]) if way == "archive_all" else ([1, 2], []))
+
+
 def test_the_pace_follows_the_agents(tables: Tables, new_api: Callable[..., Api], path: Path) -> None:
     tables.live(1, 2, 3)
     api = new_api(AUDIT_LOG=str(path))

@@ -6,7 +6,7 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from support.tables import Tables
 
 from service.app import create_context
 from service.archive.batch import Batch, Result
+from service.database.transaction import Transaction
 
 ENGINES = pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
 MIXED = [("InnoDB", "InnoDB"), ("MyISAM", "MyISAM"), ("MyISAM", "InnoDB")]
@@ -285,6 +286,39 @@ def test_a_list_that_is_activated_while_the_batch_runs_keeps_its_leads(
 
     assert (result.delete_count, result.remaining_lead_ids) == (1, [1])
     assert tables.both() == ({1: before[1]}, before)
+
+
+@pytest.mark.parametrize("engines", [pair for pair in MIXED if pair != ("InnoDB", "InnoDB")], ids="-".join)
+def test_a_lead_that_another_batch_moves_while_this_one_looks_is_not_named_as_unmatched(
+    tables: Tables, api: Api, monkeypatch: pytest.MonkeyPatch, engines: tuple[str, str]
+) -> None:
+    """It matched: whoever moved it saw that. The batch sees it in one SELECT, and no more in the one with the conditions."""
+    tables.set_engines(*engines)
+    tables.live(1, 2, status="SALE")
+    tables.live(3, status="NEW")
+    before, _ = tables.both()
+    moved: list[str] = []
+    select_each = Transaction.select_each
+
+    async def one_by_one(
+        transaction: Transaction, *statements: str, unlocked: Collection[str] = ()
+    ) -> list[list[tuple[Any, ...]]]:
+        answers = []
+        for statement in statements:
+            if "('SALE')" in statement and not moved:
+                moved.append(statement)
+                tables.execute("INSERT INTO vicidial_list_archive SELECT * FROM vicidial_list WHERE lead_id = 2")
+                tables.execute("DELETE FROM vicidial_list WHERE lead_id = 2")
+            answers += await select_each(transaction, statement, unlocked=unlocked)
+        return answers
+
+    monkeypatch.setattr(Transaction, "select_each", one_by_one)
+
+    answer = archive(api, [1, 2, 3], {"statuses": ["SALE"]})
+
+    assert len(moved) == 1
+    assert (answer["unmatched_lead_ids"], answer["remaining_lead_ids"], answer["delete_count"]) == ([3], [3], 1)
+    assert tables.both() == ({3: before[3]}, {1: before[1], 2: before[2]})
 
 
 @pytest.mark.parametrize("engines", MIXED, ids="-".join)

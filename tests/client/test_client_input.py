@@ -62,6 +62,7 @@ def refusal(content: bytes | str) -> str:
         ('name;lead_id\r\n"a;b\r\nc";1\r\n;\r\n"";2\r\n', [1, 2]),
         ('"lead_id","reason"\n"1","in use, or not"\n', [1]),
         ("lead_id|x\n1|y\n# 2|y\n3|y\n", [1, 3]),
+        ('name,lead_id\n#N/A,1\n"#1 VIP",2\n"of two\n# lines",3\n', [2, 3]),
         ("sep=;\nlead_id;name\n1;a,b\n", [1]),
         ("lead_id\tname\r\n1\tJosé\r\n".encode("utf-16"), [1]),
         ("name,lead_id\nJosé,1\n".encode("latin-1"), [1]),
