@@ -15,7 +15,7 @@ from service.archive.scope import ask_twice, visible_leads, within
 from service.database.statements import Statement, Statements, integers
 from service.database.transaction import Transaction
 from service.errors import ConditionError, DatabaseError, ListsChangedError
-from service.mariadb_errors import LOCK_WAIT_TIMEOUT
+from service.mariadb_errors import LOCK_WAIT_TIMEOUT, NO_SUCH_TABLE
 from service.tables.definitions import TablePair, names
 from service.tables.in_use import MOST_NEARBY, by_id, nearby
 from service.tables.table_reader import TableReader
@@ -70,8 +70,8 @@ class Looker:
             except ConditionError:
                 pass  # raised below, if the column is still what it was
             except DatabaseError as error:
-                if not error.may_be_of_a_definition:
-                    raise
+                if not error.may_be_of_a_definition or error.code == NO_SUCH_TABLE:
+                    raise  # a table that shows leads in use may be missing for a moment only
             # The statements may not fit a table that was altered since the last batch.
             await transaction.let_go()
             self._tables.invalidate()
