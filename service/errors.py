@@ -228,7 +228,7 @@ class NotReadyError(MendableError):
 
 
 class ConditionError(MendableError):
-    """A condition of `where` cannot be checked safely in this database."""
+    """A condition of `where`, or that a lead is in one of the lists of a key, cannot be checked safely in this database."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"the condition {name} cannot be used until an administrator mends this: {reason}")

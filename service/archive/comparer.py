@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from service.archive.caller import Caller
 from service.archive.lead_ids import LeadIDs
 from service.archive.readers import Readers
-from service.archive.scope import visible_leads
+from service.archive.scope import refuse_unsafe_lists, visible_leads
 from service.database.statements import Statements
 from service.database.transaction import Transaction
 from service.tables.definitions import TablePair
@@ -57,6 +57,7 @@ class Comparer:
 
     async def _compare(self, transaction: Transaction, lead_ids: list[int], list_ids: frozenset[int] | None) -> list[Lead]:
         pair = await self._tables.read(transaction, to_write=False)
+        refuse_unsafe_lists(pair, list_ids)
         visible = await visible_leads(transaction, self._statements, LeadIDs(lead_ids), list_ids)
         found: dict[int, Lead] = {}
         if visible:

@@ -128,6 +128,12 @@ class Conditions:
                 raise ConditionError(name, f"there is no column {LISTS}.{condition.of_list}, or the account may not see it")
             if not compared.readable:
                 raise ConditionError(name, f"the account may not read {LISTS}: {compared.grant}")
+            if lists["list_id"].data_type not in INTEGERS:
+                raise ConditionError(
+                    name,
+                    f"{LISTS}.list_id is {lists['list_id'].data_type}, and only {', '.join(sorted(INTEGERS))} can be compared "
+                    "safely",
+                )
             if compared.data_type not in SHORT_TEXTS:
                 raise ConditionError(name, f"{LISTS}.{condition.of_list} is {compared.data_type}, which is no text")
         return self._templates[name].format_map(condition.fill(value, compared))

@@ -12,7 +12,7 @@ from service.archive.caller import Caller
 from service.archive.conditions import Conditions
 from service.archive.lead_ids import LeadIDs
 from service.archive.readers import Readers
-from service.archive.scope import visible_leads, within
+from service.archive.scope import refuse_unsafe_lists, visible_leads, within
 from service.database.statements import Statements
 from service.database.transaction import Transaction
 from service.tables.definitions import LARGEST_LEAD_ID
@@ -88,6 +88,7 @@ class Finder:
 
     async def _find(self, transaction: Transaction, tables: TableReader, query: Query) -> Page:
         pair = await tables.read(transaction, to_write=False)
+        refuse_unsafe_lists(pair, query.list_ids)
         matches = (await self._conditions.sql(transaction, pair.source, query.where)).all
         if query.table == "list":
             matches = within(matches, query.list_ids)

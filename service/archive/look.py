@@ -11,7 +11,7 @@ from service.archive.batch import Batch
 from service.archive.conditions import Conditions
 from service.archive.lead_ids import NONE, LeadIDs
 from service.archive.pace import Pace
-from service.archive.scope import ask_twice, visible_leads, within
+from service.archive.scope import ask_twice, refuse_unsafe_lists, visible_leads, within
 from service.database.statements import Statement, Statements, integers
 from service.database.transaction import Transaction
 from service.errors import ConditionError, DatabaseError, ListsChangedError
@@ -124,6 +124,7 @@ class Looker:
             await transaction.commit()
             return await self.look(transaction, asked, batch, locks_lists=locks_lists)
         transaction.knows_tables = True
+        refuse_unsafe_lists(pair, batch.list_ids)
         by_statements = matches.all if locks_lists or not pair.one_transaction else matches.of_leads
         present = asked.from_rows(leads)
         return Seen(

@@ -20,7 +20,7 @@ from service.archive.lead_ids import NONE, LeadIDs
 from service.archive.look import Looker, Seen
 from service.archive.pace import Pace, Turn
 from service.archive.row_changes import Changes, Options
-from service.archive.scope import visible_leads
+from service.archive.scope import refuse_unsafe_lists, visible_leads
 from service.archive.whole_copies import WholeCopies
 from service.database.pool import Database
 from service.database.statements import Statement, Statements
@@ -116,6 +116,8 @@ class Mover:
         asked = LeadIDs(batch.lead_ids)
         transaction.set_limits(self._statements.wait_briefly.fill())
         # Before anything is locked: a caller neither locks a lead that it may not see, nor waits for it.
+        if batch.list_ids is not None:
+            refuse_unsafe_lists(await self._tables.read(transaction), batch.list_ids)
         await self._refuse_invisible(transaction, asked, batch)
         seen = await self._looker.look(transaction, asked, batch, locks_lists=locks_lists)
         # Again: before it was locked, a lead may have been moved to a list that the caller may not see.

@@ -11,6 +11,27 @@ from collections.abc import Awaitable, Callable
 from service.archive.lead_ids import NONE, LeadIDs
 from service.database.statements import Statements, integers
 from service.database.transaction import Transaction
+from service.errors import ConditionError
+from service.tables.definitions import TablePair
+from service.tables.same_data import INTEGERS
+
+
+def refuse_unsafe_lists(pair: TablePair, list_ids: frozenset[int] | None) -> None:
+    """Raise ConditionError if one of the tables has lists that MariaDB takes for one of the caller's: it compares the text
+    '101-OLD' with 101 as a number, and the members of an ENUM by their position.
+
+    list_ids: as in visible_leads().
+    """
+    if list_ids is None:
+        return
+    for table in (pair.source, pair.target):
+        for column in table.columns.values():
+            if column.name.lower() == "list_id" and column.data_type not in INTEGERS:
+                raise ConditionError(
+                    "list_ids of the key",
+                    f"{table.name}.{column.name} is {column.column_type}, and only {', '.join(sorted(INTEGERS))} can be "
+                    "compared safely",
+                )
 
 
 async def visible_leads(

@@ -228,6 +228,17 @@ def test_privileges_on_single_columns_are_sufficient(tables: Tables, granted: Ac
     assert "the account may not read vicidial_lists" in refused(api, tables, {"list_active": True})
 
 
+def test_lists_whose_number_is_a_text_are_not_looked_up(tables: Tables, api: Api) -> None:
+    """MariaDB would take the list 101-OLD for 101."""
+    tables.execute("ALTER TABLE vicidial_lists MODIFY list_id VARCHAR(20) NOT NULL")
+    tables.execute("INSERT INTO vicidial_lists (list_id, campaign_id, active) VALUES ('101-OLD', 'SPRING', 'Y')")
+    tables.live(1, list_id=101)
+
+    for where in OF_LISTS:
+        assert "vicidial_lists.list_id is varchar, and only bigint" in refused(api, tables, where)
+    assert api.find_all(where={"list_ids": [101]}) == [1]
+
+
 def test_without_the_table_its_conditions_are_refused_and_everything_else_works(tables: Tables, api: Api) -> None:
     tables.execute("DROP TABLE vicidial_lists")
     tables.live(1, list_id=101)
