@@ -61,7 +61,6 @@ class TableReader:
         self._definitions: tuple[str, ...] = ()
         self._tried = False
         self._foreign_keys_read = 0.0
-        self._skipped: dict[str, str] = {}
         self._grants = Grants("", "@")
         self.cached: TablePair | None = None
         """The pair as it was read last. Only read() knows whether it is still correct."""
@@ -100,12 +99,14 @@ class TableReader:
             or pair.problems  # an administrator may have fixed them
             or unchanging != self._definitions
             or (to_write and not self._tried)
-            or await self._appeared(transaction)
+            or await self._appeared(transaction, pair)
             or (not pair.sees_agents and await self._trial.sees_agents(transaction))
             # A definition does not show which foreign keys refer to the table. If there were none, none is checked, and none
             # has an effect.
             or ((pair.foreign_keys or self._are_old()) and pair.foreign_keys != await self._foreign_keys(transaction))
         ):
+            # If it is broken off, for example by a lock, nothing is known: neither this pair nor when its keys were read.
+            self.cached = None
             pair = self.cached = await self._describe(transaction, definitions, try_batch=to_write)
             self._tried = to_write
             self._definitions = unchanging
@@ -132,12 +133,12 @@ class TableReader:
             for name, definition in zip((self.source, self.target), definitions, strict=True)
         )
         self._grants = grants = Grants(session.database, session.account)
-        leads_in_use, self._skipped, unseen = await self._trial.leads_in_use(transaction, grants, self._leads_in_use)
+        leads_in_use, skipped, unseen = await self._trial.leads_in_use(transaction, grants, self._leads_in_use)
         pair = TablePair(
             source,
             target,
             leads_in_use=leads_in_use,
-            skipped_tables=tuple(dict.fromkeys(self._skipped.values())),
+            skipped_tables=tuple(dict.fromkeys(skipped.values())),
             foreign_keys=foreign_keys,
             sees_agents=await self._trial.sees_agents(transaction),
             keep_reused=self._keep_reused,
@@ -173,11 +174,12 @@ class TableReader:
             for schema, table, name, referenced, incoming, all_are_seen, *rules in rows
         )
 
-    async def _appeared(self, transaction: Transaction) -> bool:
-        """Return whether a table that shows leads in use exists now and was missing the last time."""
-        if not self._skipped:
+    async def _appeared(self, transaction: Transaction, pair: TablePair) -> bool:
+        """Return whether a table that shows leads in use exists now and was missing when the pair was read."""
+        if not pair.skipped_tables:
             return False
-        working, _, unseen = await self._trial.leads_in_use(transaction, self._grants, self._skipped)
+        skipped = self._leads_in_use.keys() - pair.leads_in_use.keys()
+        working, _, unseen = await self._trial.leads_in_use(transaction, self._grants, skipped)
         return bool(working or unseen)
 
     def invalidate_on(self, error: DatabaseError) -> None:

@@ -12,7 +12,9 @@ import pytest
 from support.api import Api
 from support.tables import IN_USE_TABLES, Tables
 
+from service.errors import DatabaseError, Problem
 from service.tables.in_use import MOST_NEARBY
+from service.tables.statement_trial import StatementTrial
 
 
 def queued(status: str) -> str:
@@ -144,6 +146,32 @@ def test_a_table_that_is_dropped_while_the_service_runs(tables: Tables, api: Api
     # The statement that names the table fails once, and changes nothing; after that the table is known to be gone.
     assert [answer.status_code for answer in answers] == [503, 200]
     assert tables.ids() == ([], [1, 2])
+
+
+@pytest.mark.parametrize("operation", ["archive_all", "compare", "find_all"])
+def test_a_table_that_comes_back_is_not_forgotten_if_the_look_that_notices_it_is_broken_off(
+    tables: Tables, api: Api, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    """For example by a lock on vicidial_list, or since the time of the request is over."""
+    tables.live(1, 2)
+    tables.execute("RENAME TABLE vicidial_hopper TO away")
+    assert api.archive_all([1]).status_code == 200
+    tables.execute("RENAME TABLE away TO vicidial_hopper")
+    tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (2)")
+    before = tables.both()
+
+    async def broken_off(*_: Any) -> list[Problem]:
+        raise DatabaseError("the lead is locked", 1969)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StatementTrial, "leads", broken_off)
+        if operation == "find_all":
+            assert api.find(where={"list_ids": [998]}).status_code == 503
+        else:
+            assert getattr(api, operation)([2]).status_code == 503
+
+    assert api.archive_all([2]).json()["remaining_lead_ids"] == [2]
+    assert tables.both() == before
 
 
 @pytest.mark.parametrize("tables", ["InnoDB"], indirect=True)
