@@ -204,9 +204,6 @@ class DatabaseError(ServiceError):
 class ListsChangedError(DatabaseError):
     """A list has stopped to match the conditions of a batch that had found it to match. The batch can be run again."""
 
-    def __init__(self) -> None:
-        super().__init__("a list that the conditions look at was changed meanwhile", retry=True)
-
 
 class MendableError(ServiceError):
     """An administrator must change something first. A session that began before the change may not see it.

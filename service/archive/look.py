@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,10 @@ from service.archive.conditions import Conditions
 from service.archive.lead_ids import NONE, LeadIDs
 from service.archive.pace import Pace
 from service.archive.scope import ask_twice, refuse_unsafe_lists, visible_leads, within
-from service.database.statements import Statement, Statements, integers
+from service.database.statements import Statements, integers
 from service.database.transaction import Transaction
 from service.errors import ConditionError, DatabaseError, ListsChangedError
-from service.mariadb_errors import LOCK_WAIT_TIMEOUT, NO_SUCH_TABLE
+from service.mariadb_errors import NO_SUCH_TABLE
 from service.tables.definitions import TablePair, names
 from service.tables.in_use import MOST_NEARBY, by_id, nearby
 from service.tables.table_reader import TableReader
@@ -153,9 +153,9 @@ class Looker:
         try:
             (((agents,),), *answers) = await transaction.select_each(look, *statements, unlocked=unlocked)
         except DatabaseError as error:
-            if (error.code, error.statement) != (LOCK_WAIT_TIMEOUT, look):
+            if error.statement != look or not error.from_server:
                 raise
-            # Somebody has locked the table, or is writing to it. A batch does not need it.
+            # Somebody has locked the table, or is writing to it, or it is damaged. A batch does not need it.
             return True, await transaction.select_each(*statements, unlocked=unlocked)
         return bool(agents), answers
 
@@ -178,7 +178,7 @@ class Looker:
             return
         values = {"list_rows": ", ".join(f"({integers([list_id])})" for list_id in list_ids), "matches": seen.of_lists}
         if await transaction.select(self._statements.unmatched_lists.fill(values)):
-            raise ListsChangedError
+            raise ListsChangedError("a list that the conditions look at was changed meanwhile", retry=True)
 
     async def in_use(self, transaction: Transaction, pair: TablePair, leads: LeadIDs) -> LeadIDs:
         """Return the leads that are in use now."""
@@ -209,25 +209,18 @@ class Looker:
 
         return leads.difference(await ask_twice(leads, find))
 
-    async def gone(
-        self, transaction: Transaction, batch: Batch, seen: Seen, counts: Mapping[Statement, int], remaining: LeadIDs
-    ) -> LeadIDs:
+    async def gone(self, transaction: Transaction, batch: Batch, seen: Seen, remaining: LeadIDs, deleted: LeadIDs) -> LeadIDs:
         """Return the leads that another session has deleted, or given to a list that the caller may not see, since the batch
-        began. Only tables without row locks allow that. It asks the database only if the counts do not add up, or if leads are
-        to be named to a caller that may not see all.
+        began. Only tables without row locks allow that. It asks the database only about leads that the batch has not deleted,
+        and that do not remain.
 
-        seen: the first look, with all unmatched leads. remaining: the leads that are still in the source.
+        seen: the first look, with all unmatched and reused leads. remaining: the leads to delete that are still in the source.
+        deleted: those that the batch has deleted.
         """
         if seen.pair.one_transaction:
             return NONE
-        sql = self._statements
         named = LeadIDs({*remaining, *seen.reused, *seen.unmatched})
-        expected, count = NONE, 0
-        if batch.delete_leads:
-            expected, count = seen.leads.difference(named), counts[sql.delete_leads]
-        elif batch.insert_leads:
-            expected, count = seen.leads.difference(seen.copies, named), counts[sql.insert_leads]
-        doubtful = expected if count < len(expected) else NONE
+        doubtful = seen.leads.difference(named, deleted)
         if batch.list_ids is None:
             return await self.unknown(transaction, doubtful)
         doubtful = LeadIDs({*doubtful, *named})

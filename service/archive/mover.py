@@ -131,7 +131,6 @@ class Mover:
         turn.look(agents=seen.agents, table_locks=not seen.pair.one_transaction)
         leads = self._movable(seen, batch)
         leaving = leads if batch.delete_leads else NONE
-        unmatched = seen.unmatched
         sql = self._statements
         if seen.pair.one_transaction:
             steps = await self._steps(transaction, seen, leads, batch)
@@ -150,12 +149,12 @@ class Mover:
             await may_change()
             await before_change(list(leaving))
             chunks = Chunks(sql, self._changes, transaction, turn, may_change, was_blocked=was_blocked)
-            unmatched = await self._change_in_chunks(chunks, seen, leads, batch)
+            seen = await self._change_in_chunks(chunks, seen, leads, batch)
             counts, left = chunks.counts, LeadIDs(chunks.deleted)
             with transaction.insisting():  # it cannot be run again as a whole
                 # What somebody has brought back meanwhile does not remain from this batch.
                 remaining = (await self._remaining(transaction, seen, batch, counts)).difference(left)
-                gone = await self._looker.gone(transaction, batch, replace(seen, unmatched=unmatched), counts, remaining)
+                gone = await self._looker.gone(transaction, batch, seen, remaining, left)
         return Result(
             select_count=len(seen.leads),
             insert_count=counts[sql.insert_leads],
@@ -163,7 +162,7 @@ class Mover:
             delete_count=counts[sql.delete_leads],
             remaining_lead_ids=list(remaining),
             reused_lead_ids=list(seen.reused),
-            unmatched_lead_ids=list(unmatched),
+            unmatched_lead_ids=list(seen.unmatched),
             deleted_lead_ids=list(left),
             gone_lead_ids=list(gone),
             pace="gentle" if turn.gentle else "full",
@@ -228,14 +227,14 @@ class Mover:
             raise DatabaseError("leads were put into use while the batch rested", retry=True)
         return counts
 
-    async def _change_in_chunks(self, chunks: Chunks, first: Seen, leads: LeadIDs, batch: Batch) -> LeadIDs:
+    async def _change_in_chunks(self, chunks: Chunks, first: Seen, leads: LeadIDs, batch: Batch) -> Seen:
         """Change a few leads at a time, and commit them, with a rest after each time. Only leads that both the batch and its
-        chunk have found movable are changed. Return the leads that do not match the conditions.
+        chunk have found movable are changed. Return the first look, with the unmatched and reused leads of all looks.
 
         first: the look at the whole batch.
         """
         transaction, turn = chunks.transaction, chunks.turn
-        unmatched = set(first.unmatched)
+        unmatched, reused = set(first.unmatched), set(first.reused)
         looks = [first]
         parts = chunks.of(leads)
         for number, part in enumerate(parts, start=1):
@@ -244,7 +243,10 @@ class Mover:
                 seen = looks.pop() if looks and transaction.knows_tables else await self._looker.look(transaction, part, batch)
                 turn.look(agents=seen.agents, table_locks=True)
                 unmatched.update(seen.unmatched)
-                steps = await self._steps(transaction, seen, part.intersection(self._movable(seen, batch)), batch)
+                reused.update(seen.reused)
+                # A lead that an earlier attempt has deleted, and that is there again, was brought back by somebody.
+                movable = part.intersection(self._movable(seen, batch)).difference(LeadIDs(chunks.deleted))
+                steps = await self._steps(transaction, seen, movable, batch)
                 return Plan(seen.pair, steps, seen.in_use_nearby)
 
             async def look_again(part: LeadIDs = part) -> TablePair:
@@ -254,7 +256,7 @@ class Mover:
                 await turn.rest()
             await chunks.change(plan, look_again, is_last=number == len(parts))
         await chunks.end()
-        return LeadIDs(unmatched)
+        return replace(first, unmatched=LeadIDs(unmatched), reused=LeadIDs(reused))
 
     async def _claim(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
         """On a Galera cluster, protect older copies that the DELETE relies on from changes by other nodes.

@@ -139,6 +139,7 @@ class Statements:
     show_deleted: Statement
     show_inserted: Statement
     show_updated: Statement
+    show_warnings: Statement
     stage_leads: Statement
     stage_table: Statement
     take_time: Statement

@@ -178,6 +178,11 @@ class AuditFile:
                         raise
                     reason = error.strerror or str(error)
                     time.sleep(FOLDER_PAUSE)
+                except OSError as error:
+                    if error.errno != errno.ESTALE:
+                        raise
+                    reason = error.strerror or str(error)  # it is removed at this moment, or was in the place of a mount
+                    time.sleep(FOLDER_PAUSE)
             return self._failed(reason, may_be_written=line.may_be_written)
         except OSError as error:
             if error.errno in NO_ROOM:
@@ -189,7 +194,10 @@ class AuditFile:
     def _write_once(self, line: Line) -> bool:
         """Return whether the line is in the file that has the name now: if not, it may be gone with the one that had it."""
         with opened(self._path, os.O_CREAT) as descriptor:  # anew: it may have been renamed or removed
-            must_have_name(self._path)
+            try:
+                must_have_name(self._path)
+            except FileNotFoundError:
+                return False
             self._sync_folder(descriptor)
             lock(descriptor)
             append(descriptor, line)

@@ -11,7 +11,14 @@ from service.database.sessions import StaleSessionError
 from service.database.statements import Statements, identifier, table_of
 from service.database.transaction import Transaction
 from service.errors import DatabaseError, NotReadyError
-from service.mariadb_errors import ACCESS_DENIED, NO_SUCH_COLUMN, NO_SUCH_KEY, NO_SUCH_TABLE
+from service.mariadb_errors import (
+    ACCESS_DENIED,
+    LEFT_OUT,
+    LOCK_WAIT_TIMEOUT,
+    NO_SUCH_COLUMN,
+    NO_SUCH_KEY,
+    NO_SUCH_TABLE,
+)
 from service.tables.definitions import ForeignKey, TablePair, names
 from service.tables.preconditions.foreign_keys import foreign_key_problems
 from service.tables.preconditions.server import Session, server_problem, session_problems, version_problem
@@ -166,9 +173,14 @@ class TableReader:
         return time.monotonic() - self._foreign_keys_read >= FOREIGN_KEYS_AGE
 
     async def _foreign_keys(self, transaction: Transaction) -> tuple[ForeignKey, ...]:
-        """Return the foreign keys of the two tables and those that refer to them, if the account can see them."""
+        """Return the foreign keys of the two tables and those that refer to them, if the account can see them. Raises
+        DatabaseError for a lock if a table may have keys that cannot be seen now."""
+        rows, warnings = await transaction.select_each(
+            self._statements.describe_foreign_keys.fill(names(self.source, self.target)), self._statements.show_warnings.fill()
+        )
+        if any(code == LEFT_OUT for _, code, _ in warnings):
+            raise DatabaseError("a table that may have foreign keys is being altered", LOCK_WAIT_TIMEOUT)
         self._foreign_keys_read = time.monotonic()
-        rows = await transaction.select(self._statements.describe_foreign_keys.fill(names(self.source, self.target)))
         return tuple(
             ForeignKey(schema, table, name, referenced, bool(incoming), bool(all_are_seen), frozenset(rules))
             for schema, table, name, referenced, incoming, all_are_seen, *rules in rows

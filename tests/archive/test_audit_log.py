@@ -20,6 +20,9 @@ from support.fixtures import ReadSettings
 from support.process import PATIENCE, ServiceProcess
 from support.tables import Tables
 
+from service.files import must_have_name
+from service.observability import audit_file
+
 # --- what is recorded ----------------------------------------------------------------------------------------------------
 
 
@@ -186,6 +189,31 @@ def test_the_file_may_be_replaced_at_any_moment(
     assert tables.both() == ({}, before)
     if kept:
         assert [line["moved"] for line in ask(path.parent, 2)] == [True]
+
+
+@pytest.mark.parametrize("rotate", [lambda path: path.rename(path.with_name("audit.jsonl.1")), Path.unlink])
+def test_the_file_may_be_replaced_just_when_it_was_opened(
+    tables: Tables, audited: Api, path: Path, monkeypatch: pytest.MonkeyPatch, rotate: Callable[[Path], object]
+) -> None:
+    tables.live(1)
+    before, _ = tables.both()
+    times: list[Path] = []
+
+    def rotate_and_look(opened: Path) -> None:
+        times.append(opened)
+        if len(times) in {1, 3}:  # of the intent, and of the outcome
+            rotate(opened)
+        must_have_name(opened)
+
+    monkeypatch.setattr(audit_file, "must_have_name", rotate_and_look)
+
+    answer = audited.archive_all([1])
+
+    assert (answer.status_code, len(times)) == (200, 4)
+    assert events(path)[-1:] == BOTH[-1:]
+    if rotate is not Path.unlink:
+        assert [line["moved"] for line in ask(path.parent, 1)] == [True]
+    assert tables.both() == ({}, before)
 
 
 def test_several_workers_append_whole_lines(tables: Tables, environment: dict[str, str], path: Path) -> None:

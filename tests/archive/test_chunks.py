@@ -685,3 +685,104 @@ def test_deadlocks_without_an_end_end_the_batch(
     assert archived == {number: before[number] for number in archived}
     assert set(asked) == {*live, *archived}
     assert read(path)[-1]["outcome"] == ("not known" if moved else "rolled back")
+
+
+@pytest.mark.parametrize("pace", ["full", "gentle"])
+def test_a_lead_that_is_brought_back_while_its_batch_waits_is_neither_deleted_nor_counted_again(
+    tables: Tables, new_api: Callable[..., Api], pace: str
+) -> None:
+    """The DELETE has deleted some leads when it meets a row that somebody has locked. Its chunk is tried again."""
+    use_engines(tables, "InnoDB", "MyISAM")
+    lead_ids = list(range(1, 41))
+    tables.live(*lead_ids)
+    tables.archived(*lead_ids)
+    live, archived = tables.both()
+    api = new_api(PACE=pace, REQUEST_TIMEOUT="60")
+    with ThreadPoolExecutor(1) as threads, tables.mariadb.connect(tables.database) as other, other.cursor() as cursor:
+        other.begin()
+        cursor.execute("SELECT 1 FROM vicidial_list WHERE lead_id = 40 FOR UPDATE")
+        batch = threads.submit(api.dearchive_all, lead_ids)
+        wait_until(lambda: len(tables.ids()[1]) < 40)
+        deleted = [lead_id for lead_id in (1, 2, 3) if lead_id not in tables.ids()[1]]
+        tables.execute("INSERT IGNORE INTO vicidial_list_archive SELECT * FROM vicidial_list WHERE lead_id IN (1, 2, 3)")
+        other.rollback()
+        answer = batch.result().json()
+
+    assert deleted
+    assert (answer["delete_count"], answer["remaining_lead_ids"]) == (40, [])
+    assert tables.both() == (live, {lead_id: archived[lead_id] for lead_id in deleted})
+
+
+@pytest.fixture
+def between(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """between(do) has something done between the first chunk of a batch and the second one."""
+
+    def set_up(do: Callable[[], object]) -> None:
+        todo = iter([do])
+        rest = Turn.rest
+
+        async def do_and_rest(turn: Turn) -> None:
+            for each in todo:
+                each()
+            await rest(turn)
+
+        monkeypatch.setattr(Turn, "rest", do_and_rest)
+
+    return set_up
+
+
+DISAPPEARS = {
+    "update": ({"insert_leads": True, "update_leads": True}, "DELETE FROM vicidial_list_archive WHERE lead_id = 11"),
+    "insert, and another copy is deleted": ({"insert_leads": True}, "DELETE FROM vicidial_list_archive WHERE lead_id = 12"),
+}
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize(("flags", "and_then"), DISAPPEARS.values(), ids=DISAPPEARS.keys())
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+def test_a_lead_that_disappears_is_noticed_whatever_the_counts_are(
+    tables: Tables, new_api: Callable[..., Api], between: Any, flags: dict[str, bool], and_then: str
+) -> None:
+    lead_ids = list(range(1, 13))
+    tables.live(*lead_ids)
+    tables.archived(*(lead_ids if "update_leads" in flags else [12]), status="OLD")
+    api = new_api(PACE="full")
+
+    def disappear() -> None:
+        tables.execute("DELETE FROM vicidial_list WHERE lead_id = 11")
+        tables.execute(and_then)
+
+    between(disappear)
+    body = {"update_leads": False, "delete_leads": False, "lead_ids": lead_ids, **flags}
+
+    answer = api.archive(body)
+
+    assert (answer.status_code, answer.json()["message"]) == (503, GONE)
+    assert api.archive(body).json()["lead_ids"] == [11]
+    assert [11 in ids for ids in tables.ids()] == [False, False]
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("delete_leads", [True, False])
+@pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
+def test_a_lead_id_that_is_given_out_again_between_two_chunks_is_named(
+    tables: Tables, new_api: Callable[..., Api], between: Any, delete_leads: bool
+) -> None:
+    lead_ids = list(range(1, 13))
+    tables.live(*lead_ids, entry_date="2020-01-01 10:00:00")
+    tables.archived(*lead_ids, entry_date="2020-01-01 10:00:00", status="OLD")
+    _, archived = tables.both()
+    api = new_api(PACE="full")
+
+    def give_out_again() -> None:
+        tables.execute("DELETE FROM vicidial_list WHERE lead_id = 11")
+        tables.live(11, entry_date="2024-01-01 10:00:00", phone_number="999")
+
+    between(give_out_again)
+
+    answer = api.archive({**Api.ALL, "delete_leads": delete_leads, "lead_ids": lead_ids}).json()
+
+    assert (answer["update_count"], answer["reused_lead_ids"]) == (11, [11])
+    assert answer["remaining_lead_ids"] == ([11] if delete_leads else [])
+    assert tables.rows("vicidial_list_archive")[11] == archived[11]
+    assert (11 in tables.ids()[0]) is True

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.api import Api
 from support.remedies import ARCHIVE, LIST, Account, account, apply_remedies, problems, refused_until_fixed
 from support.tables import Tables
+from support.waiting import wait_until
 
 NewApi = Callable[..., Api]
+
+COPYING = "copy to tmp table"
+"""The state of an ALTER TABLE that copies the rows."""
 
 
 @pytest.fixture
@@ -308,3 +313,25 @@ def test_a_foreign_key_that_changes_rows_and_is_added_to_one_that_does_not(table
 
     assert tables.execute("SELECT lead_id, note FROM notes") == [(b"4", b"call after six")]
     assert tables.ids() == ([1, 2], [1, 3, 4])
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "not known"])
+def test_a_key_is_enforced_also_while_its_table_is_altered(tables: Tables, api: Api, known: bool) -> None:
+    """MariaDB leaves out the keys of a table that is altered with LOCK=EXCLUSIVE, and only warns of it."""
+    tables.live(1, 2)
+    tables.execute(f"CREATE TABLE notes (lead_id INT UNSIGNED, FOREIGN KEY (lead_id) REFERENCES {LIST} (lead_id))")
+    tables.execute("INSERT INTO notes SELECT NULL FROM seq_1_to_400000")
+    tables.execute("INSERT INTO notes VALUES (1)")
+    before, _ = tables.both()
+    if known:
+        assert api.archive_all([2]).json()["delete_count"] == 1
+    with ThreadPoolExecutor(1) as threads:
+        altering = threads.submit(
+            tables.run_elsewhere, "ALTER TABLE notes ADD COLUMN own INT, ALGORITHM = COPY, LOCK = EXCLUSIVE"
+        )
+        wait_until(lambda: bool(tables.execute(f"SELECT 1 FROM information_schema.processlist WHERE state = '{COPYING}'")))
+        answer = api.archive_all([1]).json()
+        altering.result()
+
+    assert (answer["delete_count"], answer["remaining_lead_ids"]) == (0, [1])
+    assert tables.rows(LIST)[1] == before[1]

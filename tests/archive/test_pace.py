@@ -71,6 +71,28 @@ def test_the_agents_are_seen_as_soon_as_their_table_is_there(
     assert tables.ids() == (([], [1, 2]) if way == "archive_all" else ([1, 2], []))
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("way", ["archive_all", "dearchive_all"])
+def test_a_table_of_agents_that_cannot_be_read_makes_batches_gentle(
+    tables: Tables, new_api: Callable[..., Api], way: str, when: str
+) -> None:
+    """For example a damaged MyISAM table. Here, a view of which each look fails."""
+    (tables.live if way == "archive_all" else tables.archived)(1, 2)
+    api = new_api(LEADS_IN_USE="ignore")
+    if when == "after":
+        assert getattr(api, way)([1]).headers["X-Lead-Archive-Pace"] == "full"
+    tables.execute("RENAME TABLE vicidial_live_agents TO agents")
+    tables.execute("INSERT INTO agents (lead_id) VALUES (0)")
+    tables.execute("CREATE FUNCTION damaged() RETURNS INT BEGIN SIGNAL SQLSTATE '45000'; RETURN 1; END")
+    tables.execute("CREATE VIEW vicidial_live_agents AS SELECT * FROM agents WHERE damaged()")
+
+    answers = [getattr(api, way)([lead_id]) for lead_id in (1, 2)]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert {answer.headers["X-Lead-Archive-Pace"] for answer in answers} == {"gentle"}
+    assert tables.ids() == (([], [1, 2]) if way == "archive_all" else ([1, 2], []))
+
+
 def test_the_pace_follows_the_agents(tables: Tables, new_api: Callable[..., Api], path: Path) -> None:
     tables.live(1, 2, 3)
     api = new_api(AUDIT_LOG=str(path))
