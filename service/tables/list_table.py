@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from service.database.statements import Statements
 from service.database.transaction import Transaction
 from service.tables.definitions import names
+from service.tables.information_schema import select_all
 from service.tables.preconditions.server import Session
 from service.tables.privileges import LISTS, Grants
 
@@ -25,10 +26,13 @@ class ListColumn:
 
 
 async def read_list_columns(transaction: Transaction, statements: Statements) -> dict[str, ListColumn]:
-    """Return the columns of vicidial_lists that the account may see, by name in lower case. None if there is no such table."""
+    """Return the columns of vicidial_lists that the account may see, by name in lower case. None if there is no such table.
+
+    Raises DatabaseError for a lock if the table is being altered.
+    """
     (row,) = await transaction.select(statements.describe_session.fill())
     session = Session(*row)
-    rows = await transaction.select(statements.describe_columns.fill(names(LISTS, LISTS)))
+    rows = await select_all(transaction, statements, statements.describe_columns.fill(names(LISTS, LISTS)))
     columns = {
         name.lower(): (data_type, charset, collation, "select" in privileges.split(","))
         for _, name, data_type, _, charset, collation, *_, privileges in rows

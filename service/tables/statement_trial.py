@@ -96,9 +96,9 @@ class StatementTrial:
         return list(dict.fromkeys(problems))
 
     async def _read(self, transaction: Transaction, statement: Statement, **values: str) -> DatabaseError | None:
-        """Run a SELECT for lead 0: PREPARE opens the tables, but does not notice that a file is missing. Return the error,
-        None if there is none."""
-        return await self._failure(transaction.select(statement.fill({"lead_ids": "0", **values})))
+        """Run a SELECT for two leads: PREPARE opens the tables, but does not notice that a file is missing. Nor does a SELECT
+        for lead 0 alone where a statement asks for numbers above 0. Return the error, None if there is none."""
+        return await self._failure(transaction.select(statement.fill({"lead_ids": "0, 1", **values})))
 
     async def _try(self, transaction: Transaction, statement: str) -> DatabaseError | None:
         """Have the server prepare a statement. Return the error, None if there is none."""

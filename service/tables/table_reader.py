@@ -11,15 +11,9 @@ from service.database.sessions import StaleSessionError
 from service.database.statements import Statements, identifier, table_of
 from service.database.transaction import Transaction
 from service.errors import DatabaseError, NotReadyError
-from service.mariadb_errors import (
-    ACCESS_DENIED,
-    LEFT_OUT,
-    LOCK_WAIT_TIMEOUT,
-    NO_SUCH_COLUMN,
-    NO_SUCH_KEY,
-    NO_SUCH_TABLE,
-)
+from service.mariadb_errors import ACCESS_DENIED, NO_SUCH_COLUMN, NO_SUCH_KEY, NO_SUCH_TABLE
 from service.tables.definitions import ForeignKey, TablePair, names
+from service.tables.information_schema import select_all
 from service.tables.preconditions.foreign_keys import foreign_key_problems
 from service.tables.preconditions.server import Session, server_problem, session_problems, version_problem
 from service.tables.preconditions.tables import table_problems
@@ -175,11 +169,8 @@ class TableReader:
     async def _foreign_keys(self, transaction: Transaction) -> tuple[ForeignKey, ...]:
         """Return the foreign keys of the two tables and those that refer to them, if the account can see them. Raises
         DatabaseError for a lock if a table may have keys that cannot be seen now."""
-        rows, warnings = await transaction.select_each(
-            self._statements.describe_foreign_keys.fill(names(self.source, self.target)), self._statements.show_warnings.fill()
-        )
-        if any(code == LEFT_OUT for _, code, _ in warnings):
-            raise DatabaseError("a table that may have foreign keys is being altered", LOCK_WAIT_TIMEOUT)
+        query = self._statements.describe_foreign_keys.fill(names(self.source, self.target))
+        rows = await select_all(transaction, self._statements, query)
         self._foreign_keys_read = time.monotonic()
         return tuple(
             ForeignKey(schema, table, name, referenced, bool(incoming), bool(all_are_seen), frozenset(rules))

@@ -13,6 +13,7 @@ import pytest
 from support.api import Api
 from support.fixtures import ReadSettings
 from support.tables import Tables
+from support.waiting import wait_until
 
 from service.app import create_context
 from service.archive.batch import Batch, Result
@@ -108,6 +109,26 @@ def test_no_list_is_locked_between_two_statements(
     assert answer.json()["delete_count"] == 200
     assert tables.both() == ({}, before)
     assert len(rests) >= 3
+
+
+@pytest.mark.parametrize("operation", ["find", "archive"])
+def test_a_request_waits_while_vicidial_lists_is_altered(tables: Tables, api: Api, operation: str) -> None:
+    """MariaDB leaves out the columns of a table that is altered with LOCK=EXCLUSIVE: nothing must be mended."""
+    tables.execute("INSERT INTO vicidial_lists (list_id, campaign_id) SELECT seq, 'OTHER' FROM seq_1000_to_150000")
+    tables.live(1, list_id=101)
+    body = {**Api.ALL, "lead_ids": [1]} if operation == "archive" else {}
+    with ThreadPoolExecutor(1) as threads:
+        alter = "ALTER TABLE vicidial_lists ADD COLUMN own INT, ALGORITHM = COPY, LOCK = EXCLUSIVE"
+        altering = threads.submit(tables.run_elsewhere, alter)
+        wait_until(
+            lambda: bool(tables.execute("SELECT 1 FROM information_schema.processlist WHERE state = 'copy to tmp table'"))
+        )
+        where = {"list_active": True}
+        answer = api.archive({**body, "where": where}) if operation == "archive" else api.find(where=where)
+        altering.result()
+
+    assert answer.status_code == 200
+    assert tables.ids() == (([], [1]) if operation == "archive" else ([1], []))
 
 
 # --- lists that stop matching ------------------------------------------------------------------------------------------

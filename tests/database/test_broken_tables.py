@@ -90,6 +90,18 @@ def test_a_view_whose_table_is_denied(tables: Tables, new_api: Callable[..., Api
         assert api.archive_all([1]).json()["delete_count"] == 1
 
 
+@pytest.mark.parametrize("table", ["vicidial_auto_calls", "vicidial_live_agents", HOPPER, "vicidial_callbacks"])
+def test_a_damaged_table_that_shows_leads_in_use(tables: Tables, new_api: Callable[..., Api], table: str) -> None:
+    tables.live(1)
+    tables.archived(2)
+    tables.execute(f"ALTER TABLE {table} ENGINE = MyISAM")
+    tables.execute(f"INSERT INTO {table} (lead_id) VALUES (0)")
+    tables.execute(f"FLUSH TABLES {table}")
+    (tables.mariadb.folder / "data" / tables.database / f"{table}.MYD").write_bytes(b"")
+
+    refused(tables, new_api(), table)
+
+
 @pytest.mark.parametrize(("table", "started"), [(LIST, True), (ARCHIVE, False), (HOPPER, True)])
 def test_a_table_without_its_tablespace(tables: Tables, new_api: Callable[..., Api], table: str, started: bool) -> None:
     tables.live(1)
