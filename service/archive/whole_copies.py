@@ -126,9 +126,11 @@ class WholeCopies(Changes):
         deleted, is_over = NONE, False
         try:
             if copies:
-                await self._delete_damaged(transaction, pair, copies, leads, options)
-                with transaction.insisting():
-                    deleted = copies.difference(await self.find(transaction, pair.target.name, copies))
+                if await self._delete_damaged(transaction, pair, copies, leads, options) == len(copies):
+                    deleted = copies  # what is there now was inserted by somebody else
+                else:
+                    with transaction.insisting():
+                        deleted = copies.difference(await self.find(transaction, pair.target.name, copies))
             is_over = True
         finally:
             if deleted:
@@ -140,10 +142,11 @@ class WholeCopies(Changes):
 
     async def _delete_damaged(
         self, transaction: Transaction, pair: TablePair, copies: LeadIDs, asked: LeadIDs, options: Options
-    ) -> None:
-        """Delete damaged copies, however often a lock is in the way. But if vicidial_list was altered meanwhile, they stay:
-        their fingerprints do not show what somebody may have written into a new column."""
-        steps = {self._statements.delete_damaged_copies: copies}
+    ) -> int:
+        """Delete damaged copies, however often a lock is in the way. Return how many were deleted. But if vicidial_list was
+        altered meanwhile, they stay: their fingerprints do not show what somebody may have written into a new column."""
+        delete = self._statements.delete_damaged_copies
+        count = 0
         pauses = Pauses()
         target = pair.target
         while True:
@@ -157,11 +160,12 @@ class WholeCopies(Changes):
                     await pauses.pause()
                     continue
                 if pair.target != target:
-                    return
+                    return count
             own = Options()
-            await super().run(transaction, pair, steps, values={"asked_lead_ids": asked.sql}, options=own)
+            counts = await super().run(transaction, pair, {delete: copies}, values={"asked_lead_ids": asked.sql}, options=own)
+            count += counts[delete]
             if not own.failures.blocked:
-                return
+                return count
             await pauses.pause()
 
 

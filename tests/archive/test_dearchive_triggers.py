@@ -250,3 +250,29 @@ def test_a_copy_that_a_trigger_of_the_archive_changes_keeps_the_lead_in_the_list
     assert {number: row for number, row in archived.items() if number != lead_id} == {
         number: row for number, row in before.items() if number != lead_id
     }
+
+
+@pytest.mark.parametrize("pair", [("MyISAM", "MyISAM"), ("MyISAM", "InnoDB")], ids="-".join, indirect=True)
+@pytest.mark.usefixtures("pair")
+def test_a_lead_that_another_program_inserts_when_its_damaged_copy_was_deleted_is_not_taken_for_one(
+    tables: Tables, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_insert(tables, "IF NEW.lead_id = 2 AND @whole IS NULL THEN SET NEW.owner = 'T'; END IF")
+    tables.archived(1, 2)
+    _, archived = tables.both()
+    delete = WholeCopies._delete_damaged
+
+    async def delete_and_insert(*arguments: Any) -> int:
+        count = await delete(*arguments)
+        tables.execute("SET @whole = 1")
+        tables.execute(f"INSERT INTO {LIST} SELECT * FROM {ARCHIVE} WHERE lead_id = 2")
+        return count
+
+    monkeypatch.setattr(WholeCopies, "_delete_damaged", delete_and_insert)
+
+    with capture_logs() as lines:
+        answer = api.dearchive({"insert_leads": True, "delete_leads": False, "lead_ids": [1, 2]}).json()
+
+    assert answer["insert_count"] == 1
+    assert [line["event"] for line in lines if line["event"].startswith("damaged")] == ["damaged copies undone"]
+    assert tables.both() == (archived, archived)
