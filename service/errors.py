@@ -25,7 +25,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from service.mariadb_errors import (
     ACCESS_DENIED,
@@ -229,3 +229,8 @@ class ConditionError(MendableError):
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"the condition {name} cannot be used until an administrator mends this: {reason}")
+
+    @classmethod
+    def of_type(cls, name: str, column: str, column_type: str, types: Iterable[str]) -> Self:
+        """Return the error of a column whose type is none of those whose comparison is known to be correct."""
+        return cls(name, f"{column} is {column_type}, and only {', '.join(sorted(types))} can be compared safely")

@@ -116,11 +116,7 @@ class Conditions:
         if column is None:
             raise ConditionError(name, f"{source.name} has no column {condition.column}")
         if column.data_type not in condition.types:
-            raise ConditionError(
-                name,
-                f"{source.name}.{column.name} is {column.column_type}, and only {', '.join(sorted(condition.types))} can be "
-                "compared safely",
-            )
+            raise ConditionError.of_type(name, f"{source.name}.{column.name}", column.column_type, condition.types)
         compared: AnyColumn = column
         if condition.of_list:
             compared = lists.get(condition.of_list)
@@ -129,11 +125,7 @@ class Conditions:
             if not compared.readable:
                 raise ConditionError(name, f"the account may not read {LISTS}: {compared.grant}")
             if lists["list_id"].data_type not in INTEGERS:
-                raise ConditionError(
-                    name,
-                    f"{LISTS}.list_id is {lists['list_id'].data_type}, and only {', '.join(sorted(INTEGERS))} can be compared "
-                    "safely",
-                )
+                raise ConditionError.of_type(name, f"{LISTS}.list_id", lists["list_id"].data_type, INTEGERS)
             if compared.data_type not in SHORT_TEXTS:
                 raise ConditionError(name, f"{LISTS}.{condition.of_list} is {compared.data_type}, which is no text")
         return self._templates[name].format_map(condition.fill(value, compared))

@@ -27,11 +27,8 @@ def refuse_unsafe_lists(pair: TablePair, list_ids: frozenset[int] | None) -> Non
     for table in (pair.source, pair.target):
         for column in table.columns.values():
             if column.name.lower() == "list_id" and column.data_type not in INTEGERS:
-                raise ConditionError(
-                    "list_ids of the key",
-                    f"{table.name}.{column.name} is {column.column_type}, and only {', '.join(sorted(INTEGERS))} can be "
-                    "compared safely",
-                )
+                name = f"{table.name}.{column.name}"
+                raise ConditionError.of_type("list_ids of the key", name, column.column_type, INTEGERS)
 
 
 async def visible_leads(

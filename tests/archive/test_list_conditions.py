@@ -4,7 +4,6 @@ of each list there: it waits for no batch. And no lead leaves whose list has sto
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -37,13 +36,6 @@ def lists(tables: Tables) -> None:
     )
 
 
-def lock_waits(tables: Tables) -> int:
-    """The statements that wait for a row. InnoDB looks again only if nobody has asked for a tenth of a second."""
-    time.sleep(0.2)
-    ((number,),) = tables.execute("SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")
-    return int(number or b"")
-
-
 # --- the dialler waits for nothing -------------------------------------------------------------------------------------
 
 
@@ -65,9 +57,8 @@ def test_who_writes_to_a_list_does_not_wait_for_a_batch_that_waits(
         other.begin()
         cursor.execute(f"SELECT lead_id FROM {target} WHERE lead_id = 2 FOR UPDATE")
         answer = threads.submit(api.archive if way == "archive" else api.dearchive, body)
-        waits = 0
-        while waits < 5:
-            waits += lock_waits(tables)
+        for _ in range(5):
+            tables.wait_for_a_lock_wait()
             tables.execute(NOTE_CALL)
         assert not answer.done()
         other.rollback()
