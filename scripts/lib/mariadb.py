@@ -194,14 +194,18 @@ class PrivateMariaDB:
         self.stop()
 
 
-PORTS = range(10_000, 32_000)
-"""Below those that Linux gives to outgoing connections: one of these would not stay free until a server uses it."""
+PORTS = range(10_000, 32_000)[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) :: 32]
+"""Below those that Linux gives to outgoing connections: one of these would not stay free until a server uses it. Each of the
+processes in which the tests run has its own: two of them that start a server at the same moment must not choose the same."""
+
+_chosen: set[int] = set()
 
 
 def free_port() -> int:
-    """Return a TCP port on 127.0.0.1 that nothing uses now."""
+    """Return a TCP port on 127.0.0.1 that nothing uses now, another one each time."""
     while True:
-        port = secrets.choice(PORTS)
+        port = secrets.choice([port for port in PORTS if port not in _chosen] or PORTS)
+        _chosen.add(port)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
