@@ -35,6 +35,9 @@ from service.tables.chunk_table import ChunkTable
 from service.tables.definitions import TablePair
 from service.tables.privileges import LISTS
 
+LONGEST_PAUSE = 0.25
+"""Seconds before a chunk in whose way the lock of a row was is tried again."""
+
 T = TypeVar("T")
 
 
@@ -111,7 +114,7 @@ class Chunks:
         batch follows. Raises DatabaseError for a lock if nothing was changed yet, so that the whole transaction can be run
         again, if only one of the tables has row locks and somebody keeps a row locked, and after ATTEMPTS deadlocks.
         """
-        pauses = Pauses()
+        pauses = Pauses(LONGEST_PAUSE)
         deadlocks = 0
         while not await self._try(plan, look_again, is_last=is_last):
             error = self._failures.blocked

@@ -60,8 +60,8 @@ class Looker:
         otherwise, see lists_of().
 
         If both tables can roll back, the leads in the source are locked. Otherwise they are not. MyISAM has no row locks: the
-        dialler would wait for the whole table. And if only one of the tables is MyISAM, a statement that locks it may wait for
-        a row lock. If the owner of that row lock waits for the table, MariaDB does not detect the deadlock.
+        dialler would wait for the whole table. And if only one of the tables is MyISAM, the owner of a row lock may wait for
+        that table, while a batch wants the row: MariaDB does not detect such a deadlock.
         """
         known = self._tables.cached
         if known and not known.problems:

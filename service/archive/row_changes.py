@@ -21,8 +21,8 @@ from service.tables.privileges import LISTS
 logger = structlog.get_logger()
 
 LONGEST_WAIT = 1.0
-"""Seconds for which the service waits in place of a statement, as wait_briefly lets the server wait. Then the batch lets go of
-everything: behind an OPTIMIZE TABLE that waits for what the batch has read, the dialler waits."""
+"""Seconds for which the service waits for a table in place of a statement, as wait_briefly lets the server wait. Then the
+batch lets go of everything: behind an OPTIMIZE TABLE that waits for what the batch has read, the dialler waits."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Run:
     each: bool
     """Of a DELETE: whether it asks of each lead whether it is in use, which takes longer. Otherwise no lead is deleted if one
     is in use that has an id among theirs."""
-    waits: bool
-    """Of a DELETE: whether it may wait for the lock of a row. Then it looks up each lead by itself, so that it waits for no
-    lead of others, and notices what happens while it waits."""
+    was_blocked: bool
+    """Of a DELETE: whether the lock of a row was in the way of an earlier attempt. Then it looks up each lead by itself, so
+    that no lock of other leads is in its way."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ class Changes:
         values = {**pair.values, **(values or {})}
         counts = dict.fromkeys(steps, 0)
         options = options or Options()
-        each, waits = options.in_use_nearby or options.was_blocked, options.was_blocked
+        each = options.in_use_nearby or options.was_blocked
         todo = [
-            Run(statement, part, each=each, waits=waits)
+            Run(statement, part, each=each, was_blocked=options.was_blocked)
             for statement, leads in steps.items()
             for part in leads.parts(options.most.get(statement) or len(leads) or 1)
         ]
@@ -183,14 +183,12 @@ class Changes:
             filled["same_data"] = self._statements.record_updated.fill(filled)
         if self._never_waits(pair, run):
             return self._statements.if_unlocked.fill({"statement": run.statement.fill(filled)})
-        if run.statement == self._statements.insert_whole_leads and pair.target.transactional:
-            return self._statements.without_waiting.fill({"statement": run.statement.fill(filled)})
         if not self._is_guarded(pair, run):
             return run.statement.fill(filled)
         if not run.each:
             filled["not_in_use"] = none_nearby(pair.leads_in_use, run.leads.first, run.leads.last)
-        way = self._statements.looking_up_each if run.waits else self._statements.without_waiting
-        return way.fill({"statement": run.statement.fill(filled)})
+        statement = run.statement.fill(filled)
+        return self._statements.looking_up_each.fill({"statement": statement}) if run.was_blocked else statement
 
     def _inserts(self, statement: Statement) -> bool:
         return statement in {self._statements.insert_leads, self._statements.insert_whole_leads}

@@ -12,7 +12,9 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.001, 0.05
 class Pauses:
     """The pauses between the attempts of a statement that fails at once if a table is locked. They grow."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest: float = LONGEST_PAUSE) -> None:
+        """longest: seconds of the last ones."""
+        self._longest = longest
         self._next = SHORTEST_PAUSE
         self._began = asyncio.get_running_loop().time()
 
@@ -23,4 +25,4 @@ class Pauses:
 
     async def pause(self) -> None:
         await asyncio.sleep(self._next * random.uniform(0.5, 1))  # noqa: S311
-        self._next = min(2 * self._next, LONGEST_PAUSE)
+        self._next = min(2 * self._next, self._longest)

@@ -152,7 +152,6 @@ class Statements:
     update_leads: Statement
     visible_leads: Statement
     wait_briefly: Statement
-    without_waiting: Statement
     leads_in_use: Mapping[str, Statement]
     """The statements of sql/leads_in_use/, by the table and column they are named after: `vicidial_hopper.lead_id`."""
     conditions: Mapping[str, Statement]

@@ -217,7 +217,7 @@ def test_a_busy_pool_is_not_taken_for_a_silent_database(tables: Tables, new_api:
         answers: list[int] = []
         batch = threading.Thread(target=lambda: answers.append(api.archive_all([1]).json()["delete_count"]))
         batch.start()
-        tables.wait_for_a_lock_wait()
+        tables.wait_until_a_lock_is_in_the_way()
 
         assert problems(api) == []
 

@@ -182,8 +182,8 @@ def test_a_batch_that_is_cancelled_has_an_outcome(tables: Tables, context: AppCo
     async def cancel_while_it_waits_for_a_row() -> None:
         await context.database.connect()
         task = asyncio.create_task(archive(context))
-        await asyncio.to_thread(tables.wait_for_a_lock_wait)
-        assert events(path) == [("intent", None)]
+        await asyncio.to_thread(tables.wait_until_a_lock_is_in_the_way)
+        assert set(events(path)) == {("intent", None)}  # one for each attempt
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -195,7 +195,8 @@ def test_a_batch_that_is_cancelled_has_an_outcome(tables: Tables, context: AppCo
     other.close()
 
     assert tables.both() == before
-    assert events(path) == [("intent", None), ("outcome", "not known")]
+    *intents, outcome = events(path)
+    assert (set(intents), outcome) == ({("intent", None)}, ("outcome", "not known"))
 
 
 def test_an_outcome_is_written_even_if_the_batch_is_cancelled_meanwhile(

@@ -75,7 +75,7 @@ def test_a_wait_for_a_lock_in_the_first_batch_after_an_alter_changes_nothing(
     with other.cursor() as cursor, ThreadPoolExecutor(1) as client:
         cursor.execute(f"INSERT INTO {ARCHIVE} (lead_id, phone_number) VALUES (2, '9')")
         batch = client.submit(api.archive_all, [2, 3])
-        tables.wait_for_a_lock_wait()
+        tables.wait_until_a_lock_is_in_the_way()
         wait([batch], timeout=seconds)
         assert batch.done() == (seconds > 6)
         other.rollback()

@@ -58,7 +58,7 @@ def test_who_writes_to_a_list_does_not_wait_for_a_batch_that_waits(
         cursor.execute(f"SELECT lead_id FROM {target} WHERE lead_id = 2 FOR UPDATE")
         answer = threads.submit(api.archive if way == "archive" else api.dearchive, body)
         for _ in range(5):
-            tables.wait_for_a_lock_wait()
+            tables.wait_until_a_lock_is_in_the_way()
             tables.execute(NOTE_CALL)
         assert not answer.done()
         other.rollback()

@@ -308,7 +308,7 @@ def test_a_lead_that_changes_while_it_is_copied_stays(tables: Tables, api: Api) 
     body = {**api.ALL, "update_leads": False, "lead_ids": [1]}
     batch = threading.Thread(target=lambda: answers.append(api.archive(body).json()))
     batch.start()
-    tables.wait_for_a_lock_wait()
+    tables.wait_until_a_lock_is_in_the_way()
     assert batch.is_alive()
     dialler.commit()
     batch.join()

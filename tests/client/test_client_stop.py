@@ -252,7 +252,7 @@ def locked(tables: Tables, environment: dict[str, str], tmp_path: Path) -> Itera
         client = Client(tmp_path, service.base_url)
         cursor.execute("SELECT * FROM vicidial_list WHERE lead_id = 150 FOR UPDATE")
         with client.start("archive", client.write("leads", "1-300"), "--jobs", 1, "--json") as running:
-            tables.wait_for_a_lock_wait()
+            tables.wait_until_a_lock_is_in_the_way()
             yield LockedBatch(client, running, leads, dialler.rollback)
 
 

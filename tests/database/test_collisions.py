@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -15,10 +15,11 @@ from structlog.testing import capture_logs
 from support.api import Api
 from support.process import SLACK
 from support.tables import Tables
+from support.waiting import wait_until
 
 from service.archive.row_changes import Changes
 from service.database.pool import ATTEMPTS, Database
-from service.database.statements import Statements
+from service.database.statements import Statement, Statements
 from service.database.transaction import LOST, Transaction
 from service.errors import DatabaseError
 from service.mariadb_errors import NO_SUCH_COLUMN, TRANSIENT_ERRORS
@@ -146,19 +147,19 @@ def locked(tables: Tables, *statements: str) -> Iterator[pymysql.connections.Con
         other.close()
 
 
-def test_a_deadlock_is_tried_again(tables: Tables, api: Api) -> None:
-    """Another transaction has locked the archived row that the batch needs, and waits for the live row that the batch has
-    locked. It has changed more rows, so InnoDB rolls back the batch."""
+def test_who_has_locked_a_copy_does_not_wait_for_the_lead(tables: Tables, api: Api) -> None:
+    """The batch does not keep the lead locked while it waits for the copy: otherwise, the two would wait for each other."""
     tables.live(*range(1, 100))
     tables.archived(1, status="NEW")
     many = "UPDATE vicidial_list SET status = 'CALLBK' WHERE lead_id > 1"
     update = "UPDATE vicidial_list_archive SET user = 'admin' WHERE lead_id = 1"
     with ThreadPoolExecutor(1) as client, locked(tables, many, update) as other:
         batch = client.submit(api.archive_all, [1])
-        tables.wait_for_a_lock_wait()
+        tables.wait_until_a_lock_is_in_the_way()
         assert not batch.done()
         with other.cursor() as cursor:
             cursor.execute("UPDATE vicidial_list SET status = 'CALLBK' WHERE lead_id = 1")
+        tables.wait_until_a_lock_is_in_the_way()
         other.commit()
         answer = batch.result().json()
 
@@ -187,6 +188,58 @@ def test_a_lock_that_is_held_too_long(tables: Tables, new_api: Callable[..., Api
     assert tables.both() == ({}, before[0])
 
 
+LOCKED = {
+    "a lead": "SELECT * FROM vicidial_list WHERE lead_id = 3 FOR UPDATE",
+    "a copy": "SELECT * FROM vicidial_list_archive WHERE lead_id = 3 FOR UPDATE",
+    "a copy to be": "INSERT INTO {target} (lead_id, phone_number) VALUES (4, '1')",
+    "an entry of the hopper": "INSERT INTO vicidial_hopper (lead_id) VALUES (3)",
+}
+
+
+@pytest.mark.parametrize("pace", ["gentle", "full"])
+@pytest.mark.parametrize("lock", LOCKED.values(), ids=LOCKED)
+@pytest.mark.parametrize("engines", [("InnoDB", "InnoDB"), ("InnoDB", "MyISAM"), ("MyISAM", "InnoDB")], ids="/".join)
+@pytest.mark.parametrize("way", ["archive", "dearchive"])
+def test_a_batch_waits_for_no_row(
+    tables: Tables, new_api: Callable[..., Api], way: str, engines: tuple[str, str], lock: str, pace: str
+) -> None:
+    """Whoever wants one of its leads would wait with it, and for several rows one after the other."""
+    api = new_api(PACE=pace)
+    tables.set_engines(*engines)
+    source, target = (
+        ("vicidial_list", "vicidial_list_archive") if way == "archive" else ("vicidial_list_archive", "vicidial_list")
+    )
+    tables.insert(source, 1, 2, 3, 4)
+    tables.insert(target, 1, 2, 3)
+    statement = lock.format(target=target)
+    table = next(name for name in ("vicidial_list_archive", "vicidial_list", "vicidial_hopper") if name in statement)
+    ((engine,),) = tables.execute(
+        f"SELECT engine FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = '{table}'"
+    )
+    before = waits(tables)
+    with ThreadPoolExecutor(1) as client, locked(tables, statement) as other:
+        batch = client.submit(api.archive_all if way == "archive" else api.dearchive_all, [1, 2, 3, 4])
+        if engine == b"InnoDB" and not (way == "dearchive" and table == "vicidial_hopper"):
+            for _ in range(5):
+                tables.wait_until_a_lock_is_in_the_way()
+            assert not batch.done()
+        other.rollback()
+        answer = batch.result()
+
+    assert answer.status_code == 200
+    assert waits(tables) == before
+    left = answer.json()["remaining_lead_ids"]
+    ids = ([1, 2, 3, 4], left) if way == "dearchive" else (left, [1, 2, 3, 4])
+    assert tables.ids() == ids
+    assert left == [] or engine == b"MyISAM"  # nothing is rolled back there
+
+
+def waits(tables: Tables) -> int:
+    """Return for how many rows sessions have waited."""
+    ((_, number),) = tables.execute("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_waits'")
+    return int(number or b"")
+
+
 def test_ids_that_are_not_in_the_list_keep_nobody_out(tables: Tables, api: Api) -> None:
     """A waiting batch names lead 5, which is archived already. The dialler can still insert leads with the ids around it."""
     tables.archived(5)
@@ -196,7 +249,7 @@ def test_ids_that_are_not_in_the_list_keep_nobody_out(tables: Tables, api: Api) 
         locked(tables, "SELECT * FROM vicidial_list WHERE lead_id = 9 FOR UPDATE") as other,
     ):
         batch = client.submit(api.archive_all, [5, 9])
-        tables.wait_for_a_lock_wait()
+        tables.wait_until_a_lock_is_in_the_way()
         tables.execute("SET SESSION innodb_lock_wait_timeout = 1")
         tables.live(4, 6)
         assert not batch.done()
@@ -232,23 +285,27 @@ def test_nor_does_a_batch_of_thousands(tables: Tables, new_api: Callable[..., Ap
 
 
 @pytest.mark.parametrize("moved_to", ["vicidial_list", "vicidial_list_archive"])
-def test_a_lead_that_is_moved_between_the_two_looks_is_not_unknown(tables: Tables, api: Api, moved_to: str) -> None:
-    """The batch looks at the second table when it has locked its leads in the first one. It waits for lead 2 there. Meanwhile,
+def test_a_lead_that_is_moved_between_the_two_looks_is_not_unknown(
+    tables: Tables, api: Api, monkeypatch: pytest.MonkeyPatch, moved_to: str
+) -> None:
+    """The batch looks at the second table when it has locked its leads in the first one, which takes a while here. Meanwhile,
     another client moves lead 1 from the second table to the first."""
     other_table = {"vicidial_list": "vicidial_list_archive", "vicidial_list_archive": "vicidial_list"}[moved_to]
     call = api.archive_all if moved_to == "vicidial_list" else api.dearchive_all
     tables.insert(other_table, 1)
     tables.insert(moved_to, 2)
-    with (
-        ThreadPoolExecutor(1) as client,
-        locked(tables, f"SELECT * FROM {moved_to} WHERE lead_id = 2 FOR UPDATE") as other,
-        capture_logs() as log,
-    ):
+    fill = Statement.fill
+
+    def fill_slowly(statement: Statement, values: Mapping[str, str] | None = None) -> str:
+        text = fill(statement, values)
+        return text.replace("ORDER BY", "AND SLEEP(2) = 0 ORDER BY") if statement.name == "select_leads" else text
+
+    monkeypatch.setattr(Statement, "fill", fill_slowly)
+    with ThreadPoolExecutor(1) as client, capture_logs() as log:
         batch = client.submit(call, [1, 2])
-        tables.wait_for_a_lock_wait()
+        wait_until(lambda: tables.execute("SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"))
         tables.insert(moved_to, 1)
         tables.execute(f"DELETE FROM {other_table}")
-        other.rollback()
         answer = batch.result()
 
     assert "leads were moved between the looks at the two tables" in [line.get("error") for line in log]
@@ -284,7 +341,7 @@ def test_connections_that_are_killed_in_the_middle(tables: Tables, new_api: Call
         lock = f"SELECT * FROM vicidial_list WHERE lead_id = {lead_id} FOR UPDATE"
         with ThreadPoolExecutor(1) as client, locked(tables, lock) as other:
             batch = client.submit(api.archive_all, [lead_id])
-            tables.wait_for_a_lock_wait()
+            tables.wait_until_a_lock_is_in_the_way()
             kill_all_but(tables, other)
             other.commit()
         assert batch.result().json()["delete_count"] == 1

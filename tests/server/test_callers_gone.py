@@ -308,7 +308,7 @@ def test_a_batch_that_waits_for_its_next_turn_ends_with_its_connection(
     with tables.mariadb.connect(tables.database, autocommit=False) as dialler, dialler.cursor() as cursor:
         cursor.execute("SELECT * FROM vicidial_list_archive WHERE lead_id = 1 FOR UPDATE")
         with connected(service, 1, request(1)) as (lost,):
-            tables.wait_for_a_lock_wait()
+            tables.wait_until_a_lock_is_in_the_way()
             lost.reset()
         service.wait_for_line("client disconnected")
         assert tables.both() == before

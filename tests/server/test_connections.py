@@ -321,7 +321,7 @@ def test_a_batch_is_answered_whatever_comes_after_it(server: tuple[ServiceProces
     with tables.mariadb.connect(tables.database, autocommit=False) as dialler, dialler.cursor() as cursor:
         cursor.execute("SELECT * FROM vicidial_list WHERE lead_id = 4712 FOR UPDATE")
         connection.send("POST", ARCHIVE, {**JSON, "Content-Length": len(body)}, body)
-        tables.wait_for_a_lock_wait()
+        tables.wait_until_a_lock_is_in_the_way()
         connection.socket.sendall(b"this is no HTTP\r\n\r\n")
         time.sleep(0.1)
         dialler.rollback()

@@ -60,7 +60,7 @@ def test_a_half_closed_client_gets_the_answer_to_its_batch(tables: Tables, conne
     with tables.mariadb.connect(tables.database, autocommit=False) as dialler, dialler.cursor() as cursor:
         cursor.execute("SELECT * FROM vicidial_list WHERE lead_id = 1 FOR UPDATE")
         send_and_end(connection, batch(1, version))
-        tables.wait_for_a_lock_wait()
+        tables.wait_until_a_lock_is_in_the_way()
         dialler.rollback()
 
     assert connection.answer() == PROCESSED
@@ -135,7 +135,7 @@ def test_a_half_closed_client_delays_no_stop(new_service: NewService) -> None:
         ):
             cursor.execute("SELECT * FROM vicidial_list WHERE lead_id = 1 FOR UPDATE")
             send_and_end(connection, batch(1))
-            own_tables.wait_for_a_lock_wait()
+            own_tables.wait_until_a_lock_is_in_the_way()
             service.signal(15)
             dialler.rollback()
             assert connection.answer() == PROCESSED

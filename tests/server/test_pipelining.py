@@ -110,7 +110,7 @@ def test_a_malformed_request_behind_a_batch_that_waits_does_not_answer_the_batch
         ):
             cursor.execute("SELECT * FROM vicidial_list WHERE lead_id = 1 FOR UPDATE")
             connection.socket.sendall(batch(1) + follower)
-            tables.wait_for_a_lock_wait()
+            tables.wait_until_a_lock_is_in_the_way()
             dialler.rollback()
 
             assert connection.answer() == DONE
@@ -154,14 +154,11 @@ def counted_as_gone(service: ServiceProcess) -> float:
 def test_a_client_that_resets_in_the_middle_of_a_batch_is_counted_as_gone(service: ServiceProcess, tables: Tables) -> None:
     tables.live(1)
     before = counted_as_gone(service)
-    with tables.mariadb.connect(tables.database, autocommit=False) as dialler, dialler.cursor() as cursor:
-        cursor.execute("SELECT * FROM vicidial_list WHERE lead_id = 1 FOR UPDATE")
-        connection = Connection(service)
-        connection.socket.sendall(batch(1, "X-Request-ID: reset"))
-        tables.wait_for_a_lock_wait()
-        connection.reset()
-        time.sleep(0.2)
-        dialler.rollback()
+    tables.execute("CREATE TRIGGER site BEFORE DELETE ON vicidial_list FOR EACH ROW DO SLEEP(1)")
+    connection = Connection(service)
+    connection.socket.sendall(batch(1, "X-Request-ID: reset"))
+    tables.wait_for_a_trigger()
+    connection.reset()
 
     deadline = time.monotonic() + PATIENCE
     while not (

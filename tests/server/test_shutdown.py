@@ -33,7 +33,7 @@ def test_a_request_in_flight_is_finished(tables: Tables, environment: dict[str, 
         cursor.execute("SELECT * FROM vicidial_list WHERE lead_id = 1 FOR UPDATE")
         with httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client:
             request = executor.submit(Api(client).archive_all, [1])
-            tables.wait_for_a_lock_wait()
+            tables.wait_until_a_lock_is_in_the_way()
             stopped = executor.submit(service.stop, signal.SIGTERM)
             time.sleep(1)
             assert not request.done()
@@ -60,7 +60,7 @@ def test_it_ends_in_time_even_if_the_database_does_not_answer(
         cursor.execute("SELECT * FROM vicidial_list WHERE lead_id = 1 FOR UPDATE")
         with httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client:
             request = executor.submit(Api(client).archive_all, [1])
-            tables.wait_for_a_lock_wait()
+            tables.wait_until_a_lock_is_in_the_way()
             started = time.monotonic()
             assert service.stop(signal.SIGTERM) == 0
             # REQUEST_TIMEOUT for the request, and one second for the stop.

@@ -240,7 +240,7 @@ def test_sighup_interrupts_nothing(tables: Tables, environment: dict[str, str], 
         before = service.workers
         cursor.execute("SELECT * FROM vicidial_list WHERE lead_id = 1 FOR UPDATE")
         request = executor.submit(Api(client).archive_all, [1])
-        tables.wait_for_a_lock_wait()
+        tables.wait_until_a_lock_is_in_the_way()
         for _ in range(3):
             service.signal(signal.SIGHUP)
             time.sleep(0.1)
@@ -465,7 +465,7 @@ def test_workers_that_stood_still_during_a_stop_have_their_time_to_stop(tables: 
     ):
         cursor.execute("SELECT * FROM vicidial_list WHERE lead_id = 1 FOR UPDATE")
         request = executor.submit(Api(client).archive_all, [1])
-        tables.wait_for_a_lock_wait()
+        tables.wait_until_a_lock_is_in_the_way()
         service.signal(signal.SIGTERM)
         time.sleep(0.5)
         os.killpg(service.pid, signal.SIGSTOP)

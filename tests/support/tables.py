@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from typing import Any
 
 import pymysql
 from mariadb import PrivateMariaDB
 
-from support.process import PATIENCE
 from support.waiting import wait_until
 
 Row = tuple[bytes | None, ...]
@@ -91,12 +89,14 @@ class Tables:
         for table, engine in (("vicidial_list", live), ("vicidial_list_archive", archive)):
             self.execute(f"ALTER TABLE {table} ENGINE = {engine}")
 
-    def wait_for_a_lock_wait(self) -> None:
-        """Wait until a transaction waits for a row that another one has locked."""
-        deadline = time.monotonic() + PATIENCE
-        while not self.execute("SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"):
-            assert time.monotonic() < deadline
-            time.sleep(0.15)  # InnoDB refreshes this table only if nobody has read it for 0.1 s
+    def wait_until_a_lock_is_in_the_way(self) -> None:
+        """Wait until a batch is rolled back, since another transaction has locked one of its rows. It will be tried again."""
+        before = self._rollbacks()
+        wait_until(lambda: self._rollbacks() > before)
+
+    def _rollbacks(self) -> int:
+        ((_, number),) = self.execute("SHOW GLOBAL STATUS LIKE 'Com_rollback'")
+        return int(number or b"")
 
     def run_elsewhere(self, statement: str) -> None:
         """Run a statement in another session."""
