@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -194,10 +193,10 @@ def test_a_batch_that_waits_for_a_lead_lets_others_go_first(tables: Tables, clie
     with ThreadPoolExecutor(4) as threads, holder.cursor() as cursor:
         cursor.execute("SELECT lead_id FROM vicidial_list WHERE lead_id = 1 FOR UPDATE")
         stuck = threads.submit(greedy.archive_all, [1])
-        wait_until(lambda: lock_waits(tables) == 1)
+        tables.wait_until_a_lock_is_in_the_way()
         others = [threads.submit(modest.archive_all, [2]), threads.submit(modest.archive_all, [3])]
-        wait_until(lambda: waiting(greedy) == 2)
         assert [answer.result().json().get("delete_count") for answer in others] == [1, 1]
+        assert not stuck.done()
         # The next batch is the stuck one's. Its answer does not depend on those that went before it.
         holder.rollback()
         assert stuck.result().status_code in {200, 503}
@@ -208,29 +207,23 @@ def test_a_batch_that_waits_for_a_lead_lets_others_go_first(tables: Tables, clie
 
 @pytest.mark.parametrize("pool_size", ["1", "3"])
 def test_who_looks_at_leads_waits_for_no_batch(tables: Tables, new_clients: NewClients, pool_size: str) -> None:
-    """Batches that wait for a lead hold all connections that they may use."""
+    """Batches whose statements take long hold all connections that they may use."""
     greedy, modest = new_clients(DATABASE_POOL_SIZE=pool_size, PACE="full", REQUEST_TIMEOUT="60")
     tables.live(1, 2, 3, list_id=101)
     assert greedy.archive_all([3]).json()["delete_count"] == 1
+    leads = range(11, 19)
+    tables.live(*leads)
     before = tables.both()
-    with (
-        ThreadPoolExecutor(8) as threads,
-        tables.mariadb.connect(tables.database, autocommit=False) as holder,
-        holder.cursor() as cursor,
-    ):
-        cursor.execute("SELECT lead_id FROM vicidial_list WHERE lead_id = 1 FOR UPDATE")
-        retries = lock_wait_timeouts(greedy)
-        stuck = [threads.submit(greedy.archive_all, [1]) for _ in range(8)]
-        wait_until(lambda: (lock_waits(tables), waiting(greedy)) == (int(pool_size), 8 - int(pool_size)))
+    with ThreadPoolExecutor(8) as threads, tables.held_by_a_trigger(at_least=int(pool_size)) as are_held:
+        held = [threads.submit(greedy.archive_all, [lead_id]) for lead_id in leads]
+        wait_until(lambda: are_held() and waiting(greedy) == 8 - int(pool_size))
         for client in (modest, greedy):
             assert client.find(where={"list_ids": [101]}).json()["lead_ids"] == [1, 2]
             assert [lead["in_list"] for lead in client.compare([1, 3]).json()["leads"]] == [True, False]
-        assert lock_wait_timeouts(greedy) == retries  # so no batch has given its connection back
+        assert are_held()
         assert tables.both() == before
-        holder.rollback()
-        assert {answer.result().status_code for answer in stuck} == {200}
-    live, archived = tables.both()
-    assert (list(live), list(archived)) == ([2], [1, 3])
+    assert {answer.result().json()["delete_count"] for answer in held} == {1}
+    assert tables.ids() == ([1, 2], [3, *leads])
 
 
 @pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
@@ -280,18 +273,6 @@ def test_the_searches_of_a_greedy_key_leave_turns_to_others() -> None:
         return order
 
     assert asyncio.run(scene()) == [*["greedy"] * READERS, "modest", *["greedy"] * (5 - READERS)]
-
-
-def lock_wait_timeouts(api: Api) -> int:
-    """The transactions that were retried after they had waited for a lock in vain."""
-    return metric(api, 'database_retries_total{code="1205"}')
-
-
-def lock_waits(tables: Tables) -> int:
-    """The statements that wait for a row. InnoDB looks again only if nobody has asked for a tenth of a second."""
-    time.sleep(0.2)
-    ((number,),) = tables.execute("SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")
-    return int(number or b"")
 
 
 def waiting(api: Api) -> int:

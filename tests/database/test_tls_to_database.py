@@ -220,15 +220,10 @@ def use_all_sessions(api: Api, tables: Tables) -> None:
     leads = range(101, 101 + SIDE_BY_SIDE)
     tables.live(100, *leads)
     assert api.archive_all([100]).status_code == 200
-    with (
-        tables.mariadb.connect(tables.database, autocommit=False) as other,
-        other.cursor() as cursor,
-        ThreadPoolExecutor(SIDE_BY_SIDE) as executor,
-    ):
-        cursor.execute("SELECT * FROM vicidial_list FOR UPDATE")
-        answers = [executor.submit(api.archive_all, [lead_id]) for lead_id in leads]
-        wait_until(lambda: len(sessions(tables, "AND command = 'Query'")) >= SIDE_BY_SIDE)
-        other.rollback()
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as executor:
+        with tables.held_by_a_trigger(at_least=SIDE_BY_SIDE) as are_held:
+            answers = [executor.submit(api.archive_all, [lead_id]) for lead_id in leads]
+            wait_until(are_held)
         assert [answer.result().status_code for answer in answers] == [200] * SIDE_BY_SIDE
     assert api.compare([100]).status_code == 200
     assert api.get("/readyz").status_code == 200

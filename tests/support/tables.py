@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pymysql
 from mariadb import PrivateMariaDB
 
+from support.process import PATIENCE
 from support.waiting import wait_until
 
 Row = tuple[bytes | None, ...]
@@ -107,6 +109,22 @@ class Tables:
         """Wait until a statement of the service sleeps in a trigger."""
         asleep = "SELECT 1 FROM information_schema.processlist WHERE db = DATABASE() AND state = 'User sleep'"
         wait_until(lambda: bool(self.execute(f"{asleep} AND info NOT LIKE '%AND SLEEP(%'")))
+
+    @contextlib.contextmanager
+    def held_by_a_trigger(self, *, at_least: int) -> Iterator[Callable[[], bool]]:
+        """Hold each batch in its DELETE of a live lead until the end of the block. Yields a function: whether at_least so many
+        are held now."""
+        self.execute("SELECT GET_LOCK('held', 0)")
+        self.execute(
+            "CREATE TRIGGER hold BEFORE DELETE ON vicidial_list FOR EACH ROW"
+            f" BEGIN DO GET_LOCK('held', {PATIENCE}); DO RELEASE_LOCK('held'); END"
+        )
+        held = "SELECT 1 FROM information_schema.processlist WHERE db = DATABASE() AND state = 'User lock'"
+        try:
+            yield lambda: len(self.execute(held)) >= at_least
+        finally:
+            self.execute("SELECT RELEASE_LOCK('held')")
+            self.execute("DROP TRIGGER hold")
 
     def rows(self, table: str) -> dict[int, Row]:
         """Return every row of a table by its lead_id."""
