@@ -20,7 +20,7 @@ from service.errors import DatabaseError
 from service.observability import metrics
 
 READERS = 2
-"""Connections of each process for searches and comparisons. Batches that wait for a lock may hold all others for long."""
+"""Connections of each process for searches and comparisons. Batches whose statements take long may hold all others."""
 
 T = TypeVar("T")
 
