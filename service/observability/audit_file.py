@@ -173,15 +173,11 @@ class AuditFile:
                         if len(line.data) >= self._no_room_for:
                             self.problem, self._no_room_for = None, 0
                         return None
-                except FileNotFoundError as error:
-                    if not line.may_be_written:
+                except OSError as error:
+                    is_stale = error.errno == errno.ESTALE  # it is removed at this moment, or was in the place of a mount
+                    if not is_stale and not (isinstance(error, FileNotFoundError) and line.may_be_written):
                         raise
                     reason = error.strerror or str(error)
-                    time.sleep(FOLDER_PAUSE)
-                except OSError as error:
-                    if error.errno != errno.ESTALE:
-                        raise
-                    reason = error.strerror or str(error)  # it is removed at this moment, or was in the place of a mount
                     time.sleep(FOLDER_PAUSE)
             return self._failed(reason, may_be_written=line.may_be_written)
         except OSError as error:
