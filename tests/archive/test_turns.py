@@ -178,7 +178,7 @@ def test_the_batches_of_a_modest_client_go_between_those_of_a_greedy_one(
 
     outcomes = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
     order = [line["key"] for line in outcomes if line["event"] == "outcome"]
-    assert order.index("modest") <= 3
+    assert order.index("modest") <= 5  # 7 if it came after all others; after a second, a batch passes its turn on
     assert tables.both() == ({}, before)
 
 
