@@ -4,9 +4,10 @@
 -- does not list what a role has. It lists a new privilege before the session has it: then the session sees no key of mysql.proc.
 -- A user name may contain @, a host cannot: the last one separates them.
 --
--- A table that is being altered with LOCK=EXCLUSIVE, or dropped or renamed, is left out, with a warning: show_warnings follows. Tables
--- and views that cannot be opened make warnings, too, so that there may be many.
-SET STATEMENT max_error_count = 65535 FOR
+-- A table that is being made by CREATE TABLE ... SELECT, altered with LOCK=EXCLUSIVE, dropped or renamed is left out, with a warning:
+-- show_warnings follows. lock_wait_timeout: at once. Tables and views that cannot be opened make warnings, too, so that there may be
+-- many.
+SET STATEMENT max_error_count = 65535, lock_wait_timeout = 0 FOR
 SELECT constraint_schema, table_name, constraint_name, referenced_table_name,
     unique_constraint_schema = DATABASE() AND referenced_table_name IN ({table_names}),
     EXISTS (

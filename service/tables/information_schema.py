@@ -10,13 +10,24 @@ from service.errors import DatabaseError
 from service.mariadb_errors import LEFT_OUT, LOCK_WAIT_TIMEOUT
 
 
-async def select_all(transaction: Transaction, statements: Statements, query: str) -> list[tuple[Any, ...]]:
-    """Return the rows of a SELECT from information_schema.
+async def select(transaction: Transaction, statements: Statements, query: str) -> tuple[list[tuple[Any, ...]], bool]:
+    """Return the rows of a SELECT from information_schema, and whether they are all.
 
-    Raises DatabaseError for a lock if MariaDB has left out a table, which may be one that matters: it does so with one that
-    is altered with LOCK=EXCLUSIVE, dropped or renamed at this moment if the transaction has read any table, and only warns.
+    MariaDB leaves out a table that is made by CREATE TABLE ... SELECT, altered with LOCK=EXCLUSIVE, dropped or renamed at this
+    moment, and only warns: at once if the transaction has read any table, otherwise after it has waited for a lock.
     """
     rows, warnings = await transaction.select_each(query, statements.show_warnings.fill())
-    if any(code == LEFT_OUT for _, code, _ in warnings):
-        raise DatabaseError("information_schema has left out a table that is being altered", LOCK_WAIT_TIMEOUT)
+    return rows, not any(code in {LEFT_OUT, LOCK_WAIT_TIMEOUT} for _, code, _ in warnings)
+
+
+async def select_all(transaction: Transaction, statements: Statements, query: str) -> list[tuple[Any, ...]]:
+    """As select(). Raises DatabaseError for a lock if the rows are not all."""
+    rows, are_all = await select(transaction, statements, query)
+    if not are_all:
+        raise left_out()
     return rows
+
+
+def left_out() -> DatabaseError:
+    """Return the error for a table that is left out, and may be one that matters."""
+    return DatabaseError("information_schema has left out a table that is being made or altered", LOCK_WAIT_TIMEOUT)

@@ -13,7 +13,7 @@ from service.database.transaction import Transaction
 from service.errors import DatabaseError, NotReadyError
 from service.mariadb_errors import ACCESS_DENIED, NO_SUCH_COLUMN, NO_SUCH_KEY, NO_SUCH_TABLE
 from service.tables.definitions import ForeignKey, TablePair, names
-from service.tables.information_schema import select_all
+from service.tables.information_schema import left_out, select
 from service.tables.preconditions.foreign_keys import foreign_key_problems
 from service.tables.preconditions.server import Session, server_problem, session_problems, version_problem
 from service.tables.preconditions.tables import table_problems
@@ -62,6 +62,8 @@ class TableReader:
         self._definitions: tuple[str, ...] = ()
         self._tried = False
         self._foreign_keys_read = 0.0
+        self._known_keys: tuple[ForeignKey, ...] | None = None
+        """The foreign keys, as they were read last. It outlives `cached`: see _foreign_keys()."""
         self._grants = Grants("", "@")
         self.cached: TablePair | None = None
         """The pair as it was read last. Only read() knows whether it is still correct."""
@@ -167,15 +169,27 @@ class TableReader:
         return time.monotonic() - self._foreign_keys_read >= FOREIGN_KEYS_AGE
 
     async def _foreign_keys(self, transaction: Transaction) -> tuple[ForeignKey, ...]:
-        """Return the foreign keys of the two tables and those that refer to them, if the account can see them. Raises
-        DatabaseError for a lock if a table may have keys that cannot be seen now."""
+        """Return the foreign keys of the two tables and those that refer to them, if the account can see them.
+
+        While any table of the server is made or altered, its keys may be hidden. Then the keys that were known before still
+        count. A new one counts as soon as its table can be read. Raises DatabaseError for a lock if nothing was known.
+        """
         query = self._statements.describe_foreign_keys.fill(names(self.source, self.target))
-        rows = await select_all(transaction, self._statements, query)
-        self._foreign_keys_read = time.monotonic()
-        return tuple(
-            ForeignKey(schema, table, name, referenced, bool(incoming), bool(all_are_seen), frozenset(rules))
+        rows, are_all = await select(transaction, self._statements, query)
+        keys = {
+            (schema, table, name): ForeignKey(
+                schema, table, name, referenced, bool(incoming), bool(all_are_seen), frozenset(rules)
+            )
             for schema, table, name, referenced, incoming, all_are_seen, *rules in rows
-        )
+        }
+        if are_all:
+            self._foreign_keys_read = time.monotonic()
+        elif self._known_keys is None:
+            raise left_out()
+        else:
+            keys = {(key.schema, key.table, key.name): key for key in self._known_keys} | keys
+        self._known_keys = tuple(keys[identity] for identity in sorted(keys))
+        return self._known_keys
 
     async def _appeared(self, transaction: Transaction, pair: TablePair) -> bool:
         """Return whether a table that shows leads in use exists now and was missing when the pair was read."""

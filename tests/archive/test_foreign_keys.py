@@ -317,7 +317,8 @@ def test_a_foreign_key_that_changes_rows_and_is_added_to_one_that_does_not(table
 
 @pytest.mark.parametrize("known", [True, False], ids=["known", "not known"])
 def test_a_key_is_enforced_also_while_its_table_is_altered(tables: Tables, api: Api, known: bool) -> None:
-    """MariaDB leaves out the keys of a table that is altered with LOCK=EXCLUSIVE, and only warns of it."""
+    """MariaDB leaves out the keys of a table that is altered with LOCK=EXCLUSIVE, and only warns of it. If they were not
+    known, the batch waits for the end of it."""
     tables.live(1, 2)
     tables.execute(f"CREATE TABLE notes (lead_id INT UNSIGNED, FOREIGN KEY (lead_id) REFERENCES {LIST} (lead_id))")
     tables.execute("INSERT INTO notes SELECT NULL FROM seq_1_to_400000")
@@ -335,3 +336,40 @@ def test_a_key_is_enforced_also_while_its_table_is_altered(tables: Tables, api: 
 
     assert (answer["delete_count"], answer["remaining_lead_ids"]) == (0, [1])
     assert tables.rows(LIST)[1] == before[1]
+
+
+@pytest.mark.parametrize("has_key", [True, False], ids=["a key", "no key"])
+@pytest.mark.parametrize("asked", [True, False], ids=["asked", "nobody asks"])
+def test_a_table_that_is_made_stops_nobody(tables: Tables, api: Api, has_key: bool, asked: bool) -> None:
+    """As CREATE TABLE ... SELECT of an administrator does, for hours. What refers to leads is known, and stays enforced."""
+    tables.live(1, 2, 3, 4)
+    if has_key:
+        tables.execute(f"CREATE TABLE notes (lead_id INT UNSIGNED, FOREIGN KEY (lead_id) REFERENCES {LIST} (lead_id))")
+        tables.execute("INSERT INTO notes VALUES (1)")
+    for move in (api.archive_all, api.dearchive_all, api.archive_all):
+        assert move([4]).json()["delete_count"] == 1
+    kept = [1] if has_key else []
+    with ThreadPoolExecutor(1) as threads:
+        making = threads.submit(tables.run_elsewhere, "CREATE TABLE copy_of_a_log AS SELECT SLEEP(15)")
+        wait_until(lambda: sleeping(tables))
+        if asked:
+            assert api.get("/readyz").json()["message"] == "ready"
+            assert api.find(where={"list_ids": [998]}).json()["lead_ids"] == [1, 2, 3]
+        answer = api.archive_all([1, 2]).json()
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr("service.tables.table_reader.FOREIGN_KEYS_AGE", 0)
+            assert api.archive_all([3]).json()["delete_count"] == 1
+            assert api.dearchive_all([3]).json()["delete_count"] == 1
+        assert not making.done()
+        (session,) = sleeping(tables)
+        tables.execute(f"KILL QUERY {session}")
+        making.exception()
+
+    assert (answer["delete_count"], answer["remaining_lead_ids"]) == (2 - len(kept), kept)
+    assert tables.ids() == ([*kept, 3], sorted({1, 2, 4}))
+
+
+def sleeping(tables: Tables) -> list[int]:
+    """Return the numbers of sessions that sleep."""
+    rows = tables.execute("SELECT id FROM information_schema.processlist WHERE state = 'User sleep'")
+    return [int(number or b"") for (number,) in rows]
