@@ -156,6 +156,12 @@ def readiness_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.archive.readiness.MAX_AGE", 0.0)
 
 
+@pytest.fixture(autouse=True)
+def looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an application that has just started look for foreign keys without the pauses between its looks."""
+    monkeypatch.setattr("service.tables.table_reader.LOOK_PAUSE", 0.0)
+
+
 @pytest.fixture
 def keys_file(tmp_path: Path) -> Path:
     return write_keys_file(tmp_path)

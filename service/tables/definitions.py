@@ -47,6 +47,11 @@ class ForeignKey:
     """Its actions on delete and on update: RESTRICT, NO ACTION, CASCADE, SET NULL, SET DEFAULT."""
 
     @property
+    def identity(self) -> tuple[str, str, str]:
+        """What no other foreign key of the server has."""
+        return self.schema, self.table, self.name
+
+    @property
     def acting(self) -> frozenset[str]:
         """Its actions that change rows."""
         return self.rules - {"RESTRICT", "NO ACTION"}

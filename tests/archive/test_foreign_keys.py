@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from support.api import Api
 from support.remedies import ARCHIVE, LIST, Account, account, apply_remedies, problems, refused_until_fixed
 from support.tables import Tables
 from support.waiting import wait_until
+
+from service.database.transaction import Transaction
+from service.tables.table_reader import LOOKS, TableReader
 
 NewApi = Callable[..., Api]
 
@@ -373,3 +378,43 @@ def sleeping(tables: Tables) -> list[int]:
     """Return the numbers of sessions that sleep."""
     rows = tables.execute("SELECT id FROM information_schema.processlist WHERE state = 'User sleep'")
     return [int(number or b"") for (number,) in rows]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "not known"])
+@pytest.mark.parametrize("missed", [1, LOOKS - 1])
+def test_a_key_that_a_look_misses_is_enforced(
+    tables: Tables, api: Api, monkeypatch: pytest.MonkeyPatch, known: bool, missed: int
+) -> None:
+    """MariaDB hides it, without a warning, while ALTER TABLE puts a copy in the place of its table."""
+    tables.live(1, 2)
+    tables.execute(f"CREATE TABLE notes (lead_id INT UNSIGNED, FOREIGN KEY (lead_id) REFERENCES {LIST} (lead_id))")
+    tables.execute("INSERT INTO notes VALUES (1)")
+    before, _ = tables.both()
+    if known:
+        assert api.archive_all([2]).json()["delete_count"] == 1
+    look, looks = TableReader._look_for_keys, itertools.count(1)
+
+    async def miss(reader: TableReader, transaction: Transaction) -> Any:
+        keys, are_all = await look(reader, transaction)
+        return ({}, are_all) if next(looks) <= missed else (keys, are_all)
+
+    monkeypatch.setattr(TableReader, "_look_for_keys", miss)
+    answer = api.archive_all([1]).json()
+
+    assert next(looks) > missed
+    assert (answer["delete_count"], answer["remaining_lead_ids"]) == (0, [1])
+    assert tables.rows(LIST)[1] == before[1]
+
+
+def test_a_key_that_is_dropped_is_not_enforced_any_more(tables: Tables, api: Api) -> None:
+    tables.live(1, 2)
+    tables.execute(
+        f"CREATE TABLE notes (lead_id INT UNSIGNED, CONSTRAINT own FOREIGN KEY (lead_id) REFERENCES {LIST} (lead_id))"
+    )
+    tables.execute("INSERT INTO notes VALUES (1)")
+    assert api.archive_all([1, 2]).json()["remaining_lead_ids"] == [1]
+
+    tables.execute("ALTER TABLE notes DROP FOREIGN KEY own")
+
+    assert api.archive_all([1]).json()["delete_count"] == 1
+    assert tables.ids() == ([], [1, 2])
