@@ -214,12 +214,13 @@ class Mover:
             return await self._kept_copies.run(transaction, pair, steps, options)
         clock = asyncio.get_running_loop().time
         last_rest = clock() + LONGEST_LOCKED
+        turn.begin_work()
         counts: Counter[Statement] = Counter()
         for statement, leads in steps.items():
             parts = leads.parts(GENTLE_PART)
             for number, part in enumerate(parts, start=1):
                 if counts and clock() < last_rest:
-                    await turn.rest()
+                    await turn.rest(last_rest)
                 options.failures.more_to_come = number < len(parts)
                 counts.update(await self._kept_copies.run(transaction, pair, {statement: part}, options))
         leaving = steps[self._statements.delete_leads]

@@ -8,12 +8,14 @@ both tables have row locks.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Literal
 
 from service.archive.caller import Caller
 from service.archive.turns import Turns
+from service.database.pauses import Pauses
 from service.errors import DatabaseError
 from service.observability import metrics
 
@@ -22,6 +24,9 @@ Setting = Literal["auto", "gentle", "full"]
 LONGEST_REST = 1.0
 """Seconds. A batch that waited for a lock has not worked all that time."""
 
+
+LONGEST_PAUSE = 0.5
+"""Seconds before a batch in whose way a lock was wants its next turn."""
 
 ON_TABLE_LOCKS = 2
 """Turns at a time where a write locks a whole table: one batch writes, and the next one reads what it needs to know."""
@@ -43,6 +48,7 @@ class Turn:
         self._deadline = self._clock() + seconds
         self._worked_since = self._no_rest_from = self._clock()
         self._has_begun = False
+        self._pauses = Pauses(LONGEST_PAUSE)
         self.gentle = pace.gentle
 
     async def begin(self) -> None:
@@ -74,8 +80,11 @@ class Turn:
                 self._turns.release(self._key)
 
     async def pass_on(self) -> None:
-        """Let those that wait go first, and wait for the next turn. Nothing may have been changed yet. Raises as begin()."""
+        """Let those that wait go first, and wait for the next turn after a pause, which is longer each time. Nothing may have
+        been changed yet. Raises as begin()."""
         self.end()
+        async with self._caller.present():
+            await self._pauses.pause()
         await self.begin()
 
     def look(self, *, agents: bool, table_locks: bool) -> None:
@@ -83,10 +92,14 @@ class Turn:
         whether a write locks a whole table."""
         self.gentle = self._pace.look(agents=agents, table_locks=table_locks)
 
-    async def rest(self) -> None:
-        """Rest in the middle of a batch."""
+    def begin_work(self) -> None:
+        """What came before, such as a wait for a table, earns no rest."""
+        self._worked_since = self._clock()
+
+    async def rest(self, until: float = math.inf) -> None:
+        """Rest in the middle of a batch. until: when the rest is over at the latest, by the clock of the event loop."""
         if self._clock() < self._no_rest_from:
-            await asyncio.sleep(self.rest_seconds())
+            await asyncio.sleep(max(0.0, min(self.rest_seconds(), until - self._clock())))
         self._worked_since = self._clock()
 
     @asynccontextmanager

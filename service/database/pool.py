@@ -38,6 +38,9 @@ ROLLBACK_TIMEOUT = 2
 ATTEMPTS = 10
 """Maximum number of attempts of a transaction that meets transient errors. Waits for a lock do not count."""
 
+NO_PAUSE = 0.001
+"""Seconds."""
+
 CONFIRM_PAUSE = 0.2
 """Seconds before another attempt finds the same, or not: a table that is being renamed or altered is missing for moments, and
 what was read before and after contradicts itself."""
@@ -138,8 +141,8 @@ class Database:
         """Run `work` in a transaction. Retry the whole transaction on transient errors, such as deadlocks.
 
         seconds: the time limit for all attempts together. on_error: called with each error of the database. in_new_session: as
-        of transaction(). after_lock_wait: awaited before the next attempt if this one has waited for a lock in vain. Raises
-        what `work` raises, what after_lock_wait raises, and DatabaseError.
+        of transaction(). after_lock_wait: awaited if a lock was in the way of an attempt, to pause before the next one.
+        Raises what `work` raises, what after_lock_wait raises, and DatabaseError.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
@@ -152,8 +155,15 @@ class Database:
 
         doubted: StaleSessionError | None = None
         failures = 0
+
+        def pause_after(error: Exception) -> bool | float:
+            if not _can_be_retried(error) or failures >= ATTEMPTS:
+                return False
+            has_paused = after_lock_wait and isinstance(error, DatabaseError) and error.code == LOCK_WAIT_TIMEOUT
+            return NO_PAUSE if has_paused else True
+
         attempts = stamina.retry_context(
-            on=lambda error: _can_be_retried(error) and failures < ATTEMPTS,
+            on=pause_after,
             attempts=None,
             timeout=rest(),
             wait_initial=0.01,

@@ -120,9 +120,9 @@ def test_in_one_transaction_a_gentle_batch_rests_between_a_few_leads_unless_they
     taken = []
     rest = Turn.rest
 
-    async def counted(turn: Turn) -> None:
+    async def counted(turn: Turn, until: float) -> None:
         taken.append(turn)
-        await rest(turn)
+        await rest(turn, until)
 
     monkeypatch.setattr(Turn, "rest", counted)
     tables.live(*range(1, 8))
@@ -150,7 +150,7 @@ def test_a_lead_that_gets_into_use_while_a_batch_rests_is_not_touched(
     before, _ = tables.both()
     rests = itertools.count(1)
 
-    async def rest(_: Turn) -> None:
+    async def rest(_: Turn, until: float) -> None:  # noqa: ARG001
         if next(rests) == 3:  # after INSERT of each lead, and DELETE of the first one
             tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (1)")
 
@@ -291,3 +291,54 @@ def test_who_passes_a_turn_on_and_gets_no_other_one_in_time_ends_none() -> None:
         return events
 
     assert asyncio.run(scene()) == ["other", "third has a turn: False", "other ends"]
+
+
+def test_who_pauses_before_the_next_turn_keeps_nobody_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.database.pauses.SHORTEST_PAUSE", 60.0)
+
+    async def scene() -> None:
+        pace = Pace("gentle", Turns(1))
+
+        async def pass_on() -> None:
+            async with pace.turn(Caller("one"), 600) as turn:
+                await turn.pass_on()
+
+        pausing = asyncio.create_task(pass_on())
+        await asyncio.sleep(0)
+        async with asyncio.timeout(30), pace.turn(Caller("other"), 600):
+            pass
+        pausing.cancel()
+        await asyncio.wait([pausing])
+        async with asyncio.timeout(30), pace.turn(Caller("other"), 600):
+            pass
+
+    asyncio.run(scene())
+
+
+def test_a_rest_while_leads_are_locked_counts_work_only_and_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[float] = []
+    sleep = asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        rests.append(seconds)
+        await sleep(0)
+
+    async def scene() -> None:
+        clock = asyncio.get_running_loop().time
+        async with Pace("gentle", Turns(1)).turn(Caller("one"), 600) as turn:
+            await sleep(0.3)  # it waits for a table
+            turn.begin_work()
+            monkeypatch.setattr("service.archive.pace.asyncio.sleep", note)
+            await turn.rest()
+            turn._worked_since = clock() - 1
+            await turn.rest(clock() + 0.1)
+            turn._worked_since = clock() - 1
+            await turn.rest(clock() - 1)
+        monkeypatch.undo()
+
+    asyncio.run(scene())
+
+    first, second, third = rests
+    assert first < 0.3
+    assert second <= 0.1
+    assert third == 0
