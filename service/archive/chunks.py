@@ -20,6 +20,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TypeVar
 
+import structlog
+
 from service.archive.batch import MayChange
 from service.archive.failures import Failures
 from service.archive.lead_ids import LeadIDs
@@ -31,6 +33,7 @@ from service.database.statements import Statement, Statements
 from service.database.transaction import BLOCKED, Transaction
 from service.errors import DatabaseError
 from service.mariadb_errors import DEADLOCK, LOCK_WAIT_TIMEOUT
+from service.observability import metrics
 from service.tables.chunk_table import ChunkTable
 from service.tables.definitions import TablePair
 from service.tables.privileges import LISTS
@@ -39,6 +42,8 @@ LONGEST_PAUSE = 0.25
 """Seconds before a chunk in whose way the lock of a row was is tried again."""
 
 T = TypeVar("T")
+
+logger = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,7 @@ class Chunks:
         self._uncommitted: Counter[Statement] = Counter()
         self._failures = Failures()
         self._was_blocked = was_blocked
+        self._said_so = False
         self._locks_tables = False
         """Whether nothing but whole tables can be locked."""
         self._refused = False
@@ -125,6 +131,10 @@ class Chunks:
                 error.outcome_known = not self.transaction.changes_may_persist
                 raise error
             self._was_blocked = True
+            metrics.RETRIES.labels(error.code).inc()
+            if pauses.seconds > LONGEST_WAIT and not self._said_so:
+                self._said_so = True
+                logger.warning("batch does not get on", error=str(error), code=error.code)
             await pauses.pause()
 
     async def _try(

@@ -14,6 +14,7 @@ from typing import Any
 import pymysql
 import pytest
 from mariadb import PrivateMariaDB
+from structlog.testing import capture_logs
 from support.api import Api
 from support.auditor import answer, read
 from support.tables import Tables
@@ -711,6 +712,33 @@ def test_a_lead_that_is_brought_back_while_its_batch_waits_is_neither_deleted_no
     assert deleted
     assert (answer["delete_count"], answer["remaining_lead_ids"]) == (40, [])
     assert tables.both() == (live, {lead_id: archived[lead_id] for lead_id in deleted})
+
+
+@pytest.mark.parametrize("operation", ["archive", "dearchive"])
+def test_a_batch_that_others_stop_says_so_once(tables: Tables, new_api: Callable[..., Api], operation: str) -> None:
+    """It has changed something, so it is not run again as a whole."""
+    api = new_api(REQUEST_TIMEOUT="60")
+    if operation == "archive":
+        use_engines(tables, "InnoDB", "MyISAM")
+        tables.live(1, 2)
+    else:
+        use_engines(tables, "MyISAM", "InnoDB")
+        tables.archived(1, 2)
+    rows = {**tables.both()[0], **tables.both()[1]}
+    with ThreadPoolExecutor(1) as threads, tables.mariadb.connect(tables.database) as other, other.cursor() as cursor:
+        other.begin()
+        source = "vicidial_list" if operation == "archive" else "vicidial_list_archive"
+        cursor.execute(f"SELECT 1 FROM {source} WHERE lead_id = 2 FOR UPDATE")
+        with capture_logs() as log:
+            batch = threads.submit(getattr(api, f"{operation}_all"), [1, 2])
+            wait_until(lambda: "batch does not get on" in [line["event"] for line in log])
+            for _ in range(5):
+                tables.wait_until_a_lock_is_in_the_way()
+            other.rollback()
+            assert batch.result().json()["delete_count"] == 2
+
+    assert [line["code"] for line in log if line["event"] == "batch does not get on"] == [1205]
+    assert tables.both() == (({}, rows) if operation == "archive" else (rows, {}))
 
 
 @pytest.fixture
