@@ -10,7 +10,7 @@ import asyncio
 import socket
 from typing import Any
 
-from uvicorn._types import ASGI3Application
+from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
@@ -182,7 +182,17 @@ class Protocol(RequestInput):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
-        super()._start_asgi_task(cycle, app)
+
+        async def run(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+            try:
+                await app(scope, receive, send)
+            except asyncio.CancelledError:
+                # The server stops, and its log says how many requests it has cut off. What the client has got is no whole
+                # answer, and it sees that by the end of the connection.
+                cycle.disconnected = True
+                self.transport.abort()
+
+        super()._start_asgi_task(cycle, run)
 
     def on_response_complete(self) -> None:
         self._running = None

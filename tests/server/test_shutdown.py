@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 import socket
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from support.api import Api
+from support.api import KEY, Api
 from support.process import PATIENCE, SLACK, ServiceProcess
 from support.tables import Tables
 from support.wire import Connection
@@ -152,3 +154,42 @@ def open_for_its_reader(fifo: Path) -> int:
         except OSError:
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+SMALL_BUFFERS = """
+import socket
+from service.server import serve
+listen = serve.listen
+
+def listen_with_small_buffers(*arguments):
+    listener = listen(*arguments)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+    return listener
+
+serve.listen = listen_with_small_buffers
+from service.__main__ import main
+main([])
+"""
+"""Otherwise the kernel takes a whole answer, and nobody sees that its client does not read."""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_stop_that_cuts_off_an_answer_is_no_defect(environment: dict[str, str], workers: str) -> None:
+    settings = {**environment, "WORKERS": workers, "REQUEST_TIMEOUT": "2", "LEAD_IDS_LIMIT": "10000"}
+    body = json.dumps({"lead_ids": [*range(1, 10_001)]}).encode()
+    with ServiceProcess(settings, ("-c", SMALL_BUFFERS)) as service, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        client.settimeout(PATIENCE)
+        client.connect((service.host, service.port))
+        head = f"POST /vicidial/leads/compare HTTP/1.1\r\nHost: x\r\nAuthorization: Key={KEY}\r\n"
+        client.sendall(f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        answer = client.recv(100)
+        assert service.stop() == 0
+        with contextlib.suppress(ConnectionResetError):
+            while received := client.recv(65_536):
+                answer += received
+        lines = [line for line in service.log_lines if line["level"] == "error"]
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert not answer.endswith(b"}")
+    assert [line["event"] for line in lines] == ["Cancel 1 running task(s), timeout graceful shutdown exceeded"]
