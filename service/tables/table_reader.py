@@ -218,8 +218,10 @@ class TableReader:
         return bool(working or unseen)
 
     def invalidate_on(self, error: DatabaseError) -> None:
-        """Read everything again at the next call if the error says that a table, a column, a key or a privilege is missing."""
-        if error.code in {NO_SUCH_TABLE, NO_SUCH_COLUMN, NO_SUCH_KEY, *ACCESS_DENIED}:
+        """Read everything again at the next call if the error says that a table, a column, a key or a privilege is missing, or
+        if the next attempt is to find out whether that is true."""
+        missing = error.code in {NO_SUCH_TABLE, NO_SUCH_COLUMN, NO_SUCH_KEY, *ACCESS_DENIED}
+        if missing or isinstance(error, StaleSessionError):
             self.invalidate()
 
     def invalidate(self) -> None:

@@ -183,7 +183,7 @@ def test_columns_that_are_added_under_load(tables: Tables, new_api: Callable[...
             for (lead_id,) in tables.execute(f"SELECT lead_id FROM {table} WHERE {column} = 7")
         }
         assert lead_ids <= kept, f"{column} was lost for {len(lead_ids - kept)} leads"
-    assert len(archived) > 100
+    assert len(archived) > 20  # they were archived in between
 
 
 def test_a_table_that_a_transaction_has_read_cannot_be_altered(tables: Tables, api: Api) -> None:
