@@ -171,6 +171,7 @@ def test_a_sequence_that_is_denied_while_the_service_runs(tables: Tables, new_ap
 
         assert response.status_code == 503
         assert "numbers" in response.json()["message"]
-        assert "nothing was changed" in response.json()["message"]
+        assert "`python -m service grants` prints what it needs" in response.json()["message"]
+        assert "no lead was deleted" in response.json()["message"]
         assert tables.both() == before
         assert "numbers" in problems(api)[0]["message"]
