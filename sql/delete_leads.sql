@@ -6,11 +6,14 @@
 --
 -- In tables without row locks, same_data also records the leads that meet all conditions: record_deleted.
 --
+-- + 0: otherwise MariaDB knows from the ON that both lead_id are equal, and does not compare the one that the row has. The index
+-- of a damaged table, as a full disk leaves one of MyISAM, may lead to the row of another lead.
+--
 -- VERSION() IS NOT NULL is always true. It prevents binlog_format=MIXED from logging this as a statement, which a replica
 -- would evaluate on its own tables, whose hopper may differ.
 DELETE source
 FROM {source} AS source FORCE INDEX ({source_key})
-STRAIGHT_JOIN {target} AS target FORCE INDEX ({target_key}) ON target.lead_id = source.lead_id
+STRAIGHT_JOIN {target} AS target FORCE INDEX ({target_key}) ON target.lead_id = source.lead_id + 0
 WHERE source.lead_id IN ({lead_ids})
     AND {same_data}
     AND {not_in_use}

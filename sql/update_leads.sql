@@ -5,14 +5,15 @@
 --
 -- If the target has no rollback, same_data also records the leads: record_updated.
 --
--- VERSION() IS NOT NULL: as in delete_leads.
+-- + 0, source.lead_id <=> target.lead_id, VERSION() IS NOT NULL: as in delete_leads.
 UPDATE IGNORE {target} AS target FORCE INDEX ({target_key})
-STRAIGHT_JOIN {source} AS source FORCE INDEX ({source_key}) ON source.lead_id = target.lead_id
+STRAIGHT_JOIN {source} AS source FORCE INDEX ({source_key}) ON source.lead_id = target.lead_id + 0
 SET {assignments}
 WHERE target.lead_id IN ({lead_ids})
     AND NOT (
     {same_data}
     )
+    AND source.lead_id <=> target.lead_id
     AND {not_reused}
     AND {matches}
     AND VERSION() IS NOT NULL

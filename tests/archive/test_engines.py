@@ -91,3 +91,30 @@ def test_an_update_that_another_unique_key_of_the_archive_refuses(tables: Tables
 
     assert (response.status_code, response.json()["remaining_lead_ids"]) == (200, [1])
     assert tables.both() == before
+
+
+@pytest.mark.parametrize("damaged", ["vicidial_list_archive", "vicidial_list"])
+@pytest.mark.parametrize("flags", [{"update_leads": True}, {"update_leads": False}], ids=["update", "no update"])
+def test_an_index_that_leads_to_another_lead_is_not_believed(
+    tables: Tables, api: Api, damaged: str, flags: dict[str, bool]
+) -> None:
+    """As a full disk can leave a table of MyISAM: its index has the lead_id, and leads to a row that was stored later."""
+    tables.set_engines("MyISAM", "MyISAM")
+    tables.live(1, 5, 6, 7)
+    tables.archived(1, 5, 6, 7, first_name="Old" if flags["update_leads"] else "José")
+    index = tables.mariadb.folder / "data" / tables.database / f"{damaged}.MYI"
+    tables.execute(f"FLUSH TABLES {damaged}")
+    of_one = index.read_bytes()
+    tables.execute(f"DELETE FROM {damaged}")
+    tables.insert(damaged, 2, 5, 6, 7, first_name="Two" if flags["update_leads"] else "José")
+    tables.execute(f"FLUSH TABLES {damaged}")
+    index.write_bytes(of_one)
+    other_leads = "SELECT * FROM {} IGNORE INDEX (PRIMARY) WHERE lead_id <> 5"
+    queries = [other_leads.format(table) for table in ("vicidial_list", "vicidial_list_archive")]
+    before = [tables.execute(query) for query in queries]
+
+    answer = api.archive({**api.ALL, **flags, "lead_ids": [1, 5]}).json()
+
+    assert [tables.execute(query) for query in queries] == before, answer
+    assert answer["delete_count"] == 1
+    assert tables.execute("SELECT lead_id FROM vicidial_list WHERE lead_id = 5") == []
