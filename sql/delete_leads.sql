@@ -2,7 +2,7 @@
 -- uses it, and only if it matches the conditions of the request. This statement checks all of it itself, so that no write can
 -- come in between. It waits for no row: while it did, what it has checked would become outdated, and a lead could get into use.
 -- STRAIGHT_JOIN reads the leads of the batch first, then the copy of each. In the other order, it could lock
--- leads that are not in the batch, or wait for them.
+-- leads that are not in the batch, or meet their locks.
 --
 -- In tables without row locks, same_data also records the leads that meet all conditions: record_deleted.
 --

@@ -100,6 +100,7 @@ class Chunks:
         self._failures = Failures()
         self._was_blocked = was_blocked
         self._said_so = False
+        """Whether the log has a line about a lock in the way of this batch."""
         self._locks_tables = False
         """Whether nothing but whole tables can be locked."""
         self._refused = False

@@ -1,4 +1,4 @@
-"""The pauses of statements that do not wait for a lock."""
+"""The pauses of statements and batches that do not wait for a lock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.001, 0.05
 
 
 class Pauses:
-    """The pauses between the attempts of a statement that fails at once if a table is locked. They grow."""
+    """The pauses between the attempts of what fails at once if a table or a row is locked. They grow."""
 
     def __init__(self, longest: float = LONGEST_PAUSE) -> None:
         """longest: seconds of the last ones."""

@@ -39,7 +39,7 @@ ATTEMPTS = 10
 """Maximum number of attempts of a transaction that meets transient errors. Waits for a lock do not count."""
 
 NO_PAUSE = 0.001
-"""Seconds."""
+"""Seconds before another attempt if after_lock_wait has paused already."""
 
 CONFIRM_PAUSE = 0.2
 """Seconds before another attempt finds the same, or not: a table that is being renamed or altered is missing for moments, and
