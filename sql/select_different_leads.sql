@@ -2,7 +2,7 @@
 -- copies is known even if a row makes it fail.
 SELECT target.lead_id
 FROM {target} AS target FORCE INDEX ({target_key})
-STRAIGHT_JOIN {source} AS source FORCE INDEX ({source_key}) ON source.lead_id = target.lead_id
+STRAIGHT_JOIN {source} AS source FORCE INDEX ({source_key}) ON source.lead_id = target.lead_id + 0
 WHERE target.lead_id IN ({lead_ids})
     AND NOT (
     {same_data}

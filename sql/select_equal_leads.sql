@@ -3,7 +3,7 @@
 -- restore_leads restores them.
 SELECT target.lead_id
 FROM {target} AS target FORCE INDEX ({target_key})
-STRAIGHT_JOIN {source} AS source FORCE INDEX ({source_key}) ON source.lead_id = target.lead_id
+STRAIGHT_JOIN {source} AS source FORCE INDEX ({source_key}) ON source.lead_id = target.lead_id + 0
 WHERE target.lead_id IN ({lead_ids})
     AND {same_data}
 ORDER BY target.lead_id
