@@ -39,6 +39,7 @@ from service.errors import RefusalError
 from service.observability import logs
 from service.observability.audit_log import Audit
 from service.settings import Settings, read_settings
+from service.tables.damage import Damage
 from service.tables.definitions import ARCHIVE, LEADS
 from service.tables.preconditions.server import LEAST_PACKET
 from service.tables.table_reader import TableReader
@@ -72,14 +73,15 @@ def create_context(settings: Settings, now: Callable[[], datetime] | None = None
     audit = Audit(settings.AUDIT_LOG)
     admin_log_database = Database(url, statements, pool_size=1, timeout=admin_log.TIMEOUT, tls=tls, counted=False)
     log = AdminLog(admin_log_database if settings.ADMIN_LOG == "on" else None, statements)
-    keep_reused = settings.REUSED_LEAD_IDS == "keep"
+    damage = Damage(statements)
     archive_reader = TableReader(
         statements,
         LEADS,
         ARCHIVE,
         keep_leads_in_use=settings.LEADS_IN_USE == "keep",
-        keep_reused=keep_reused,
+        reused=settings.REUSED_LEAD_IDS,
         least_packet=LEAST_PACKET,
+        damage=damage,
     )
     # Nobody uses a lead in the archive, so no lead in use is looked for there.
     dearchive_reader = TableReader(
@@ -87,9 +89,10 @@ def create_context(settings: Settings, now: Callable[[], datetime] | None = None
         ARCHIVE,
         LEADS,
         keep_leads_in_use=False,
-        keep_reused=keep_reused,
+        reused=settings.REUSED_LEAD_IDS,
         whole_only=True,
         least_packet=LEAST_PACKET,
+        damage=damage,
     )
     pace = Pace(settings.PACE, Turns(settings.DATABASE_POOL_SIZE))
     return AppContext(

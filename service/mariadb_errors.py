@@ -44,9 +44,22 @@ TRANSIENT_ERRORS = {
 }
 """Errors after which the same transaction may succeed when it is run again."""
 
+DAMAGED_TABLE = {
+    126,  # the index is wrong
+    127,  # the row is wrong
+    144,  # marked as crashed, and its repair failed
+    145,  # marked as crashed
+    1034,  # the index is wrong
+    1035,  # the index is of an older version
+    1194,  # marked as crashed
+    1195,  # marked as crashed, and its repair failed
+}
+"""Errors about a table without rollback that must be repaired. The numbers below 1000 are those of the storage engine."""
+
 STATEMENT_ERRORS = frozenset(
     {
         *(TRANSIENT_ERRORS.keys() - {NO_SUCH_COLUMN}),
+        *DAMAGED_TABLE,
         UNUSABLE_SESSION,
         HIDDEN_TABLES,
         1021,  # disk full
@@ -64,8 +77,6 @@ STATEMENT_ERRORS = frozenset(
         1142,  # access denied to a table
         1143,  # access denied to a column
         PACKET_TOO_LARGE,
-        1194,  # table marked as crashed
-        1195,  # table crashed, and its repair failed
         1197,  # the binary log's cache is too small
         1206,  # the lock table is full
         1226,  # a limit of the account is reached
@@ -126,6 +137,21 @@ ROW_ERRORS = frozenset(
 )
 """Errors that a row certainly causes, by its data, a foreign key, a CHECK or a trigger, even if it is the only one of its
 batch: the server has prepared each statement before, and the statements of sql/ do none of this."""
+
+NOT_TAKEN = {
+    1022,  # duplicate key
+    1062,  # duplicate entry
+    1169,  # unique constraint
+    1216,  # foreign key: no parent
+    1452,  # foreign key: no parent
+    1526,  # no partition for the value
+    1557,  # foreign key: duplicate entry
+    1748,  # not in the given partition
+    1761,  # foreign key: duplicate entry
+    1762,  # foreign key: duplicate entry
+    4025,  # CHECK
+}
+"""Errors that IGNORE turns into warnings, and that keep a row out of a table."""
 
 SIGNALS_ONLY = 5000
 """From this number on, errors are not MariaDB's: a trigger has chosen them for its SIGNAL."""

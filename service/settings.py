@@ -29,6 +29,7 @@ from service.database import tls
 from service.errors import SettingsError
 from service.files import read_existing
 from service.observability import appending
+from service.tables.reused_lead_ids import Reused
 
 SOCKET_OPTION = "?unix_socket=/run/mysqld/mysqld.sock"
 
@@ -116,7 +117,7 @@ class Settings(BaseSettings):
     OFFICE_HOURS_TIMEZONE: Annotated[str, AfterValidator(_time_zone)] | None = None
     LEAD_IDS_LIMIT: Annotated[Integer, Field(ge=1, le=10_000)] = 500
     LEADS_IN_USE: Literal["keep", "ignore"] = "keep"
-    REUSED_LEAD_IDS: Literal["keep", "overwrite"] = "keep"
+    REUSED_LEAD_IDS: Reused = "keep"
     DATABASE_TLS: tls.Mode = "off"
     DATABASE_TLS_CA_FILE: ReadableFile | None = None
     PACE: Literal["auto", "gentle", "full"] = "auto"

@@ -130,7 +130,7 @@ class Looker:
         return Seen(
             leads=present,
             copies=asked.from_concat(copies),
-            reused=asked.from_concat(reused) if pair.keep_reused else NONE,
+            reused=asked.from_concat(reused) if pair.reused != "overwrite" else NONE,
             in_use=await self._in_use(transaction, pair, asked, in_use),
             in_use_nearby=bool(in_use),
             agents=agents,

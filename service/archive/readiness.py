@@ -12,6 +12,7 @@ import structlog
 
 from service.archive.admin_log import AdminLog
 from service.archive.refusals import LOCKED, Refusals, waited
+from service.archive.scope import unsafe_lists
 from service.database.pool import Database
 from service.database.sessions import StaleSessionError
 from service.database.statements import Statements, identifier
@@ -229,6 +230,7 @@ class Readiness:
                     known = obstacles.get(problem.message, Obstacle(problem.message, problem.remedy, ()))
                     obstacles[problem.message] = replace(known, operations=(*known.operations, operation))
         notes = [] if obstacles else [*await self._reused_note(transaction, pairs[0]), *order_note(pairs[0])]
+        notes += [] if obstacles else keys_note(pairs[0])
         notes += await self._lists_note(transaction)
         notes += filter(None, [await self._admin_log.note(transaction)])
         notes += [NO_ROOM] if transaction.session.is_outdated else []
@@ -276,6 +278,14 @@ def order_note(pair: TablePair) -> list[Problem]:
         "lead_dearchive copies them by position, into the wrong columns"
     )
     return [Problem(message, pair.target.alter(moves))]
+
+
+def keys_note(pair: TablePair) -> list[Problem]:
+    """Return a note if no key can be limited to lists."""
+    return [
+        Problem(f"keys with list_ids cannot be used: {column} is {column_type}, no integer")
+        for column, column_type in unsafe_lists(pair)
+    ]
 
 
 def obstacle(error: DatabaseError) -> Obstacle:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -13,7 +13,7 @@ from service.database.pauses import Pauses
 from service.database.statements import Statement, Statements, identifier
 from service.database.transaction import BLOCKED, Transaction
 from service.errors import DatabaseError
-from service.mariadb_errors import LOCK_WAIT_TIMEOUT
+from service.mariadb_errors import LOCK_WAIT_TIMEOUT, NOT_TAKEN
 from service.tables.definitions import Table, TablePair
 from service.tables.in_use import none_nearby
 from service.tables.privileges import LISTS
@@ -105,7 +105,8 @@ class Changes:
             if not all(self.written(pair, run.statement).transactional for run in sent):
                 transaction.changes_may_persist = True
             try:
-                async for count in transaction.execute_each(*(self._filled(pair, run, values, options) for run in sent)):
+                filled = {self._filled(pair, run, values, options): run for run in sent}
+                async for count in self._execute(transaction, pair, filled):
                     run = sent[done]
                     counts[run.statement] += count
                     if not count and self._is_all_or_nothing(pair, run):
@@ -141,6 +142,23 @@ class Changes:
                         left_alone.add(lead_id)
                 todo = [*(replace(failed, leads=part) for part in parts), *others]
         return counts
+
+    async def _execute(self, transaction: Transaction, pair: TablePair, sent: Mapping[str, Run]) -> AsyncIterator[int]:
+        """Run statements. Yield how many rows each has changed, and log why INSERT has left out leads."""
+        inserts = {text for text, run in sent.items() if self._inserts(run.statement)}
+        try:
+            async for count in transaction.execute_each(*sent, warning=inserts):
+                yield count
+        finally:
+            for text, warnings in transaction.warnings.items():
+                self._log_reasons(pair, sent[text].statement, warnings)
+
+    def _log_reasons(self, pair: TablePair, statement: Statement, warnings: Sequence[tuple[int, str]]) -> None:
+        """Log why the target has not taken leads. A copy that is there already is no reason to tell of."""
+        copy_exists = f" for key '{pair.target.unique_columns['lead_id']}'"
+        codes = {code for code, text in warnings if code in NOT_TAKEN and not text.endswith(copy_exists)}
+        if codes:
+            logger.warning("leads left out", statement=statement.name, codes=sorted(codes))
 
     async def _finished_before(self, error: DatabaseError, transaction: Transaction, pair: TablePair, failed: Run) -> LeadIDs:
         """Return the leads that a statement had changed before it failed. Raise the error if no row is the reason, and for a

@@ -22,13 +22,18 @@ def refuse_unsafe_lists(pair: TablePair, list_ids: frozenset[int] | None) -> Non
 
     list_ids: as in visible_leads().
     """
-    if list_ids is None:
-        return
-    for table in (pair.source, pair.target):
-        for column in table.columns.values():
-            if column.name.lower() == "list_id" and column.data_type not in INTEGERS:
-                name = f"{table.name}.{column.name}"
-                raise ConditionError.of_type("list_ids of the key", name, column.column_type, INTEGERS)
+    for name, column_type in unsafe_lists(pair) if list_ids is not None else ():
+        raise ConditionError.of_type("list_ids of the key", name, column_type, INTEGERS)
+
+
+def unsafe_lists(pair: TablePair) -> list[tuple[str, str]]:
+    """Return the columns in which such lists can be, each with its type."""
+    return [
+        (f"{table.name}.{column.name}", column.column_type)
+        for table in (pair.source, pair.target)
+        for column in table.columns.values()
+        if column.name.lower() == "list_id" and column.data_type not in INTEGERS
+    ]
 
 
 async def visible_leads(

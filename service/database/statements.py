@@ -95,9 +95,11 @@ class Statements:
     describe_keys: Statement
     describe_privileges: Statement
     describe_server: Statement
+    describe_repairs: Statement
     describe_session: Statement
     describe_tables: Statement
     drop_staged: Statement
+    end_soon: Statement
     find_end_of_stretch: Statement
     find_in_either_table: Statement
     find_leads: Statement

@@ -45,6 +45,8 @@ LARGEST_PACKET = "SELECT @@max_allowed_packet"
 BEGUN, STILL_THE_SAME = "SAVEPOINT begun", "RELEASE SAVEPOINT begun"
 """The second one fails in another transaction than the first one."""
 
+WARNINGS = "SHOW WARNINGS"
+
 READ_ONLY = "START TRANSACTION READ ONLY"
 """For reading only. It works on a read-only server too."""
 
@@ -91,6 +93,9 @@ class Transaction:
         """Seconds for which SELECTs are run again if a lock makes one fail. For sessions that do not wait for locks, and
         SELECTs that lock no row."""
         self._insists = False
+        self.warnings: dict[str, list[tuple[int, str]]] = {}
+        """The numbers and messages of the warnings that execute_each() was asked for, by statement. The messages contain lead
+        data."""
         self.changes_may_persist = False
         """Whether a change may persist even if the transaction fails from now on: COMMIT was sent, and not answered
         with an error that means a rollback, or the statements wrote to a table without rollback."""
@@ -233,18 +238,27 @@ class Transaction:
         (count,) = [count async for count in self.execute_each(statement)]
         return count
 
-    async def execute_each(self, *statements: str) -> AsyncIterator[int]:
+    async def execute_each(self, *statements: str, warning: Collection[str] = ()) -> AsyncIterator[int]:
         """Yield how many rows each statement changed. They are sent in one round trip. After one that fails, no further one is
-        run. Between them, the variables of the session are set again, and it is checked."""
+        run. Between them, the variables of the session are set again, and it is checked. warning: those of them whose warnings
+        are to be in `warnings`."""
         self._writes = True
+        self.warnings = {}
         between = [*self._variables, self.session.check_again]
-        sent = [part for statement in statements for part in (*between, statement)]
+        sent: list[str] = []
+        for statement in statements:
+            sent += [*between, statement, *([WARNINGS] if statement in warning else [])]
         try:
             async with self._send(sent[len(between) :], unneeded=between) as results:
                 self._has_written = True
                 yield results.cursor.rowcount
+                warned = results.statement
                 while await results.next():
-                    yield results.cursor.rowcount
+                    if results.statement == WARNINGS:
+                        self.warnings[warned] = [(code, text) for _, code, text in await results.cursor.fetchall()]
+                    else:
+                        warned = results.statement
+                        yield results.cursor.rowcount
         finally:
             self._has_written = True
             self._is_checked = False

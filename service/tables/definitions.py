@@ -18,7 +18,7 @@ from service.errors import Problem
 from service.tables.chunk_table import ChunkTable
 from service.tables.columns import Column, outside_texts
 from service.tables.in_use import not_in_use
-from service.tables.reused_lead_ids import reused
+from service.tables.reused_lead_ids import Reused, reused
 from service.tables.same_data import fingerprint, same_data
 
 LEADS = "vicidial_list"
@@ -123,7 +123,7 @@ class TablePair:
     """Whether the account can read which agents are logged in."""
     matches: str = "TRUE"
     """The conditions of a request on the row in the source."""
-    keep_reused: bool = True
+    reused: Reused = "keep"
     """Whether a lead stays if its lead_id belongs to another lead in the target."""
     problems_to_read: tuple[Problem, ...] = ()
     """Why leads cannot even be compared."""
@@ -202,7 +202,8 @@ class TablePair:
         """The values of all placeholders of sql/ except lead_ids."""
         copied = [(identifier(column.name), identifier(copy.name)) for column, copy in self.columns if not copy.generated]
         conditions = [same_data(column, copy) for column, copy in self.columns]
-        reused_condition = reused({column.name.lower(): (column, copy) for column, copy in self.columns})
+        by_name = {column.name.lower(): (column, copy) for column, copy in self.columns}
+        reused_condition = reused(by_name, if_unknown=self.reused == "strict")
         return {
             **names(self.source.name, self.target.name),
             "source_key": identifier(self.source.unique_columns["lead_id"]),
@@ -224,7 +225,7 @@ class TablePair:
             + ",\n    ".join(f"IF({condition}, NULL, {number})" for number, condition in enumerate(conditions))
             + "\n    )",
             "reused": reused_condition,
-            "not_reused": f"({reused_condition}) IS NOT TRUE" if self.keep_reused else "TRUE",
+            "not_reused": f"({reused_condition}) IS NOT TRUE" if self.reused != "overwrite" else "TRUE",
             "not_in_use": not_in_use(self.leads_in_use),
             "staged_definition": self._staged_definition,
             "staged_engine": self.target.engine or "",

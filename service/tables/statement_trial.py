@@ -11,6 +11,7 @@ from service.database.statements import Statement, Statements, identifier, liter
 from service.database.transaction import Transaction
 from service.errors import DatabaseError, Problem
 from service.mariadb_errors import ACCESS_DENIED, LOCK_WAIT_TIMEOUT, NO_SUCH_COLUMN, NO_SUCH_TABLE, UNUSABLE_TABLE
+from service.tables.damage import damage_in
 from service.tables.definitions import TablePair
 from service.tables.preconditions.server import preparation_problem, server_problem
 from service.tables.privileges import Grants
@@ -51,7 +52,7 @@ class StatementTrial:
                 skipped[name] = table if error.code == NO_SUCH_TABLE else name
             elif error is not None or (error := await self._read(transaction, self._statements.leads_in_use[name])):
                 unreadable = Problem(f"{table}, which tells of leads in use, cannot be read: {_reason(error)}")
-                problems.append(preparation_problem(error) or unreadable)
+                problems.append(damage_in(error) or preparation_problem(error) or unreadable)
             else:
                 working[name] = self._statements.leads_in_use[name].template
         return working, skipped, list(dict.fromkeys(problems))
@@ -72,7 +73,11 @@ class StatementTrial:
             table: await self._read(transaction, statement, table=identifier(table))
             for table in (pair.source.name, pair.target.name)
         }
-        return [Problem(f"{table} cannot be read: {_reason(error)}") for table, error in errors.items() if error]
+        return [
+            damage_in(error) or Problem(f"{table} cannot be read: {_reason(error)}")
+            for table, error in errors.items()
+            if error
+        ]
 
     async def batch(
         self, transaction: Transaction, pair: TablePair, grants: Grants, on_cluster: bool, whole_only: bool

@@ -13,12 +13,14 @@ from service.database.statements import Statements, identifier, table_of
 from service.database.transaction import Transaction
 from service.errors import DatabaseError, NotReadyError
 from service.mariadb_errors import ACCESS_DENIED, NO_SUCH_COLUMN, NO_SUCH_KEY, NO_SUCH_TABLE
+from service.tables.damage import Damage
 from service.tables.definitions import ForeignKey, TablePair, names
 from service.tables.information_schema import left_out, select
 from service.tables.preconditions.foreign_keys import foreign_key_problems
 from service.tables.preconditions.server import Session, server_problem, session_problems, version_problem
 from service.tables.preconditions.tables import table_problems
 from service.tables.privileges import Grants
+from service.tables.reused_lead_ids import Reused
 from service.tables.statement_trial import StatementTrial
 from service.tables.table_builder import Rows, read_table
 
@@ -43,13 +45,15 @@ class TableReader:
         target: str,
         *,
         keep_leads_in_use: bool,
-        keep_reused: bool,
+        reused: Reused,
         least_packet: int,
+        damage: Damage,
         whole_only: bool = False,
     ) -> None:
-        """keep_leads_in_use: whether leads in use stay in the source. keep_reused: whether leads stay whose lead_id belongs to
+        """keep_leads_in_use: whether leads in use stay in the source. reused: whether leads stay whose lead_id belongs to
         another lead in the target. whole_only: whether leads are inserted only if the target can store them without changing a
-        value. least_packet: the minimum of max_allowed_packet, in bytes."""
+        value. least_packet: the minimum of max_allowed_packet, in bytes. damage: shared by all readers of the process."""
+        self._damage = damage
         self._statements = statements
         self._trial = StatementTrial(statements)
         self.source = source
@@ -59,7 +63,7 @@ class TableReader:
         self._leads_in_use = statements.leads_in_use if keep_leads_in_use else {}
         self.in_use_tables = tuple(dict.fromkeys(map(table_of, self._leads_in_use)))
         """The tables that show leads in use, whether they exist or not."""
-        self._keep_reused = keep_reused
+        self._reused: Reused = reused
         self.definition_queries = [
             statements.show_create_table.fill({"table": identifier(table)}) for table in (source, target)
         ]
@@ -106,7 +110,7 @@ class TableReader:
             pair is None
             or pair.problems  # an administrator may have fixed them
             or unchanging != self._definitions
-            or (to_write and not self._tried)
+            or (to_write and (not self._tried or self._damage.is_known))
             or await self._appeared(transaction, pair)
             or (not pair.sees_agents and await self._trial.sees_agents(transaction))
             # A definition does not show which foreign keys refer to the table. If there were none, none is checked, and none
@@ -149,7 +153,7 @@ class TableReader:
             skipped_tables=tuple(dict.fromkeys(skipped.values())),
             foreign_keys=foreign_keys,
             sees_agents=await self._trial.sees_agents(transaction),
-            keep_reused=self._keep_reused,
+            reused=self._reused,
         )
         problems = [*filter(None, [version_problem(session.version)]), *table_problems(pair, grants), *unseen]
         problems += [] if problems else await self._trial.leads(transaction, pair)
@@ -163,6 +167,7 @@ class TableReader:
                 raise StaleSessionError("a table was altered while its definition was read")
         if try_batch and not problems:
             to_write += await self._trial.batch(transaction, pair, grants, bool(session.on_cluster), self.whole_only)
+            to_write += await self._damage.problems(transaction, (source, target))
         return replace(pair, problems_to_read=tuple(problems), problems=(*problems, *to_write))
 
     async def _session(self, transaction: Transaction) -> Session:
@@ -219,7 +224,8 @@ class TableReader:
 
     def invalidate_on(self, error: DatabaseError) -> None:
         """Read everything again at the next call if the error says that a table, a column, a key or a privilege is missing, or
-        if the next attempt is to find out whether that is true."""
+        if the next attempt is to find out whether that is true. Remember a damaged table."""
+        self._damage.note(error)
         missing = error.code in {NO_SUCH_TABLE, NO_SUCH_COLUMN, NO_SUCH_KEY, *ACCESS_DENIED}
         if missing or isinstance(error, StaleSessionError):
             self.invalidate()

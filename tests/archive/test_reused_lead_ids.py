@@ -80,6 +80,34 @@ def test_an_entry_date_that_is_not_known_tells_nothing(tables: Tables, api: Api,
 
 
 @pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+@pytest.mark.parametrize("unknown", [None, "0000-00-00 00:00:00"])
+@pytest.mark.parametrize("places", [(LIST,), (ARCHIVE,), (LIST, ARCHIVE)], ids="-".join)
+@pytest.mark.parametrize("way", ["archive", "dearchive"])
+def test_an_operator_may_have_leads_kept_that_may_be_two(
+    tables: Tables, new_api: NewApi, unknown: str | None, places: tuple[str, ...], way: str
+) -> None:
+    tables.live(1, **{**NEW, **({"entry_date": unknown} if LIST in places else {})})
+    tables.archived(1, **{**OLD, **({"entry_date": unknown} if ARCHIVE in places else {})})
+    for lead_id, row in ((2, {**OLD, "phone_number": "9"}), (3, {**OLD, "entry_date": unknown})):
+        tables.live(lead_id, **{**row, "first_name": "Eve"})
+        tables.archived(lead_id, **(row if lead_id == 3 else OLD))
+    before = tables.both()
+    api = new_api(REUSED_LEAD_IDS="strict")
+    assert [lead["reused"] for lead in api.compare([1, 2, 3]).json()["leads"]] == [True, False, False]
+
+    answer = both_ways(api, way, [1, 2, 3])
+
+    edited = [] if way == "archive" else [2, 3]
+    assert (answer["reused_lead_ids"], answer["remaining_lead_ids"]) == ([1], [1, *edited])
+    live, archived = before
+    if way == "archive":
+        assert answer["update_count"] == answer["delete_count"] == 2
+        assert tables.both() == ({1: live[1]}, {**live, 1: archived[1]})
+    else:
+        assert tables.both() == before
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
 def test_an_operator_may_have_them_overwritten(tables: Tables, new_api: NewApi) -> None:
     tables.live(1, **NEW)
     tables.archived(1, **OLD)

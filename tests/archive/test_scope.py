@@ -273,6 +273,10 @@ def test_lists_that_mariadb_may_confuse_are_not_told_apart_for_a_limited_key(
     said = "the condition list_ids of the key cannot be used until an administrator mends this: vicidial_list"
     assert {answer.json()["message"][: len(said)] for answer in answers} == {said}
     assert tables.both() == before
+    state = restricted.get("/readyz").json()
+    noted = [note["message"] for note in state["notes"] if "list_ids" in note["message"]]
+    assert state["problems"] == []
+    assert noted == [f"keys with list_ids cannot be used: {table}.list_id is {kind.lower()}, no integer" for table in altered]
 
     for table in altered:
         tables.execute(f"UPDATE {table} SET list_id = '102' WHERE list_id <> '101'")

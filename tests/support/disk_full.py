@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,6 +39,7 @@ def tables(small_disk: Path) -> Iterator[Tables]:
         tables = Tables(server, "full")
         yield tables
         tables.close()
+    shutil.rmtree(small_disk / "mariadb")
 
 
 def fill(disk: Path) -> Path:
@@ -80,6 +83,44 @@ def test_a_disk_without_room_for_a_batch_stays_known_where_a_short_line_fits(sma
     assert asyncio.run(write()) == [*["less than 1 MiB is left on its disk"] * 3, None]
     assert path.read_text().count("\n") == 1
     assert json.loads(path.read_text())["event"] == "writable again"
+
+
+def test_the_dialler_waits_briefly_for_a_full_disk(tables: Tables, small_disk: Path, new_api: Callable[..., Api]) -> None:
+    """MariaDB waits in the middle of an UPDATE of a table without rollback until there is room."""
+    tables.set_engines("MyISAM", "MyISAM")
+    tables.live(*range(1, 201), comments="x" * 250)
+    tables.archived(*range(1, 201), comments="y")
+    api = new_api(REQUEST_TIMEOUT="40")
+    assert api.archive_all([1]).json()["delete_count"] == 1
+    ballast = fill(small_disk)
+    longest, over = 0.0, threading.Event()
+
+    def dial() -> None:
+        nonlocal longest
+        with tables.mariadb.connect(tables.database, autocommit=True) as dialler, dialler.cursor() as cursor:
+            while not over.is_set():
+                began = time.monotonic()
+                cursor.execute("UPDATE vicidial_list SET called_count = called_count + 1 WHERE lead_id = 200")
+                longest = max(longest, time.monotonic() - began)
+
+    dialler = threading.Thread(target=dial)
+    dialler.start()
+    answer = api.archive_all(list(range(2, 200)))
+    over.set()
+    dialler.join()
+    ballast.unlink()
+
+    assert answer.status_code == 503, "the disk was not full"
+    assert "may have been applied" in answer.json()["message"]
+    assert longest < 3 + SLACK
+    live = list(tables.rows("vicidial_list"))
+    (problem,) = api.get("/readyz").json()["problems"]
+    assert problem["remedy"] == "REPAIR TABLE `vicidial_list_archive`"
+    assert api.archive_all([200]).status_code == 503
+    tables.execute(problem["remedy"])
+    assert api.get("/readyz").json()["problems"] == []
+    assert api.archive_all(live).json()["remaining_lead_ids"] == []
+    assert tables.ids() == ([], list(range(1, 201)))
 
 
 def test_a_full_disk_loses_nothing(tables: Tables, small_disk: Path, new_api: Callable[..., Api]) -> None:

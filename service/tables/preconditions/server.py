@@ -18,6 +18,7 @@ from service.mariadb_errors import (
     UNUSABLE_SESSION,
     UNUSABLE_TABLE,
 )
+from service.tables.damage import damage_in
 from service.tables.definitions import Table
 from service.tables.privileges import Grants
 
@@ -79,7 +80,7 @@ def server_problem(error: DatabaseError, grants: Grants | None = None) -> Proble
         )
     if error.code == NO_SUCH_TABLE or error.code in UNUSABLE_TABLE:
         return Problem(str(error))  # one of the two tables, one that tells of leads in use, or a table that a trigger uses
-    return preparation_problem(error)
+    return damage_in(error) or preparation_problem(error)
 
 
 def preparation_problem(error: DatabaseError) -> Problem | None:
