@@ -1,4 +1,3 @@
--- Run delete_leads so that it looks up each lead by itself, when its turn comes, in the tables that show leads in use. Left to
+-- For delete_leads, so that it looks up each lead by itself, when its turn comes, in the tables that show leads in use. Left to
 -- itself, MariaDB may read such a table as a whole before the first lead, and meet the locks of leads that are not in the batch.
-SET STATEMENT optimizer_switch = 'exists_to_in=off' FOR
-{statement}
+optimizer_switch = 'exists_to_in=off'

@@ -103,7 +103,6 @@ class Chunks:
         """Whether the log has a line about a lock in the way of this batch."""
         self._locks_tables = False
         """Whether nothing but whole tables can be locked."""
-        transaction.set_limits(statements.end_soon.fill())
         self._refused = False
         """Whether there is no temporary table for this batch: the server did not create it, or INSERT may not read from it."""
 

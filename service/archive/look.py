@@ -196,7 +196,7 @@ class Looker:
 
     def _if_unlocked(self, query: str | None) -> str:
         """Return a query of several tables that fails at once if one is locked. Empty if there is no query."""
-        return self._statements.if_unlocked.fill({"statement": query}) if query else ""
+        return self._statements.under(query, self._statements.if_unlocked) if query else ""
 
     async def unknown(self, transaction: Transaction, leads: LeadIDs) -> LeadIDs:
         """Return the leads that are in neither table."""

@@ -18,6 +18,9 @@ from service.tables.definitions import Table, TablePair
 from service.tables.in_use import none_nearby
 from service.tables.privileges import LISTS
 
+Warnings = Sequence[tuple[int, str]]
+"""The numbers and messages of the warnings of a statement."""
+
 logger = structlog.get_logger()
 
 LONGEST_WAIT = 1.0
@@ -92,6 +95,7 @@ class Changes:
             for statement, leads in steps.items()
             for part in leads.parts(options.most.get(statement) or len(leads) or 1)
         ]
+        warned: list[tuple[Run, Warnings]] = []
         most_sent = len(todo)  # many leads that fail one by one make a long list
         pauses = Pauses()
         for run in todo:
@@ -106,14 +110,14 @@ class Changes:
                 transaction.changes_may_persist = True
             try:
                 filled = {self._filled(pair, run, values, options): run for run in sent}
-                async for count in self._execute(transaction, pair, filled):
-                    run = sent[done]
+                async for run, count in self._execute(transaction, filled, warned):
                     counts[run.statement] += count
                     if not count and self._is_all_or_nothing(pair, run):
                         again.append(replace(run, each=True))
                     done += 1
                 todo = [*todo[done:], *again]
             except DatabaseError as error:
+                self._must_be_of(filled, error)
                 todo = [*todo[done:], *again]
                 failed, *others = todo
                 if (
@@ -141,24 +145,38 @@ class Changes:
                     if left_alone is not None:
                         left_alone.add(lead_id)
                 todo = [*(replace(failed, leads=part) for part in parts), *others]
+        await self._log_left_out(transaction, pair, warned)
         return counts
 
-    async def _execute(self, transaction: Transaction, pair: TablePair, sent: Mapping[str, Run]) -> AsyncIterator[int]:
-        """Run statements. Yield how many rows each has changed, and log why INSERT has left out leads."""
-        inserts = {text for text, run in sent.items() if self._inserts(run.statement)}
-        try:
-            async for count in transaction.execute_each(*sent, warning=inserts):
-                yield count
-        finally:
-            for text, warnings in transaction.warnings.items():
-                self._log_reasons(pair, sent[text].statement, warnings)
+    async def _execute(
+        self, transaction: Transaction, filled: Mapping[str, Run], warned: list[tuple[Run, Warnings]]
+    ) -> AsyncIterator[tuple[Run, int]]:
+        """Send statements. Yield how many rows each has changed. Add the warnings of those that insert leads to warned."""
+        runs = iter(filled.values())
+        inserts = [text for text, run in filled.items() if self._inserts(run.statement)]
+        async for count in transaction.execute_each(*filled, warning=inserts):
+            yield next(runs), count
+        warned += [(filled[text], warnings) for text, warnings in transaction.warnings.items()]
 
-    def _log_reasons(self, pair: TablePair, statement: Statement, warnings: Sequence[tuple[int, str]]) -> None:
-        """Log why the target has not taken leads. A copy that is there already is no reason to tell of."""
+    @staticmethod
+    def _must_be_of(filled: Mapping[str, Run], error: DatabaseError) -> None:
+        """Raise an error that is not of one of these statements, but of what was sent between them."""
+        if error.statement not in filled:
+            raise error
+
+    async def _log_left_out(self, transaction: Transaction, pair: TablePair, warned: Sequence[tuple[Run, Warnings]]) -> None:
+        """Log why the target has not taken leads, and which. A copy that is there already is no reason to tell of."""
         copy_exists = f" for key '{pair.target.unique_columns['lead_id']}'"
-        codes = {code for code, text in warnings if code in NOT_TAKEN and not text.endswith(copy_exists)}
-        if codes:
-            logger.warning("leads left out", statement=statement.name, codes=sorted(codes))
+        for run, warnings in warned:
+            codes = {code for code, text in warnings if code in NOT_TAKEN and not text.endswith(copy_exists)}
+            if not codes:
+                continue
+            if pair.target.transactional:
+                taken = await self.find(transaction, pair.target.name, run.leads)
+            else:
+                taken = await self._recorded(transaction, self._statements.show_inserted)  # this waits for no table
+            left_out = list(run.leads.difference(taken))
+            logger.warning("leads left out", statement=run.statement.name, codes=sorted(codes), lead_ids=left_out)
 
     async def _finished_before(self, error: DatabaseError, transaction: Transaction, pair: TablePair, failed: Run) -> LeadIDs:
         """Return the leads that a statement had changed before it failed. Raise the error if no row is the reason, and for a
@@ -199,14 +217,18 @@ class Changes:
             filled["same_data"] = self._statements.record_deleted.fill(filled)
         if run.statement == self._statements.update_leads and not pair.target.transactional:
             filled["same_data"] = self._statements.record_updated.fill(filled)
-        if self._never_waits(pair, run):
-            return self._statements.if_unlocked.fill({"statement": run.statement.fill(filled)})
-        if not self._is_guarded(pair, run):
-            return run.statement.fill(filled)
-        if not run.each:
+        guarded = self._is_guarded(pair, run)
+        if guarded and not run.each:
             filled["not_in_use"] = none_nearby(pair.leads_in_use, run.leads.first, run.leads.last)
-        statement = run.statement.fill(filled)
-        return self._statements.looking_up_each.fill({"statement": statement}) if run.was_blocked else statement
+        sql = self._statements
+        opens_both = run.statement != sql.insert_leads or not options.insert_from
+        variables = {
+            sql.looking_up_each: guarded and run.was_blocked,
+            sql.if_unlocked: self._never_waits(pair, run),
+            sql.ending_soon: pair.locks_leads and opens_both,
+        }
+        needed = [variable for variable, is_needed in variables.items() if is_needed]
+        return sql.under(run.statement.fill(filled), *needed)
 
     def _inserts(self, statement: Statement) -> bool:
         return statement in {self._statements.insert_leads, self._statements.insert_whole_leads}
@@ -278,7 +300,7 @@ class Changes:
 
     async def _recorded(self, transaction: Transaction, show: Statement) -> LeadIDs:
         """Return the leads that a user variable holds, as a SELECT shows it."""
-        ((text,),) = await transaction.select(show.fill())
+        ((text, *_),) = await transaction.select(show.fill())
         return _ids(text)
 
     async def find(self, transaction: Transaction, table: str, lead_ids: LeadIDs) -> LeadIDs:

@@ -48,6 +48,7 @@ PLACEHOLDERS = frozenset(
         "matches",
         "returning",
         "user",
+        "variables",
         "ip_address",
         "event_code",
         "event_notes",
@@ -99,7 +100,7 @@ class Statements:
     describe_session: Statement
     describe_tables: Statement
     drop_staged: Statement
-    end_soon: Statement
+    ending_soon: Statement
     find_end_of_stretch: Statement
     find_in_either_table: Statement
     find_leads: Statement
@@ -154,10 +155,19 @@ class Statements:
     update_leads: Statement
     visible_leads: Statement
     wait_briefly: Statement
+    with_variables: Statement
     leads_in_use: Mapping[str, Statement]
     """The statements of sql/leads_in_use/, by the table and column they are named after: `vicidial_hopper.lead_id`."""
     conditions: Mapping[str, Statement]
     """The statements of sql/conditions/, by the condition that they are named after: `list_ids`."""
+
+    def under(self, statement: str, *variables: Statement) -> str:
+        """Return a statement that runs with other variables: see with_variables.sql."""
+        if not variables:
+            return statement
+        return self.with_variables.fill(
+            {"variables": ", ".join(variable.fill() for variable in variables), "statement": statement}
+        )
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Self:

@@ -2,7 +2,7 @@
 
 MariaDB goes on with such a table: the statements that do not meet the damaged place work, and no definition shows it. So an
 error that tells of it is remembered. CHECK TABLE is not asked: it would keep the dialler from the table meanwhile, and when it
-finds damage, MariaDB opens the table again, tries to repair it, and lets nobody read it if that fails.
+finds damage, MariaDB opens the table again, tries to repair it, and lets nobody read it if that fails. No message advises it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from service.mariadb_errors import DAMAGED_TABLE
 from service.tables.definitions import Table, names
 from service.tables.information_schema import select
 
-NAMED = re.compile(r"able '(?:[^']*/)?([^'/]+?)(?:\.M[AY]I)?'")
-"""The table in an error about damage, or its file."""
+NAMED = re.compile(r"'(?:[^']*/)?([^'/]+?)(?:\.M[AY]I)?'")
+"""The table in an error about damage, or its file: './asterisk/vicidial_list.MYI', 'vicidial_list'."""
 
 
 class Damage:
@@ -61,7 +61,7 @@ class Damage:
 
 def damage_problem(table: str) -> Problem:
     """Return what an administrator must know about a damaged table without rollback."""
-    return Problem(f"{table} is damaged, such as by a full disk; CHECK TABLE says how", f"REPAIR TABLE {identifier(table)}")
+    return Problem(f"{table} is damaged, such as by a full disk", f"REPAIR TABLE {identifier(table)}")
 
 
 def damage_in(error: DatabaseError) -> Problem | None:

@@ -192,6 +192,11 @@ class TablePair:
         return self.source.transactional == self.target.transactional
 
     @property
+    def locks_leads(self) -> bool:
+        """Whether a statement on both tables locks vicidial_list as a whole while it runs."""
+        return not all(table.transactional for table in (self.source, self.target) if table.name == LEADS)
+
+    @property
     def has_savepoints(self) -> bool:
         """Whether the INSERT alone can be rolled back. MariaDB refuses savepoints in a transaction that has read an Aria
         table."""
@@ -203,7 +208,7 @@ class TablePair:
         copied = [(identifier(column.name), identifier(copy.name)) for column, copy in self.columns if not copy.generated]
         conditions = [same_data(column, copy) for column, copy in self.columns]
         by_name = {column.name.lower(): (column, copy) for column, copy in self.columns}
-        reused_condition = reused(by_name, if_unknown=self.reused == "strict")
+        reused_condition = reused(by_name, strict=self.reused == "strict")
         return {
             **names(self.source.name, self.target.name),
             "source_key": identifier(self.source.unique_columns["lead_id"]),

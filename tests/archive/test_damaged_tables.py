@@ -9,7 +9,7 @@ from support.api import Api
 from support.remedies import ARCHIVE, LIST, problems
 from support.tables import Tables
 
-MESSAGE = "{} is damaged, such as by a full disk; CHECK TABLE says how"
+MESSAGE = "{} is damaged, such as by a full disk"
 
 
 def damage(tables: Tables, table: str) -> None:

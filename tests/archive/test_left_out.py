@@ -42,8 +42,8 @@ def test_the_log_says_why_a_lead_is_left_out(tables: Tables, api: Api, way: str,
     assert tables.rows(source) == {2: before[source][2]}
     assert tables.rows(target) == {**before[target], **{number: before[source][number] for number in (1, 3)}}
     statement = "insert_leads" if way == "archive" else "insert_whole_leads"
-    told = [(line["statement"], line["codes"], line["log_level"]) for line in lines if line["event"] == "leads left out"]
-    assert told == [(statement, [code], "warning")]
+    (line,) = [line for line in lines if line["event"] == "leads left out"]
+    assert (line["statement"], line["codes"], line["lead_ids"], line["log_level"]) == (statement, [code], [2], "warning")
     assert "taken" not in str(lines)
 
 
@@ -65,3 +65,30 @@ def test_a_copy_that_came_meanwhile_is_no_reason(tables: Tables, api: Api, monke
     assert (answer["insert_count"], answer["delete_count"]) == (1, 2)
     assert tables.both() == ({}, before)
     assert "leads left out" not in {line["event"] for line in lines}
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+@pytest.mark.parametrize("way", ["archive", "dearchive"])
+@pytest.mark.parametrize("delete", [True, False], ids=["delete", "insert only"])
+def test_a_connection_that_is_lost_before_the_warnings_is_told_as_such(
+    tables: Tables, api: Api, monkeypatch: pytest.MonkeyPatch, way: str, delete: bool
+) -> None:
+    """The answer says whether anything may have been changed, and the log has the error of the database."""
+    (tables.live if way == "archive" else tables.archived)(1, 2)
+    before = tables.both()
+    monkeypatch.setattr("service.database.transaction.WARNINGS", "KILL CONNECTION_ID()")
+    body = {"insert_leads": True, "delete_leads": delete, "lead_ids": [1, 2]}
+
+    with capture_logs() as lines:
+        response = api.archive({**body, "update_leads": False}) if way == "archive" else api.dearchive(body)
+
+    assert response.status_code == 503
+    assert "internal error" not in {line["event"] for line in lines}
+    assert {line["code"] for line in lines if line["event"] == "database error"} <= {1317, 1927}
+    copied = tables.both() != before
+    assert ("nothing was changed" in response.json()["message"]) == (not copied)
+    assert ("may have been applied" in response.json()["message"]) == copied
+    monkeypatch.undo()
+    answer = (api.archive_all if way == "archive" else api.dearchive_all)([1, 2]).json()
+    assert answer["delete_count"] == 2
+    assert tables.both() == (before[1], before[0])

@@ -91,18 +91,20 @@ def test_an_operator_may_have_leads_kept_that_may_be_two(
     for lead_id, row in ((2, {**OLD, "phone_number": "9"}), (3, {**OLD, "entry_date": unknown})):
         tables.live(lead_id, **{**row, "first_name": "Eve"})
         tables.archived(lead_id, **(row if lead_id == 3 else OLD))
+    tables.live(4, **{**OLD, "entry_date": NEW["entry_date"]})
+    tables.archived(4, **OLD)
     before = tables.both()
     api = new_api(REUSED_LEAD_IDS="strict")
-    assert [lead["reused"] for lead in api.compare([1, 2, 3]).json()["leads"]] == [True, False, False]
+    assert [lead["reused"] for lead in api.compare([1, 2, 3, 4]).json()["leads"]] == [True, False, False, True]
 
-    answer = both_ways(api, way, [1, 2, 3])
+    answer = both_ways(api, way, [1, 2, 3, 4])
 
     edited = [] if way == "archive" else [2, 3]
-    assert (answer["reused_lead_ids"], answer["remaining_lead_ids"]) == ([1], [1, *edited])
+    assert (answer["reused_lead_ids"], answer["remaining_lead_ids"]) == ([1, 4], [1, *edited, 4])
     live, archived = before
     if way == "archive":
         assert answer["update_count"] == answer["delete_count"] == 2
-        assert tables.both() == ({1: live[1]}, {**live, 1: archived[1]})
+        assert tables.both() == ({1: live[1], 4: live[4]}, {**live, 1: archived[1], 4: archived[4]})
     else:
         assert tables.both() == before
 

@@ -86,7 +86,8 @@ def test_a_disk_without_room_for_a_batch_stays_known_where_a_short_line_fits(sma
 
 
 def test_the_dialler_waits_briefly_for_a_full_disk(tables: Tables, small_disk: Path, new_api: Callable[..., Api]) -> None:
-    """MariaDB waits in the middle of an UPDATE of a table without rollback until there is room."""
+    """MariaDB waits in the middle of an UPDATE of a table without rollback until there is room, and looks whether there is
+    some each minute. MariaDB 10.5 looks only then whether the statement is to end."""
     tables.set_engines("MyISAM", "MyISAM")
     tables.live(*range(1, 201), comments="x" * 250)
     tables.archived(*range(1, 201), comments="y")
@@ -112,7 +113,10 @@ def test_the_dialler_waits_briefly_for_a_full_disk(tables: Tables, small_disk: P
 
     assert answer.status_code == 503, "the disk was not full"
     assert "may have been applied" in answer.json()["message"]
-    assert longest < 3 + SLACK
+    waits_a_minute = (tables.execute("SELECT VERSION()")[0][0] or b"").startswith(b"10.5.")
+    assert longest < (60 if waits_a_minute else 3) + SLACK
+    if waits_a_minute:
+        return  # the table is sound then
     live = list(tables.rows("vicidial_list"))
     (problem,) = api.get("/readyz").json()["problems"]
     assert problem["remedy"] == "REPAIR TABLE `vicidial_list_archive`"
