@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import service.hangup  # noqa: F401  first of all
+
+# isort: split
+
 import asyncio
 import signal
 import sys
@@ -37,8 +41,7 @@ logger = structlog.get_logger()
 def main(command: click.Context) -> None:
     """Archive Vicidial leads over HTTP. Without a command: serve. The settings come from the environment."""
     if command.invoked_subcommand is None:
-        # It reloads what can be reloaded. Until then it must not end the process.
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as service.hangup, however it was started
         settings, context = _prepare()
         logs.configure(settings.LOG_LEVEL)
         asyncio.run(_look_at_tables(context))

@@ -97,6 +97,7 @@ ROW_ERRORS = frozenset(
         1048,  # a column cannot be NULL
         NO_SUCH_COLUMN,  # a trigger's: the transaction has read both tables
         1062,  # duplicate entry
+        1118,  # the row is too large, with all of its long texts
         1136,  # number of columns: a trigger's
         1139,  # regular expression: a trigger's
         NO_SUCH_TABLE,  # a trigger's

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.database.statements import Statements, integers
 from service.database.transaction import Transaction
-from service.tables.in_use import by_id, none_nearby
+from service.tables.in_use import by_id, nearby, none_nearby
 from service.tables.table_reader import TableReader
 
 
@@ -18,8 +18,10 @@ async def script(transaction: Transaction, sql: Statements, tables: TableReader,
     moved = [lead_id for lead_id in lead_ids if lead_id not in uses]
     if not moved:
         return header
-    none_in_use = none_nearby(pair.leads_in_use, min(moved), max(moved))
-    values = {**pair.values, "lead_ids": integers(moved), "not_in_use": none_in_use}
+    values = {**pair.values, "lead_ids": integers(moved)}
+    nearby_query = nearby(pair.leads_in_use, min(moved), max(moved))
+    if nearby_query and not await transaction.select(nearby_query):
+        values["not_in_use"] = none_nearby(pair.leads_in_use, min(moved), max(moved))
     order = [sql.select_leads, sql.look_at_copies, sql.insert_leads, sql.update_leads, sql.delete_leads, sql.select_leads]
     between = "" if pair.one_transaction else "COMMIT;\n\nSTART TRANSACTION;\n\n"
     text = between.join(f"{statement.fill(values)};\n\n" for statement in order)

@@ -192,6 +192,18 @@ def test_the_printed_statements_archive_the_leads_that_are_named_and_no_others(
     assert "-- 4714 is in use (vicidial_hopper.lead_id): left alone." in printed.stdout
 
 
+def test_a_lead_in_use_between_those_that_are_named_does_not_keep_them(
+    tables: Tables, environment: dict[str, str], run_script: Callable[[str], str]
+) -> None:
+    tables.live(1, 2, 3, 4, 5)
+    tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (2), (3)")
+    live, _ = tables.both()
+
+    run_script(run_service(environment, "sql", "1", "3", "5").stdout)
+
+    assert tables.both() == ({number: live[number] for number in (2, 3, 4)}, {number: live[number] for number in (1, 5)})
+
+
 def test_one_lead_is_archived_by_piping_its_statements_into_the_client(
     tables: Tables, environment: dict[str, str], run_script: Callable[[str], str]
 ) -> None:

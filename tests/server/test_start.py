@@ -189,3 +189,11 @@ def test_workers_stop_when_the_process_that_started_them_is_killed(environment: 
     with ServiceProcess({**environment, "WORKERS": "2"}) as service:
         assert service.stop(signal.SIGKILL) == -signal.SIGKILL
         assert not service.anything_left()
+
+
+def test_a_reload_does_not_end_a_service_whose_modules_are_not_loaded_yet(environment: dict[str, str], tmp_path: Path) -> None:
+    """The first library that it imports sends itself SIGHUP, and ends the process if that survives."""
+    program = "import os, signal\nos.kill(os.getpid(), signal.SIGHUP)\nos._exit(7)\n"
+    (tmp_path / "click.py").write_text(program)
+
+    assert run_service({**environment, "PYTHONPATH": str(tmp_path)}).returncode == 7
