@@ -29,7 +29,10 @@ from typing import Any, Self
 
 from service.mariadb_errors import (
     ACCESS_DENIED,
+    NO_SESSION,
+    NO_STATEMENT_CAN_BE_PREPARED,
     NO_SUCH_DEFINER,
+    NO_SUCH_TABLE,
     READ_ONLY_TABLE,
     ROW_ERRORS,
     SIGNALS_ONLY,
@@ -40,6 +43,17 @@ from service.mariadb_errors import (
 
 DENIED_TO = re.compile(r"denied (?:to|for) user '(.*?)'@'(.*?)' (?:for|to) ")
 """The account in an error about a missing privilege."""
+
+TEXTS_WITHOUT_DATA = {
+    *STATEMENT_ERRORS,
+    *TRANSIENT_ERRORS,
+    *ACCESS_DENIED,
+    *UNUSABLE_TABLE,
+    *NO_SESSION,
+    NO_SUCH_TABLE,
+    NO_STATEMENT_CAN_BE_PREPARED,
+}
+"""Errors whose messages hold no lead data: names of tables, columns and accounts, numbers."""
 
 NAMES_A_TABLE = {1142, 1143, READ_ONLY_TABLE, *UNUSABLE_TABLE}
 """Errors that end with the name of the table."""
@@ -158,6 +172,13 @@ class DatabaseError(ServiceError):
     def from_server(self) -> bool:
         """Whether the server itself refused. Client libraries use the numbers from 2000 to 2999 for lost connections."""
         return self.code is not None and not 2000 <= self.code < 3000
+
+    @property
+    def text(self) -> str:
+        """The message for the log. It may hold lead data if a statement of a trigger has failed: then only the number."""
+        if self.from_server and self.code not in TEXTS_WITHOUT_DATA:
+            return f"MariaDB says error {self.code}. Its text is left out: it may hold data of a lead"
+        return str(self)
 
     @property
     def is_transient(self) -> bool:

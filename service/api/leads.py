@@ -97,7 +97,7 @@ class LeadsEndpoint(HTTPEndpoint):
         except DatabaseError as error:
             lead_ids = fields["lead_ids"] if isinstance(self, MoveLeads) else ()
             context.readiness.expire(error, lead_ids, began=deadline - context.request_timeout)
-            logger.warning("database error", error=str(error), code=error.code, outcome_known=error.outcome_known)
+            logger.warning("database error", error=error.text, code=error.code, outcome_known=error.outcome_known)
             raise refusal_for(error) from error
         except AuditError as error:
             context.readiness.expire()

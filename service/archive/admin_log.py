@@ -69,7 +69,7 @@ class AdminLog:
                 await transaction.execute(self._statements.insert_admin_log.fill(values))
         except DatabaseError as error:
             ADMIN_LOG_FAILURES.inc()
-            logger.error("admin log row lost", operation=operation, error=str(error), code=error.code)
+            logger.error("admin log row lost", operation=operation, error=error.text, code=error.code)
 
     async def note(self, transaction: Transaction) -> Problem | None:
         """Return a note if rows cannot be written. Raises DatabaseError if the server does not answer."""

@@ -6,6 +6,7 @@ from itertools import product
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from support.api import Api
 from support.remedies import ARCHIVE, LIST, problems
 from support.tables import Row, Tables
@@ -211,3 +212,22 @@ def test_a_lead_that_is_too_large_for_a_row_of_the_archive_stays(tables: Tables,
         assert (response.status_code, response.json()["remaining_lead_ids"]) == (200, remaining)
 
     assert tables.both() == ({1: before[1]}, {2: before[2]})
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+@pytest.mark.parametrize(
+    "code", ["SET SESSION time_zone = OLD.address1", "DO EXTRACTVALUE('<a>', CONCAT('/[', OLD.address1))"]
+)
+def test_an_error_of_a_trigger_brings_no_lead_data_into_the_log(tables: Tables, api: Api, code: str) -> None:
+    tables.live(1, address1="12 Zebra Road")
+    before = tables.both()
+    refuse(tables, "BEFORE DELETE", LIST, how=code)
+
+    with capture_logs() as lines:
+        response = api.archive_all([1])
+
+    assert response.status_code == 503
+    assert "Zebra" not in response.text + str(lines) + api.get("/readyz").text
+    (line,) = [line for line in lines if line["event"] == "database error"]
+    assert str(line["code"]) in line["error"]
+    assert tables.rows(LIST) == before[0]
