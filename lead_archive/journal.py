@@ -223,7 +223,10 @@ class Journal:
                 case "SQLITE_CORRUPT" | "SQLITE_ERROR" | "SQLITE_MISMATCH":
                     message = damaged
                 case _:
-                    message = f"cannot write the journal {self.path}: {error}; the batches that are in it are safe"
+                    message = (
+                        f"cannot write the journal {self.path}: {error}; the batches that are in it are safe, and those that "
+                        "were in flight may have been processed: make room, and go on with --resume"
+                    )
             raise UsageError(message) from None
         except (ValueError, KeyError, TypeError, AttributeError):
             raise UsageError(damaged) from None
