@@ -276,7 +276,8 @@ def test_lists_that_mariadb_may_confuse_are_not_told_apart_for_a_limited_key(
     state = restricted.get("/readyz").json()
     noted = [note["message"] for note in state["notes"] if "list_ids" in note["message"]]
     assert state["problems"] == []
-    assert noted == [f"keys with list_ids cannot be used: {table}.list_id is {kind.lower()}, no integer" for table in altered]
+    told = kind.replace("VARCHAR", "varchar").replace("ENUM", "enum").replace(", ", ",")
+    assert noted == [f"keys with list_ids cannot be used: {table}.list_id is {told}, no integer" for table in altered]
 
     for table in altered:
         tables.execute(f"UPDATE {table} SET list_id = '102' WHERE list_id <> '101'")
