@@ -41,6 +41,10 @@ from service.tables.privileges import LISTS
 LONGEST_PAUSE = 0.25
 """Seconds before a chunk in whose way the lock of a row was is tried again."""
 
+LONGEST_KEPT = 0.25
+"""Seconds after which a chunk lets go of the tables if only one of them has row locks. Each of its statements may wait for the
+other one, for a second, and behind an ALTER TABLE that waits for the chunk, the dialler waits."""
+
 T = TypeVar("T")
 
 logger = structlog.get_logger()
@@ -224,7 +228,7 @@ class Chunks:
                     self._refuse_other_engines(pair)
             parts = leads.parts(options.most[statement])
             for number, part in enumerate(parts, start=1):
-                if has_changed and (plan.pair.same_rollback or locks_lists(plan.pair)):
+                if has_changed:
                     pair = await self._rest(plan.pair, look_again)
                 if self._failures.blocked or not pair:
                     return
@@ -233,11 +237,12 @@ class Chunks:
                 has_changed = True
 
     async def _rest(self, pair: TablePair, look_again: Callable[[], Awaitable[TablePair]]) -> TablePair | None:
-        """Rest in the middle of a chunk. No row is locked, and the transaction keeps the definitions as they are. If it has
+        """Rest in the middle of a chunk, if no row is locked. The transaction keeps the definitions as they are. If it has
         done so for long, because its statements had to wait, whoever wants the tables gets them before the rest. Return the
         pair, None if the chunk must be begun again."""
-        if self.transaction.seconds < LONGEST_WAIT and not locks_lists(pair):
-            await self.turn.rest()
+        if self.transaction.seconds < (LONGEST_WAIT if pair.same_rollback else LONGEST_KEPT) and not locks_lists(pair):
+            if pair.same_rollback:
+                await self.turn.rest()
             return pair
         await self._commit()
         await self.turn.rest()

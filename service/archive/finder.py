@@ -10,10 +10,9 @@ from typing import Any
 
 from service.archive.caller import Caller
 from service.archive.conditions import Conditions
-from service.archive.lead_ids import LeadIDs
 from service.archive.readers import Readers
-from service.archive.scope import refuse_unsafe_lists, visible_leads, within
-from service.database.statements import Statements
+from service.archive.scope import refuse_unsafe_lists, within
+from service.database.statements import Statements, integers
 from service.database.transaction import Transaction
 from service.tables.definitions import LARGEST_LEAD_ID
 from service.tables.table_reader import TableReader
@@ -106,16 +105,17 @@ class Finder:
             missing = query.limit - len(page.lead_ids)
             most = missing if query.list_ids is None else rows + ROUND
             limits = {"first": str(first), "last": str(last), "limit": str(most)}
+            if query.list_ids is not None and query.table == "archive":
+                visible = await self._visible(transaction, {**values, **limits}, query.list_ids)
+                visible, last = _known(visible, most, last)
+                limits |= {"last": str(last), "matches": f"source.lead_id IN ({_listed(visible)})\n    AND {matches}"}
             found, *ends = await transaction.select_each(
                 self._statements.find_matching_leads.fill({**values, **limits}),
                 *([] if dense else [self._end_of_stretch(values, last + 1, rows)]),
             )
-            matching = [int(lead_id) for (lead_id,) in found]
-            if query.list_ids is not None and len(matching) == most:
-                # Rows were inserted after the end of the stretch was asked for: it ends where all of them are known.
-                last = matching[-1] // ROUND * ROUND - 1
-                matching = [lead_id for lead_id in matching if lead_id <= last]
-            leads = await self._visible(transaction, matching, query)
+            leads = [int(lead_id) for (lead_id,) in found]
+            if query.list_ids is not None:
+                leads, last = _known(leads, most, last)
             page.lead_ids += leads[:missing]
             if len(leads) >= missing:
                 page.next_after_lead_id = page.lead_ids[-1]
@@ -138,11 +138,26 @@ class Finder:
     def _end_of_stretch(self, values: Mapping[str, str], first: int, rows: int) -> str:
         return self._statements.find_end_of_stretch.fill({**values, "first": str(first), "offset": str(rows - 1)})
 
-    async def _visible(self, transaction: Transaction, lead_ids: list[int], query: Query) -> list[int]:
-        """Return the leads that the caller may see."""
-        if query.list_ids is None or not lead_ids:
-            return lead_ids
-        return list(await visible_leads(transaction, self._statements, LeadIDs(lead_ids), query.list_ids))
+    async def _visible(self, transaction: Transaction, values: Mapping[str, str], list_ids: frozenset[int]) -> list[int]:
+        """Return the leads of a stretch of the archive that the caller may see."""
+        query = self._statements.visible_in_stretch.fill({**values, "list_ids": integers(sorted(list_ids))})
+        query = self._statements.under(query, self._statements.if_unlocked)
+        (rows,) = await transaction.select_each(query, unlocked=[query])
+        return [int(lead_id) for (lead_id,) in rows]
+
+
+def _listed(lead_ids: list[int]) -> str:
+    """Return ids for IN (...). NULL is in no table."""
+    return integers(lead_ids) if lead_ids else "NULL"
+
+
+def _known(lead_ids: list[int], most: int, last: int) -> tuple[list[int], int]:
+    """Return the leads of a stretch, and where it ends. If there are as many as were asked for, rows were inserted after its
+    end was asked for: it ends where all of them are known."""
+    if len(lead_ids) < most:
+        return lead_ids, last
+    last = lead_ids[-1] // ROUND * ROUND - 1
+    return [lead_id for lead_id in lead_ids if lead_id <= last], last
 
 
 def _last(end: Sequence[tuple[Any, ...]]) -> int:

@@ -74,4 +74,4 @@ def within(matches: str, list_ids: frozenset[int] | None) -> str:
     Where rows are not locked, a lead may be moved to another list after visible_leads() has seen it. So each statement that
     changes leads looks again. matches: the other conditions. list_ids: as in visible_leads().
     """
-    return matches if list_ids is None else f"{matches}\n    AND source.list_id IN ({integers(sorted(list_ids))})"
+    return matches if list_ids is None else f"source.list_id IN ({integers(sorted(list_ids))})\n    AND {matches}"

@@ -153,6 +153,7 @@ class Statements:
     try_to_read: Statement
     unmatched_lists: Statement
     update_leads: Statement
+    visible_in_stretch: Statement
     visible_leads: Statement
     wait_briefly: Statement
     with_variables: Statement

@@ -16,7 +16,7 @@ from service.database.statements import Statements, identifier
 from service.database.transaction import Transaction
 from service.errors import DatabaseError, Problem
 from service.mariadb_errors import DAMAGED_TABLE
-from service.tables.definitions import Table, names
+from service.tables.definitions import ARCHIVE, LEADS, Table, names
 from service.tables.information_schema import select
 
 NAMED = re.compile(r"'(?:[^']*/)?([^'/]+?)(?:\.M[AY]I)?'")
@@ -32,9 +32,9 @@ class Damage:
         """When an error told of each table last, by the monotonic clock."""
 
     def note(self, error: DatabaseError) -> None:
-        """Remember an error if it tells of damage."""
+        """Remember an error if it tells of damage of one of the two tables."""
         found = NAMED.search(str(error)) if error.code in DAMAGED_TABLE else None
-        if found:
+        if found and found[1] in {LEADS, ARCHIVE}:
             self._since[found[1]] = time.monotonic()
 
     @property

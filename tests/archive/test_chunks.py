@@ -759,6 +759,34 @@ def between(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]],
     return set_up
 
 
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("pair", [("InnoDB", "MyISAM"), ("MyISAM", "InnoDB"), ("InnoDB", "Aria")], ids="-".join)
+def test_a_chunk_whose_statements_have_waited_lets_go_of_the_tables(
+    tables: Tables, new_api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str]
+) -> None:
+    """Somebody wants to alter vicidial_list, and the dialler waits behind that. Here, each statement has waited too long."""
+    use_engines(tables, *pair)
+    tables.live(*range(1, 10))
+    tables.archived(*range(1, 10), status="OLD")
+    before, _ = tables.both()
+    api = new_api(PACE="full")
+    monkeypatch.setattr("service.archive.chunks.LONGEST_KEPT", 0.0)
+    altered: list[int] = []
+    rest = Turn.rest
+
+    async def alter_and_rest(turn: Turn) -> None:
+        tables.run_elsewhere(f"SET STATEMENT lock_wait_timeout = 0 FOR ALTER TABLE vicidial_list COMMENT = '{len(altered)}'")
+        altered.append(len(tables.ids()[0]))
+        await rest(turn)
+
+    monkeypatch.setattr(Turn, "rest", alter_and_rest)
+    answer = api.archive_all(list(range(1, 10))).json()
+
+    assert (answer["update_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (9, 9, [])
+    assert tables.both() == ({}, before)
+    assert len(altered) > 4
+
+
 DISAPPEARS = {
     "update": ({"insert_leads": True, "update_leads": True}, "DELETE FROM vicidial_list_archive WHERE lead_id = 11"),
     "insert, and another copy is deleted": ({"insert_leads": True}, "DELETE FROM vicidial_list_archive WHERE lead_id = 12"),

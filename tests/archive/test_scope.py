@@ -127,6 +127,23 @@ def test_only_the_look_at_lists_names_leads_of_other_lists(
     assert tables.both() == before
 
 
+@pytest.mark.parametrize("place", ["list", "archive"])
+def test_a_search_sends_the_same_statements_whatever_leads_of_other_lists_are_like(
+    restricted: Api, tables: Tables, sent: Sent, place: str
+) -> None:
+    """Neither the answer nor its time may tell which of them meet the conditions."""
+    (tables.live if place == "list" else tables.archived)(*range(2001, 2051), list_id=103, status="DNC")
+    restricted.find(where={"statuses": ["NONE"]}, **{"in": place})  # the definitions are read
+    sent.taken()
+
+    def search(status: str) -> tuple[Any, list[str]]:
+        answer = restricted.find(where={"statuses": [status]}, **{"in": place}).json()
+        return answer, [statement.replace(status, "?") for statement in sent.taken()]
+
+    assert search("DNC") == search("XYZ")
+    assert not any("2001" in statement for statement in search("DNC")[1])
+
+
 @pytest.mark.parametrize("operation", MOVES)
 def test_nobody_locks_or_waits_for_a_lead_of_another_list(restricted: Api, tables: Tables, operation: str) -> None:
     before = tables.both()
