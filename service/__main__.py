@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import service.hangup  # noqa: F401  first of all
-
-# isort: split
+if __name__ == "__main__":
+    import service.hangup  # noqa: F401  first of all
 
 import asyncio
 import signal

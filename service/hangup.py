@@ -1,6 +1,6 @@
-"""Imported before everything else by the service, not by its commands: SIGHUP must not end a process that starts.
+"""Imported before everything else by `python -m service`: SIGHUP must not end a service that starts.
 
-It reloads what can be reloaded. To import the other modules takes half a second.
+It reloads what can be reloaded. To import the other modules takes half a second. The commands are ended by it.
 """
 
 from __future__ import annotations
