@@ -228,8 +228,8 @@ class Chunks:
                     self._refuse_other_engines(pair)
             parts = leads.parts(options.most[statement])
             for number, part in enumerate(parts, start=1):
-                if has_changed:
-                    pair = await self._rest(plan.pair, look_again)
+                if has_changed and pair:
+                    pair = await self._rest(pair, look_again)
                 if self._failures.blocked or not pair:
                     return
                 self._failures.more_to_come = not is_last or number < len(parts)

@@ -787,6 +787,40 @@ def test_a_chunk_whose_statements_have_waited_lets_go_of_the_tables(
     assert len(altered) > 4
 
 
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("way", ["archive", "dearchive"])
+@pytest.mark.parametrize("pair", [("InnoDB", "MyISAM"), ("MyISAM", "InnoDB"), ("InnoDB", "Aria")], ids="-".join)
+def test_a_column_that_is_added_between_copy_and_delete_is_compared(
+    tables: Tables, api: Api, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str], way: str
+) -> None:
+    """The copies are committed before the DELETE, so somebody may alter the tables in between."""
+    use_engines(tables, *pair)
+    source, target = (
+        ("vicidial_list", "vicidial_list_archive") if way == "archive" else ("vicidial_list_archive", "vicidial_list")
+    )
+    tables.insert(source, 1, 2, 3)
+    commit = Chunks._commit
+    commits = []
+
+    async def alter_after_the_first(chunks: Chunks) -> None:
+        await commit(chunks)
+        commits.append(1)
+        if len(commits) == 1:
+            for table in (source, target):
+                tables.run_elsewhere(f"ALTER TABLE {table} ADD COLUMN note VARCHAR(9) NOT NULL DEFAULT ''")
+            tables.run_elsewhere(f"UPDATE {source} SET note = 'kept', modify_date = modify_date WHERE lead_id < 3")
+
+    monkeypatch.setattr("service.archive.chunks.LONGEST_KEPT", 1000.0)
+    monkeypatch.setattr(Chunks, "_commit", alter_after_the_first)
+    answer = (api.archive_all if way == "archive" else api.dearchive_all)([1, 2, 3]).json()
+
+    assert len(commits) > 1
+    rows = [row for table in (target, source) for row in tables.execute(f"SELECT lead_id, note FROM {table}")]
+    notes = {row[0]: row[1] for row in rows}
+    assert notes == {b"1": b"kept", b"2": b"kept", b"3": b""}
+    assert sorted(tables.rows(source)) == answer["remaining_lead_ids"]
+
+
 DISAPPEARS = {
     "update": ({"insert_leads": True, "update_leads": True}, "DELETE FROM vicidial_list_archive WHERE lead_id = 11"),
     "insert, and another copy is deleted": ({"insert_leads": True}, "DELETE FROM vicidial_list_archive WHERE lead_id = 12"),
