@@ -100,6 +100,8 @@ class Chunks:
         """The number of rows that each statement has changed for good."""
         self.deleted: set[int] = set()
         """The leads that were deleted for good."""
+        self._noted = 0
+        """How many of the leads that were deleted for good are in `deleted`, whether others have brought some back or not."""
         self._uncommitted: Counter[Statement] = Counter()
         self._failures = Failures()
         self._was_blocked = was_blocked
@@ -166,7 +168,9 @@ class Chunks:
                 if not self._failures.blocked:
                     await self._commit()
         if planned:
-            await self._note_deleted(planned, (self.counts - counts_before)[self._statements.delete_leads])
+            leads = planned.steps[self._statements.delete_leads]
+            are_all = (self.counts - counts_before)[self._statements.delete_leads] == len(leads)
+            await self._note_deleted(leads if are_all else None)
         if self._failures.blocked:
             self._uncommitted.clear()  # it was rolled back
             self._failures.take_back(failures_before, self._changes.by_statement(self.counts - counts_before))
@@ -245,6 +249,11 @@ class Chunks:
                 await self.turn.rest()
             return pair
         await self._commit()
+        if not self._failures.blocked:
+            # What the next statements record is undone if a lock is in their way.
+            await self._note_deleted()
+            await self._changes.forget_deleted(self.transaction)
+            await self.transaction.let_go()
         await self.turn.rest()
         now = None if self._failures.blocked else await self._unless_blocked(look_again())
         if now and now != pair:
@@ -290,14 +299,14 @@ class Chunks:
         self.counts.update(self._uncommitted)
         self._uncommitted.clear()
 
-    async def _note_deleted(self, plan: Plan, count: int) -> None:
-        """Take note of the leads that DELETE has deleted: this many. Others may have brought some of them back since."""
-        leads = plan.steps[self._statements.delete_leads]
-        if count == len(leads):
-            self.deleted.update(leads)
-        elif count:
+    async def _note_deleted(self, leads: LeadIDs | None = None) -> None:
+        """Take note of the leads that DELETE has deleted for good since the last time. Others may have brought some of them
+        back since. leads: which ones, if that is known."""
+        count = self.counts[self._statements.delete_leads]
+        if count > self._noted:
             with self.transaction.insisting():
-                self.deleted.update(await self._changes.deleted(self.transaction))
+                self.deleted.update(leads or await self._changes.deleted(self.transaction))
+        self._noted = count
 
     async def end(self) -> None:
         """Drop the temporary table."""

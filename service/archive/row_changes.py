@@ -298,6 +298,10 @@ class Changes:
         have deleted more, or brought some back."""
         return await self._recorded(transaction, self._statements.show_deleted)
 
+    async def forget_deleted(self, transaction: Transaction) -> None:
+        """Have deleted() return only the leads that are deleted from now on."""
+        await transaction.select(self._statements.correct_deleted.fill({"numbers": ""}))
+
     async def _recorded(self, transaction: Transaction, show: Statement) -> LeadIDs:
         """Return the leads that a user variable holds, as a SELECT shows it."""
         ((text, *_),) = await transaction.select(show.fill())

@@ -821,6 +821,32 @@ def test_a_column_that_is_added_between_copy_and_delete_is_compared(
     assert sorted(tables.rows(source)) == answer["remaining_lead_ids"]
 
 
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("archive", ["MyISAM", "Aria"])
+def test_leads_whose_delete_was_rolled_back_after_others_were_committed_do_not_count(
+    tables: Tables, new_api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch, archive: str, path: Path
+) -> None:
+    """The lock of lead 5 is in the way of a statement that has deleted lead 4 already."""
+    use_engines(tables, "InnoDB", archive)
+    tables.live(1, 2, 3, 4, 5)
+    before, _ = tables.both()
+    monkeypatch.setattr("service.archive.chunks.LONGEST_KEPT", 0.0)
+    api = new_api(PACE="full", AUDIT_LOG=str(path))
+    with ThreadPoolExecutor(1) as thread, tables.mariadb.connect(tables.database, autocommit=False) as other:
+        with other.cursor() as cursor:
+            cursor.execute("SELECT * FROM vicidial_list WHERE lead_id = 5 FOR UPDATE")
+        batch = thread.submit(api.archive_all, [1, 2, 3, 4, 5])
+        tables.wait_until_a_lock_is_in_the_way()
+        wait_until(lambda: tables.ids()[0] == [4, 5])
+        time.sleep(0.3)  # it is tried again meanwhile
+        other.rollback()
+        answer = batch.result().json()
+
+    assert (answer["delete_count"], answer["remaining_lead_ids"]) == (5, [])
+    assert tables.both() == ({}, before)
+    assert read(path)[-1]["deleted_lead_ids"] == [1, 2, 3, 4, 5]
+
+
 DISAPPEARS = {
     "update": ({"insert_leads": True, "update_leads": True}, "DELETE FROM vicidial_list_archive WHERE lead_id = 11"),
     "insert, and another copy is deleted": ({"insert_leads": True}, "DELETE FROM vicidial_list_archive WHERE lead_id = 12"),
