@@ -10,8 +10,9 @@ from typing import Any
 
 from service.archive.caller import Caller
 from service.archive.conditions import Conditions
+from service.archive.lead_ids import LeadIDs
 from service.archive.readers import Readers
-from service.archive.scope import refuse_unsafe_lists, within
+from service.archive.scope import refuse_unsafe_lists, visible_leads, within
 from service.database.statements import Statements, integers
 from service.database.transaction import Transaction
 from service.tables.definitions import LARGEST_LEAD_ID
@@ -116,6 +117,10 @@ class Finder:
             leads = [int(lead_id) for (lead_id,) in found]
             if query.list_ids is not None:
                 leads, last = _known(leads, most, last)
+                # Again: an archived lead may have gone to another list since it was found to be visible.
+                leads = (
+                    list(await visible_leads(transaction, self._statements, LeadIDs(leads), query.list_ids)) if leads else []
+                )
             page.lead_ids += leads[:missing]
             if len(leads) >= missing:
                 page.next_after_lead_id = page.lead_ids[-1]
