@@ -51,6 +51,14 @@ def with_descriptors(number: int) -> tuple[str, ...]:
     return "-c", f"import resource; {limit}; from service.__main__ import main; main([])"
 
 
+def _runs(pid: str) -> bool:
+    """Return whether a process runs: it may have ended, and been waited for, at any moment."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 class ServiceProcess(service_process.ServiceProcess):
     """`python -m service` on a free port, ready to answer."""
 
@@ -87,7 +95,7 @@ class ServiceProcess(service_process.ServiceProcess):
     def workers(self) -> list[int]:
         """The process ids of the workers that run; empty if the service runs in one process."""
         pids = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return [int(pid) for pid in pids if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"]
+        return [int(pid) for pid in pids if _runs(pid)]
 
     def signal(self, number: int) -> None:
         assert self._process is not None
