@@ -1,7 +1,8 @@
 -- What archiving would find, without doing it. For each lead of either table: whether the source has it, whether the target
 -- has it, the numbers of the columns that differ, and whether the rows are two different leads, of which the second got the
 -- lead_id of the first. It is one statement, so that InnoDB reads everything at the same moment. On MyISAM, it is repeated for
--- leads that it finds in neither table. + 0: as in delete_leads. It locks no rows. It returns only numbers and booleans: no lead data leaves the database.
+-- leads that it finds in neither table. It locks no rows. It returns only numbers and booleans: no lead data leaves the database.
+-- + 0: as in delete_leads.
 SELECT source.lead_id, TRUE, target.lead_id IS NOT NULL, {differences}, {reused}
 FROM {source} AS source
 LEFT JOIN {target} AS target ON target.lead_id = source.lead_id + 0

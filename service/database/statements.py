@@ -33,6 +33,7 @@ PLACEHOLDERS = frozenset(
         "staged_definition",
         "staged_engine",
         "statement",
+        "variables",
         "foreign_key_checks",
         "temporary_tables",
         "database",
@@ -48,7 +49,6 @@ PLACEHOLDERS = frozenset(
         "matches",
         "returning",
         "user",
-        "variables",
         "ip_address",
         "event_code",
         "event_notes",
@@ -95,8 +95,8 @@ class Statements:
     describe_foreign_keys: Statement
     describe_keys: Statement
     describe_privileges: Statement
-    describe_server: Statement
     describe_repairs: Statement
+    describe_server: Statement
     describe_session: Statement
     describe_tables: Statement
     drop_staged: Statement
