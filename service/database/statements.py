@@ -58,6 +58,7 @@ PLACEHOLDERS = frozenset(
         "numbers",
         "truth",
         "active",
+        "key_hint",
         "first",
         "last",
         "offset",
@@ -141,6 +142,7 @@ class Statements:
     show_damaged_copies: Statement
     show_deleted: Statement
     show_inserted: Statement
+    show_keys: Statement
     show_updated: Statement
     show_warnings: Statement
     stage_leads: Statement

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -276,22 +275,54 @@ def test_a_lead_that_gets_into_use_while_the_delete_waits_for_another_one_stays(
     assert tables.ids() == ([3], [1, 2, 3])
 
 
+KEYED = {
+    "vicidial_hopper": "(lead_id) VALUES ({})",
+    "vicidial_callbacks": "(lead_id, status) VALUES ({}, 'ACTIVE')",
+    "vicidial_email_list": "(lead_id, status) VALUES ({}, 'NEW')",
+    "vicidial_live_chats": "(lead_id, status) VALUES ({}, 'LIVE')",
+    "quality_control_queue": "(lead_id, qc_status) VALUES ({}, 'CLAIMED')",
+}
+"""The tables that have a key on the lead, each with what makes a lead one in use."""
+
+
 @pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
-@pytest.mark.parametrize("hopper", ["empty", "another lead is in the hopper"])
-def test_a_batch_waits_for_no_hopper_entry_of_another_lead(tables: Tables, new_api: Callable[..., Api], hopper: str) -> None:
-    """The entry is not committed yet, and its lead has an id among those of the batch."""
-    tables.execute("ALTER TABLE vicidial_hopper ENGINE = InnoDB")
+@pytest.mark.parametrize("table", KEYED)
+@pytest.mark.parametrize("rows", [0, 1, 3, 30])
+def test_a_batch_waits_for_no_row_of_another_lead(tables: Tables, new_api: Callable[..., Api], table: str, rows: int) -> None:
+    """The row is not committed yet, and its lead has an id among those of the batch. MariaDB likes to read a small table
+    as a whole."""
+    tables.execute(f"ALTER TABLE {table} ENGINE = InnoDB")
     tables.live(1, 2, 5, 9)
-    if hopper != "empty":
-        tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (4)")
-    api = new_api(REQUEST_TIMEOUT="12")
+    for lead_id in [4, *range(100, 100 + rows)][:rows]:
+        tables.execute(f"INSERT INTO {table} {KEYED[table].format(lead_id)}")
+    api = new_api(REQUEST_TIMEOUT="6")
     other = tables.mariadb.connect(tables.database, autocommit=False)
     with other.cursor() as cursor:
-        cursor.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (5)")
-    started = time.monotonic()
-    answer = api.archive_all([1, 2, 9])
-    seconds = time.monotonic() - started
+        cursor.execute(f"INSERT INTO {table} {KEYED[table].format(5)}")
+        answer = api.archive_all([1, 2, 9])
     other.close()
 
-    assert (answer.status_code, answer.json()["delete_count"], seconds < 3) == (200, 3, True)
+    assert (answer.status_code, answer.json().get("delete_count")) == (200, 3)
     assert tables.ids() == ([5], [1, 2, 9])
+
+
+@pytest.mark.parametrize(
+    "change", ["DROP KEY lead_id", "/*!100600 ALTER KEY lead_id IGNORED */", "RENAME KEY lead_id TO `{odd}`"]
+)
+@pytest.mark.parametrize("operation", ["archive_all", "compare"])
+def test_a_key_on_the_lead_may_go_while_the_service_runs(tables: Tables, api: Api, change: str, operation: str) -> None:
+    tables.live(1, 2, 3)
+    before, _ = tables.both()
+    assert api.archive_all([1]).status_code == 200
+    tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (2)")
+
+    tables.execute(f"ALTER TABLE vicidial_hopper {change}")
+
+    answer = getattr(api, operation)([2, 3])
+    assert answer.status_code == 200
+    if operation == "compare":
+        assert [lead["in_use"] for lead in answer.json()["leads"]] == [True, False]
+    else:
+        assert answer.json()["remaining_lead_ids"] == [2]
+        assert tables.both() == ({2: before[2]}, {1: before[1], 3: before[3]})
+    assert api.get("/readyz").status_code == 200
