@@ -31,6 +31,11 @@ class Batch:
     """Conditions, by name. A lead whose row in the source does not match them all is left alone."""
     caller: Caller = field(default_factory=Caller)
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether there are leads that the caller may not see."""
+        return self.list_ids is not None
+
 
 @dataclass(frozen=True)
 class Result:

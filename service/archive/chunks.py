@@ -87,12 +87,14 @@ class Chunks:
         may_change: MayChange,
         *,
         was_blocked: bool,
+        is_limited: bool,
     ) -> None:
-        """may_change: as Mover.process(). was_blocked: as Options."""
+        """may_change: as Mover.process(). was_blocked, is_limited: as Options."""
         self._statements = statements
         self._changes = changes
         self.transaction = transaction
         self.turn = turn
+        self._is_limited = is_limited
         self._may_change = may_change
         self._sizes = GENTLE if turn.gentle else FULL
         self._table: ChunkTable | None = None
@@ -206,7 +208,13 @@ class Chunks:
             sql.delete_leads: self._sizes.delete,
         }
         options = Options(
-            source or {}, plan.in_use_nearby, self._was_blocked, failures=self._failures, most=most, look_again=look_again
+            source or {},
+            plan.in_use_nearby,
+            self._was_blocked,
+            self._is_limited,
+            failures=self._failures,
+            most=most,
+            look_again=look_again,
         )
         if self.turn.gentle or not plan.pair.same_rollback or locks_lists(plan.pair):
             await self._change_one_by_one(plan, look_again, options, is_last=is_last)

@@ -90,7 +90,7 @@ class Looker:
             "matches": matches.all,
             "least_packet": str(self._tables.least_packet),
         }
-        in_use_query = self._if_unlocked(nearby(known.leads_in_use, asked.first, asked.last))
+        in_use_query = self._in_use_query(known, asked, batch)
         sql = self._statements
         # Before the leads are locked, all that a batch reads from other tables: somebody may have locked those. After that,
         # what other batches change.
@@ -131,7 +131,7 @@ class Looker:
             leads=present,
             copies=asked.from_concat(copies),
             reused=asked.from_concat(reused) if pair.reused != "overwrite" else NONE,
-            in_use=await self._in_use(transaction, pair, asked, in_use),
+            in_use=await self._in_use(transaction, pair, asked, batch, in_use),
             in_use_nearby=bool(in_use),
             agents=agents,
             unmatched=present.intersection(asked.from_rows(unmatched)),
@@ -180,17 +180,23 @@ class Looker:
         if await transaction.select(self._statements.unmatched_lists.fill(values)):
             raise ListsChangedError("a list that the conditions look at was changed meanwhile", retry=True)
 
-    async def in_use(self, transaction: Transaction, pair: TablePair, leads: LeadIDs) -> LeadIDs:
+    async def in_use(self, transaction: Transaction, pair: TablePair, leads: LeadIDs, batch: Batch) -> LeadIDs:
         """Return the leads that are in use now."""
-        query = self._if_unlocked(nearby(pair.leads_in_use, leads.first, leads.last))
+        query = self._in_use_query(pair, leads, batch)
         rows = await transaction.select(query) if query else []
-        return await self._in_use(transaction, pair, leads, rows)
+        return await self._in_use(transaction, pair, leads, batch, rows)
+
+    def _in_use_query(self, pair: TablePair, leads: LeadIDs, batch: Batch) -> str:
+        """Return the query of leads in use. Whoever may not see other leads asks for none of them: the time would tell."""
+        if batch.is_limited:
+            return self._if_unlocked(by_id(pair.leads_in_use, leads.sql))
+        return self._if_unlocked(nearby(pair.leads_in_use, leads.first, leads.last))
 
     async def _in_use(
-        self, transaction: Transaction, pair: TablePair, asked: LeadIDs, rows: Sequence[tuple[int, str]]
+        self, transaction: Transaction, pair: TablePair, asked: LeadIDs, batch: Batch, rows: Sequence[tuple[int, str]]
     ) -> LeadIDs:
-        """Return the leads in use. rows: the answer to nearby(), which is incomplete if it is long."""
-        if rows and max(Counter(name for _, name in rows).values()) > MOST_NEARBY:
+        """Return the leads in use. rows: the answer to _in_use_query(). That of nearby() is incomplete if it is long."""
+        if rows and not batch.is_limited and max(Counter(name for _, name in rows).values()) > MOST_NEARBY:
             rows = await transaction.select(self._if_unlocked(by_id(pair.leads_in_use, asked.sql)))
         return asked.intersection(LeadIDs({int(lead_id) for lead_id, _ in rows}))
 

@@ -139,8 +139,10 @@ class Mover:
             await before_change(list(leaving))
             if seen.on_cluster and leaving:
                 leaving = steps[sql.delete_leads] = await self._claim(transaction, seen.pair, leaving)
-            options = Options(in_use_nearby=seen.in_use_nearby, was_blocked=was_blocked)
+            options = Options(in_use_nearby=seen.in_use_nearby, was_blocked=was_blocked, is_limited=batch.is_limited)
             counts = await self._change_in_one_transaction(transaction, turn, seen.pair, steps, options)
+            if turn.gentle and leaving and await self._looker.in_use(transaction, seen.pair, leaving, batch):
+                raise DatabaseError("leads were put into use while the batch rested", retry=True)
             remaining = await self._remaining(transaction, seen, batch, counts)
             left, gone = leaving.difference(remaining), NONE
             await may_change()  # its statements may have waited, and its audit record
@@ -148,7 +150,9 @@ class Mover:
         else:
             await may_change()
             await before_change(list(leaving))
-            chunks = Chunks(sql, self._changes, transaction, turn, may_change, was_blocked=was_blocked)
+            chunks = Chunks(
+                sql, self._changes, transaction, turn, may_change, was_blocked=was_blocked, is_limited=batch.is_limited
+            )
             seen = await self._change_in_chunks(chunks, seen, leads, batch)
             counts, left = chunks.counts, LeadIDs(chunks.deleted)
             with transaction.insisting():  # it cannot be run again as a whole
@@ -223,9 +227,6 @@ class Mover:
                     await turn.rest(last_rest)
                 options.failures.more_to_come = number < len(parts)
                 counts.update(await self._kept_copies.run(transaction, pair, {statement: part}, options))
-        leaving = steps[self._statements.delete_leads]
-        if leaving and await self._looker.in_use(transaction, pair, leaving):
-            raise DatabaseError("leads were put into use while the batch rested", retry=True)
         return counts
 
     async def _change_in_chunks(self, chunks: Chunks, first: Seen, leads: LeadIDs, batch: Batch) -> Seen:

@@ -37,9 +37,8 @@ class Run:
     each: bool
     """Of a DELETE: whether it asks of each lead whether it is in use, which takes longer. Otherwise no lead is deleted if one
     is in use that has an id among theirs."""
-    was_blocked: bool
-    """Of a DELETE: whether the lock of a row was in the way of an earlier attempt. Then it looks up each lead by itself, so
-    that no lock of other leads is in its way."""
+    alone: bool
+    """Of a DELETE: whether it looks up each lead by itself, so that no lock of other leads is in its way."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,8 @@ class Options:
     """Whether a lead is in use that has an id among those of the leads to delete."""
     was_blocked: bool = False
     """Whether another transaction held a lock that an earlier attempt wanted. It may be putting leads into use."""
+    is_limited: bool = False
+    """Whether the caller must not learn, from the time that it takes, whether leads of others are in use."""
     failures: Failures = field(default_factory=Failures)
     most: Mapping[Statement, int] = field(default_factory=dict)
     """How many leads a statement changes at most, where that matters. If there are more, it is sent several times."""
@@ -89,9 +90,9 @@ class Changes:
         values = {**pair.values, **(values or {})}
         counts = dict.fromkeys(steps, 0)
         options = options or Options()
-        each = options.in_use_nearby or options.was_blocked
+        alone = options.was_blocked or options.is_limited
         todo = [
-            Run(statement, part, each=each, was_blocked=options.was_blocked)
+            Run(statement, part, each=alone or options.in_use_nearby, alone=alone)
             for statement, leads in steps.items()
             for part in leads.parts(options.most.get(statement) or len(leads) or 1)
         ]
@@ -223,7 +224,7 @@ class Changes:
         sql = self._statements
         opens_both = run.statement != sql.insert_leads or not options.insert_from
         variables = {
-            sql.looking_up_each: guarded and run.was_blocked,
+            sql.looking_up_each: guarded and run.alone,
             sql.if_unlocked: self._never_waits(pair, run),
             sql.ending_soon: pair.locks_leads and opens_both,
         }

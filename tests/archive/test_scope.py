@@ -17,6 +17,7 @@ from support.tables import Tables
 from service.archive import chunks
 from service.archive.chunks import Chunks, Sizes
 from service.database.transaction import Transaction
+from service.tables.in_use import MOST_NEARBY
 
 CALLS = ["archive_all", "dearchive_all", "compare"]
 
@@ -53,9 +54,9 @@ class Sent:
         send = Transaction._send
 
         @asynccontextmanager
-        async def watched(transaction: Transaction, statements: Sequence[str]) -> AsyncIterator[Any]:
+        async def watched(transaction: Transaction, statements: Sequence[str], **options: Any) -> AsyncIterator[Any]:
             self.round_trips.append(";\n".join(statements))
-            async with send(transaction, statements) as cursor:
+            async with send(transaction, statements, **options) as cursor:
                 yield cursor
             if self.then and re.search(r"list_id\)? IN", self.round_trips[-1]):
                 then, self.then = self.then, None
@@ -154,6 +155,44 @@ def test_a_search_sends_the_same_statements_whatever_leads_of_other_lists_are_li
 
     assert search("DNC") == search("XYZ")
     assert not any("2001" in statement for statement in search("DNC")[1])
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+@pytest.mark.parametrize("pace", ["auto", "full"])
+@pytest.mark.parametrize("hopper", ["one", "very many", "not committed"])
+def test_a_batch_sends_the_same_statements_whatever_leads_of_other_lists_are_in_use(
+    restricted: Api, tables: Tables, new_api: Callable[..., Api], sent: Sent, hopper: str, pace: str
+) -> None:
+    """Those between its own ids. Neither the answer nor its time may tell whether they are in use."""
+    del restricted  # only for its leads and its key
+    api = new_api(PACE=pace, REQUEST_TIMEOUT="6")
+    tables.execute("ALTER TABLE vicidial_hopper ENGINE = InnoDB")
+    if pace == "auto":
+        tables.execute("INSERT INTO vicidial_live_agents (lead_id) VALUES (0)")
+    foreign = range(2001, 2002 + 2 * MOST_NEARBY)
+    tables.live(*foreign, list_id=103)
+    batches = {"free": [3000, 1001], "in use": [3001, 1002]}  # each with all these leads between its ids
+    for batch in batches.values():
+        tables.live(*batch, list_id=101)
+    api.archive_all([1])  # the first batch reads the definitions of the tables
+    sent.taken()
+
+    def statements(batch: list[int]) -> list[str]:
+        assert api.archive_all(batch).json()["delete_count"] == 2
+        # Each session counts the temporary tables of the batches that it has processed.
+        own = re.compile("|".join([*map(str, batch), "[0-9a-f]{32}", r"variable_value = \d+"]))
+        return [own.sub("?", statement) for statement in sent.taken()]
+
+    expected = statements(batches["free"])
+    assert not any("BETWEEN" in statement for statement in expected)
+    other = tables.mariadb.connect(tables.database, autocommit=False)
+    with other.cursor() as cursor:
+        for lead_id in foreign if hopper == "very many" else foreign[:1]:
+            cursor.execute(f"INSERT INTO vicidial_hopper (lead_id) VALUES ({lead_id})")
+        if hopper != "not committed":
+            other.commit()
+        assert statements(batches["in use"]) == expected
+    other.close()
 
 
 @pytest.mark.parametrize("operation", MOVES)
