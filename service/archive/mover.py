@@ -68,13 +68,13 @@ class Mover:
         the turn of the batch comes. In each case, no lead is lost and the batch can be repeated.
         """
         deadline = asyncio.get_running_loop().time() + seconds
-        was_blocked = locks_lists = False
+        was_blocked = False
+        lists_changed = 0
 
         def on_error(error: DatabaseError) -> None:
-            nonlocal was_blocked, locks_lists
+            nonlocal was_blocked, lists_changed
             was_blocked = was_blocked or error.code == LOCK_WAIT_TIMEOUT
-            # Perhaps a trigger has changed the list, because of what the batch itself wrote. It would do that again.
-            locks_lists = locks_lists or isinstance(error, ListsChangedError)
+            lists_changed += isinstance(error, ListsChangedError)
             self._tables.invalidate_on(error)
 
         try:
@@ -87,7 +87,8 @@ class Mover:
                         may_change,
                         turn,
                         was_blocked=was_blocked,
-                        locks_lists=locks_lists,
+                        # Perhaps a trigger changes the list, because of what the batch itself writes, each time.
+                        locks_lists=lists_changed > 1,
                     ),
                     deadline - asyncio.get_running_loop().time(),
                     on_error,

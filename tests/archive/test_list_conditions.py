@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from pymysql.err import OperationalError
 from support.api import Api
 from support.fixtures import ReadSettings
 from support.tables import Tables
@@ -126,10 +127,11 @@ def test_a_request_waits_while_vicidial_lists_is_altered(tables: Tables, api: Ap
 
 
 def archive(
-    environment: dict[str, str], settings_from: ReadSettings, batch: Batch, before_commit: Callable[[], object]
+    environment: dict[str, str], settings_from: ReadSettings, batch: Batch, *before_commit: Callable[[], object]
 ) -> tuple[Result, int]:
-    """Process a batch. before_commit: what happens when all its statements have run, in the first attempt. Return the result,
-    and the number of attempts."""
+    """Process a batch. before_commit: what happens when all its statements have run, in the first attempt, in the second one,
+    and so on. Return the result, and the number of attempts."""
+    happens = list(before_commit)
     context = create_context(settings_from(environment))
     looks: list[str] = []
 
@@ -138,8 +140,8 @@ def archive(
 
     async def may_change() -> None:
         looks.append("before both")
-        if looks == ["before both", "before the statements", "before both"]:
-            await asyncio.to_thread(before_commit)
+        if looks[-2:] == ["before the statements", "before both"] and happens:
+            await asyncio.to_thread(happens.pop(0))
 
     async def process() -> Result:
         await context.database.connect()
@@ -172,13 +174,47 @@ def test_a_list_that_stops_matching_before_commit_keeps_its_leads(
     where = {"list_active": True, "campaign_ids": ["SPRING"]}
     batch = Batch([1, 2, 3], insert_leads=True, update_leads=True, delete_leads=delete_leads, where=where)
 
-    result, attempts = archive(environment, settings_from, batch, lambda: tables.execute(change))
+    # The dialler notes a call of the other list while the second attempt is about to commit.
+    result, attempts = archive(
+        environment,
+        settings_from,
+        batch,
+        lambda: tables.execute(change),
+        lambda: tables.execute(NOTE_CALL.replace("101", "102")),
+    )
 
     assert attempts == 2
     assert (result.insert_count, result.update_count, result.unmatched_lead_ids) == (1, 0, [1, 2])
     assert result.remaining_lead_ids == ([1, 2] if delete_leads else [])
     left = {1: live[1], 2: live[2]}
     assert tables.both() == (left if delete_leads else live, {**archived, 3: live[3]})
+
+
+@pytest.mark.parametrize("tables", ["InnoDB"], indirect=True)
+def test_a_batch_whose_lists_change_again_keeps_them_as_they_are(
+    tables: Tables, environment: dict[str, str], settings_from: ReadSettings
+) -> None:
+    """Its third attempt locks them: whoever changes one waits for its COMMIT."""
+    tables.live(1, list_id=101)
+    tables.live(2, list_id=102)
+    tables.execute("INSERT INTO vicidial_lists (list_id, campaign_id, active) VALUES (103, 'SPRING', 'Y')")
+    tables.live(3, list_id=103)
+    live, _ = tables.both()
+    batch = Batch([1, 2, 3], insert_leads=True, update_leads=True, delete_leads=True, where={"list_active": True})
+
+    def stop(list_id: int) -> None:
+        tables.execute(
+            f"SET STATEMENT innodb_lock_wait_timeout = 0 FOR UPDATE vicidial_lists SET active = 'N' WHERE list_id = {list_id}"
+        )
+
+    def fail_to_stop() -> None:
+        with pytest.raises(OperationalError, match="Lock wait timeout"):
+            stop(103)
+
+    result, attempts = archive(environment, settings_from, batch, lambda: stop(101), lambda: stop(102), fail_to_stop)
+
+    assert (attempts, result.delete_count, result.unmatched_lead_ids) == (3, 1, [1, 2])
+    assert tables.both() == ({1: live[1], 2: live[2]}, {3: live[3]})
 
 
 @pytest.mark.parametrize("tables", ["InnoDB"], indirect=True)
