@@ -172,15 +172,27 @@ class Looker:
         rows = await transaction.select(self._statements.lists_of_leads.fill({**seen.pair.values, "lead_ids": leads.sql}))
         return [int(list_id) for (list_id,) in rows]
 
-    async def refuse_changed_lists(self, transaction: Transaction, seen: Seen, list_ids: Sequence[int]) -> None:
-        """Raise ListsChangedError if one of the lists does not match the conditions any more."""
+    async def refuse_changes(
+        self, transaction: Transaction, batch: Batch, seen: Seen, deleted: LeadIDs, list_ids: Sequence[int]
+    ) -> None:
+        """Look for the last time at what a batch cannot lock. Raise DatabaseError if it must be run again: leads that it has
+        deleted are in use, a lead has a row in a list that the caller may not see, or a list does not match the conditions any
+        more (ListsChangedError).
+
+        deleted: the leads that the batch has deleted. list_ids: the answer of lists_of().
+        """
+        if deleted and await self._in_use_now(transaction, seen.pair, deleted, batch):
+            raise DatabaseError("leads were put into use while the batch ran", retry=True)
+        kept = LeadIDs(batch.lead_ids).difference(deleted)
+        if kept.difference(await visible_leads(transaction, self._statements, kept, batch.list_ids)):
+            raise DatabaseError("leads were given to another list meanwhile", retry=True)
         if not list_ids:
             return
         values = {"list_rows": ", ".join(f"({integers([list_id])})" for list_id in list_ids), "matches": seen.of_lists}
         if await transaction.select(self._statements.unmatched_lists.fill(values)):
             raise ListsChangedError("a list that the conditions look at was changed meanwhile", retry=True)
 
-    async def in_use(self, transaction: Transaction, pair: TablePair, leads: LeadIDs, batch: Batch) -> LeadIDs:
+    async def _in_use_now(self, transaction: Transaction, pair: TablePair, leads: LeadIDs, batch: Batch) -> LeadIDs:
         """Return the leads that are in use now."""
         query = self._in_use_query(pair, leads, batch)
         rows = await transaction.select(query) if query else []

@@ -33,6 +33,10 @@ from service.tables.table_reader import TableReader
 GENTLE_PART = 125
 """Leads that a statement of one transaction changes at most while the pace is gentle."""
 
+LARGEST_DELETE = 1000
+"""Leads that a DELETE of one transaction deletes at most. While it runs, it locks the tables of leads in use that have no row
+locks, such as a hopper of MEMORY."""
+
 HURRIED = 0.5
 """Seconds within which a database that is well may not be able to process a batch."""
 
@@ -140,14 +144,17 @@ class Mover:
             await before_change(list(leaving))
             if seen.on_cluster and leaving:
                 leaving = steps[sql.delete_leads] = await self._claim(transaction, seen.pair, leaving)
-            options = Options(in_use_nearby=seen.in_use_nearby, was_blocked=was_blocked, is_limited=batch.is_limited)
+            options = Options(
+                in_use_nearby=seen.in_use_nearby,
+                was_blocked=was_blocked,
+                is_limited=batch.is_limited,
+                most={sql.delete_leads: LARGEST_DELETE},
+            )
             counts = await self._change_in_one_transaction(transaction, turn, seen.pair, steps, options)
-            if turn.gentle and leaving and await self._looker.in_use(transaction, seen.pair, leaving, batch):
-                raise DatabaseError("leads were put into use while the batch rested", retry=True)
             remaining = await self._remaining(transaction, seen, batch, counts)
             left, gone = leaving.difference(remaining), NONE
             await may_change()  # its statements may have waited, and its audit record
-            await self._looker.refuse_changed_lists(transaction, seen, lists)
+            await self._looker.refuse_changes(transaction, batch, seen, left, lists)
         else:
             await may_change()
             await before_change(list(leaving))

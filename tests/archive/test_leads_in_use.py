@@ -218,6 +218,53 @@ def test_a_lead_that_gets_into_use_while_the_batch_runs_stays(tables: Tables, ap
     assert archived in (before, {1: before[1]})
 
 
+@pytest.mark.parametrize("tables", ["InnoDB"], indirect=True)
+@pytest.mark.parametrize("pace", ["gentle", "full"])
+@pytest.mark.parametrize("others", [0, 1], ids=["alone", "another lead nearby is in use"])
+def test_a_lead_that_gets_into_use_while_the_delete_takes_long_stays(
+    tables: Tables, new_api: Callable[..., Api], pace: str, others: int
+) -> None:
+    """The DELETE has checked the lead, and is held by a trigger at one of its leads."""
+    tables.live(1, 2, 3)
+    before, _ = tables.both()
+    if others:
+        tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (4)")
+        tables.live(9)
+    batch = [1, 2, 3, 9][: 3 + others]
+    api = new_api(PACE=pace)
+
+    with ThreadPoolExecutor(1) as client, capture_logs() as log:
+        with tables.held_by_a_trigger(at_least=1) as is_held:
+            answer = client.submit(api.archive_all, batch)
+            wait_until(is_held)
+            tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (1)")
+        assert answer.result().json()["remaining_lead_ids"] == [1]
+
+    assert "transaction retried" in [line["event"] for line in log]
+    live, archived = tables.both()
+    assert (live, sorted(archived)) == ({1: before[1]}, batch[1:])
+
+
+@pytest.mark.parametrize("tables", ["InnoDB"], indirect=True)
+def test_a_hopper_without_row_locks_is_free_between_the_parts_of_a_large_delete(
+    tables: Tables, new_api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MariaDB keeps such a table locked while a DELETE reads it."""
+    monkeypatch.setattr("service.archive.mover.LARGEST_DELETE", 2)
+    tables.live(1, 2, 3, 4, 5)
+    before, _ = tables.both()
+
+    def deletes() -> int:
+        ((_, number),) = tables.execute("SHOW GLOBAL STATUS LIKE 'Com_delete_multi'")
+        return int(number or b"")
+
+    earlier = deletes()
+    assert new_api(PACE="full").archive_all([1, 2, 3, 4, 5]).json()["delete_count"] == 5
+
+    assert deletes() - earlier == 3
+    assert tables.both() == ({}, before)
+
+
 @pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
 @pytest.mark.parametrize("others", [1, MOST_NEARBY + 1], ids=["one", "very many"])
 def test_leads_in_use_between_those_of_a_batch_keep_none_of_them(tables: Tables, api: Api, others: int) -> None:

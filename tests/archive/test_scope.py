@@ -195,6 +195,27 @@ def test_a_batch_sends_the_same_statements_whatever_leads_of_other_lists_are_in_
     other.close()
 
 
+@pytest.mark.parametrize("tables", ["InnoDB"], indirect=True)
+@pytest.mark.parametrize("delete", [True, False], ids=["delete", "insert only"])
+def test_a_lead_that_comes_back_in_another_list_while_it_is_dearchived_is_unknown(
+    restricted: Api, tables: Tables, sent: Sent, delete: bool
+) -> None:
+    """Its live row is committed after the second look at its list. Nobody can lock a row that is not there."""
+    tables.archived(7, list_id=101)
+    before = tables.both()[1]
+
+    def after_first_look() -> None:
+        sent.then = lambda: tables.live(7, list_id=103)
+
+    sent.then = after_first_look
+    answer = restricted.dearchive({"insert_leads": True, "delete_leads": delete, "lead_ids": [2, 7]})
+
+    assert sent.then is None
+    assert (answer.status_code, answer.json()["lead_ids"]) == (404, [7])
+    live, archived = tables.both()
+    assert (7 in live, 2 in live, archived) == (True, False, before)
+
+
 @pytest.mark.parametrize("operation", MOVES)
 def test_nobody_locks_or_waits_for_a_lead_of_another_list(restricted: Api, tables: Tables, operation: str) -> None:
     before = tables.both()
