@@ -11,6 +11,14 @@ from collections.abc import Mapping
 from functools import lru_cache
 from textwrap import indent
 
+LOOKED_UP = "FORCE INDEX"
+"""How not_in_use() names the key on the lead, if there is one. Left to itself, MariaDB reads a table of a few rows as a whole,
+and a DELETE would meet the locks of other leads."""
+
+NAMED = "USE INDEX FOR ORDER BY"
+"""How other statements name it: they fail if the key is gone, and have nothing to order. So a batch notices that before it
+changes anything, and how to find the rows is left to MariaDB: in a large table of callbacks, by the few ones to come."""
+
 MOST_NEARBY = 100
 """The number of leads in use, of each table, up to which all of them are read. If there are more, each lead is looked up."""
 
@@ -41,7 +49,7 @@ def not_in_use(statements: Mapping[str, str]) -> str:
     """Return the condition that the lead of a row is not in use. It is evaluated for each lead."""
     return (
         "\n    AND ".join(
-            f"NOT EXISTS (\n{indent(statement.format(lead_ids='source.lead_id'), ' ' * 8)}\n    )"
+            f"NOT EXISTS (\n{indent(statement.format(lead_ids='source.lead_id', named=LOOKED_UP), ' ' * 8)}\n    )"
             for statement in statements.values()
         )
         or "TRUE"
@@ -74,7 +82,7 @@ def _between(name: str, statement: str) -> str:
 
 
 def _indented(statement: str, lead_ids: str) -> str:
-    return indent(statement.format(lead_ids=lead_ids), "    ")
+    return indent(statement.format(lead_ids=lead_ids, named=NAMED), "    ")
 
 
 def _column(name: str) -> str:

@@ -29,7 +29,8 @@ class StatementTrial:
     ) -> tuple[dict[str, str], dict[str, str], list[Problem]]:
         """Try the statements that find leads in use.
 
-        Return the statements that work; those that do not, with the missing table or column; and the problems with privileges.
+        Return the statements that work, which have placeholders for the leads and for the hint before the name of a key
+        (in_use.py); those that do not, with the missing table or column; and the problems with privileges.
         """
         working: dict[str, str] = {}
         skipped: dict[str, str] = {}
@@ -56,24 +57,23 @@ class StatementTrial:
                 unreadable = Problem(f"{table}, which tells of leads in use, cannot be read: {_reason(error)}")
                 problems.append(damage_in(error) or preparation_problem(error) or unreadable)
             else:
-                hint = await self._key_hint(transaction, name)
-                working[name] = statement.fill({"lead_ids": "{lead_ids}", "key_hint": hint})
+                key = await self._key(transaction, name)
+                working[name] = statement.fill(
+                    {"lead_ids": "{lead_ids}", "key_hint": f" {{named}} ({identifier(key)})" if key else ""}
+                )
         return working, skipped, list(dict.fromkeys(problems))
 
-    async def _key_hint(self, transaction: Transaction, name: str) -> str:
-        """Return the SQL that makes a statement look leads up in a key. Empty if there is none that begins with the lead.
-
-        Left to itself, MariaDB reads a table of a few rows as a whole. A DELETE would then meet the locks of other leads.
-        """
+    async def _key(self, transaction: Transaction, name: str) -> str | None:
+        """Return the name of a key that begins with the column of `table.column`. None if there is none."""
         table, column = name.split(".")
         # The last column tells since MariaDB 10.6 whether the server is told to ignore the key. Before, it is a comment.
         rows = await transaction.select(self._statements.show_keys.fill({"table": identifier(table)}))
-        keys = {
+        keys = (
             key
             for _, _, key, position, of_column, *_, ignored in rows
             if (position, of_column.lower()) == (1, column) and ignored != "YES" and re.fullmatch(r"\w+", key)
-        }
-        return f" FORCE INDEX ({identifier(min(keys))})" if keys else ""
+        )
+        return min(keys, default=None)
 
     async def sees_agents(self, transaction: Transaction) -> bool:
         """Return whether the account can read which agents are logged in."""
