@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import math
 import os
@@ -20,6 +21,13 @@ from service.files import must_have_name, read_existing, read_file
 SETTLE_TIME = 2.0
 """Seconds after which a changed file is read once more. A second change within one tick of the file system's clock leaves no
 other trace: FAT's clock ticks every two seconds, ext4's every few milliseconds."""
+
+QUIET_TIME = 0.25
+"""Seconds for which nobody may have written to a changed file before its content counts. Where it is written in place, line by
+line, a part of it may be valid: a key without the list_ids that limit it."""
+
+LONGEST_WRITE = 1.0
+"""Seconds after which a file that is written to again and again counts as one that cannot be read."""
 
 REMINDER_INTERVAL = 600.0
 """Seconds between two log lines about the same problem."""
@@ -153,6 +161,8 @@ class KeysFile:
         text = read_file(self._path)
         digest = hashlib.sha256(text).digest()
         if digest != self._digest:
+            signature, text = self._read_quiet()
+            digest = hashlib.sha256(text).digest()
             self._due = time.monotonic() + SETTLE_TIME
         elif not self._told:
             self._signature = signature
@@ -168,6 +178,17 @@ class KeysFile:
         self._digest = digest
         self._told.clear()
         logger.info("keys reloaded", file=str(self._path), keys=len(keys.entries))
+
+    def _read_quiet(self) -> tuple[tuple[int, ...] | None, bytes]:
+        """Return the signature and the content of the file once nobody has written to it for QUIET_TIME. Raises OSError."""
+        deadline = time.monotonic() + LONGEST_WRITE
+        before: tuple[tuple[int, ...] | None, bytes] | None = None
+        while (now := (_signature(self._path), read_file(self._path))) != before:
+            if time.monotonic() > deadline:
+                raise OSError(errno.EBUSY, "it is written to all the time")
+            before = now
+            time.sleep(QUIET_TIME)
+        return now
 
     def _tell_that_it_hangs(self) -> None:
         self._tell(f"cannot read {self._path}: the file system did not answer in time")

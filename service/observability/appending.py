@@ -29,6 +29,9 @@ class Line:
     data: bytes
     may_be_written: bool = False
     """Whether some attempt has left it in a file: that file may have lost its name since, or its disk may have failed."""
+    is_given_up: bool = False
+    """Whether nobody waits for it any more. It must not be written again: what it says has not come about, and a later line
+    says so."""
 
 
 def folder_of(path: Path) -> Path:

@@ -61,7 +61,7 @@ class AuditFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._threads = DaemonThreads(THREADS, "audit")
-        self._pending: set[Future[Failure | None]] = set()
+        self._pending: dict[Future[Failure | None], Line] = {}
         self._has_ended = False
         self._begun: dict[int, float] = {}
         """For each line that a thread is writing: since when."""
@@ -83,8 +83,8 @@ class AuditFile:
             future = self._threads.submit(lambda: self._write(line))
         except RuntimeError as error:  # the system has no thread left
             return self._lost(str(error))
-        self._pending.add(future)
-        future.add_done_callback(self._pending.discard)
+        self._pending[future] = line
+        future.add_done_callback(self._pending.pop)
         return future
 
     async def drain(self, is_more_to_come: Callable[[], bool], timeout: float = DRAIN_TIMEOUT) -> None:
@@ -110,6 +110,8 @@ class AuditFile:
             async with asyncio.timeout(TIMEOUT):
                 failure = await asyncio.wrap_future(future)
         except TimeoutError:
+            if line := self._pending.get(future):
+                line.is_given_up = True
             # Cancelled: it waited for a thread, and is not going to be written.
             raise AuditError(self._failed(STANDS_STILL).reason, may_be_written=not future.cancelled()) from None
         if failure:
@@ -168,6 +170,9 @@ class AuditFile:
         reason = "it is renamed, removed or cut off all the time"
         try:
             for _ in range(ATTEMPTS):
+                if line.is_given_up:
+                    reason = STANDS_STILL
+                    break
                 try:
                     if self._write_once(line):
                         if len(line.data) >= self._no_room_for:

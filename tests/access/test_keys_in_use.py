@@ -158,6 +158,47 @@ def test_an_error_of_a_network_file_system_does_not_use_up_the_change(
     assert lines == [("keys not reloaded", f"cannot read {keys_file}: {why}"), ("keys reloaded", None)]
 
 
+def test_a_part_of_a_file_that_is_being_written_does_not_count(tables: Tables, api: Api, keys_file: Path) -> None:
+    """It is valid: a key that sees all leads. Its list_ids come after a moment."""
+    tables.live(1, list_id=998)
+
+    def sees() -> bool:
+        return bool(api.compare([1]).json()["leads"][0]["in_list"])
+
+    keys_file.write_text(entry(KEY, "list_ids = [101]"))
+    assert not sees()
+    with ThreadPoolExecutor(1) as client:
+        keys_file.write_text(entry(KEY))
+        seen = client.submit(sees)
+        time.sleep(0.1)
+        keys_file.write_text(entry(KEY, "list_ids = [101, 102]"))
+        assert not seen.result()
+    keys_file.write_text(entry(KEY))
+    assert sees()
+
+
+def test_a_file_that_is_written_to_all_the_time_keeps_the_old_keys_and_is_told_of(
+    api: Api, keys_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.access.keys_file.LONGEST_WRITE", 0.3)
+    stop = Event()
+
+    def write() -> None:
+        while not stop.wait(0.01):
+            keys_file.write_text(entry("new", f"list_ids = [{time.monotonic_ns()}]"))
+
+    writer = Thread(target=write)
+    with capture_logs() as log:
+        writer.start()
+        try:
+            assert (livestatus(api), livestatus(api, "new")) == (200, 401)
+        finally:
+            stop.set()
+            writer.join()
+        assert "it is written to all the time" in str(log)
+        assert (livestatus(api), livestatus(api, "new")) == (401, 200)
+
+
 def test_a_file_that_is_away_for_a_moment_counts_when_it_is_back(api: Api, keys_file: Path) -> None:
     assert livestatus(api) == 200
     with capture_logs() as log:

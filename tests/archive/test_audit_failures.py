@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
+import json
 import os
 import resource
 import subprocess
@@ -20,7 +21,7 @@ import httpx2
 import pytest
 from structlog.testing import capture_logs
 from support.api import Api
-from support.auditor import BOTH, StuckDisk, answer, events, read
+from support.auditor import BOTH, StuckDisk, answer, ask, events, read
 from support.paths import ROOT
 from support.process import PATIENCE, SLACK, ServiceProcess, clean
 from support.remedies import problems
@@ -209,6 +210,46 @@ def test_a_disk_that_stands_still_delays_nobody(
     # What was written after all is not taken for something that was done.
     for lead_id in before:
         assert [line["moved"] for line in answer(read(path), lead_id) if line["moved"] is not False] == [True] * (lead_id == 1)
+
+
+def test_an_intent_that_nobody_waits_for_is_not_written_into_the_next_file(
+    tables: Tables, audited: Api, path: Path, disk: StuckDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is renamed while its disk stands still. After the outcome, the intent would be a batch that nobody knows of."""
+    monkeypatch.setattr(audit_file, "TIMEOUT", 0.5)
+    tables.live(1)
+    before = tables.both()
+    intents: list[int] = []
+
+    def stuck(descriptor: int) -> bool:
+        intents.append(descriptor)
+        return len(intents) == 1
+
+    disk.stuck = stuck
+    rotated = path.with_name(f"{path.name}.1")
+    with ThreadPoolExecutor(1) as client:
+        refused = client.submit(audited.archive_all, [1])
+        wait_until(lambda: disk.waiting == 1)
+        path.rename(rotated)
+        assert refused.result().status_code == 503
+        wait_until(lambda: path.exists() and events(path) == [("outcome", "rolled back")])
+        disk.released.set()
+
+    assert tables.both() == before
+    assert audited.archive_all([1]).json()["delete_count"] == 1
+    assert events(rotated) == [("intent", None)]
+    assert events(path) == [("outcome", "rolled back"), *BOTH]
+    assert [line["moved"] for line in ask(path.parent, 1)] == [False, True]
+
+
+def test_an_intent_after_the_outcome_of_its_batch_is_no_news(path: Path) -> None:
+    common = {"batch_id": "b", "operation": "archive", "request_id": "r", "key": "k", "time": "2026-01-01T00:00:00Z"}
+    intent = {"event": "intent", **common, "leaving_lead_ids": [1]}
+    outcome = {"event": "outcome", **common, "outcome": "rolled back"}
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in (intent, outcome, intent)))
+
+    assert [line["moved"] for line in ask(path.parent, 1)] == [False]
+    assert [line["moved"] for line in answer(read(path), 1)] == [False]
 
 
 def test_an_answer_does_not_wait_for_an_outcome_that_the_disk_does_not_take(

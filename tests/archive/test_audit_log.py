@@ -313,7 +313,7 @@ def test_the_answer_has_the_order_in_which_it_happened_whatever_the_clocks_say(t
         )
         for seconds, intent in enumerate((first, second, third)):
             intent["time"] = f"2026-01-{20 - number}T00:00:0{seconds}.000000Z"
-        lines = [first, second, third, line("outcome", second["batch_id"], outcome="rolled back"), {**second, "n": "again"}]
+        lines = [first, second, third, {**second, "n": "again"}, line("outcome", second["batch_id"], outcome="rolled back")]
         text = "".join(f"{json.dumps(line)}\n" for line in lines).encode() + b'{"event":"intent","batch_id":"torn'
         (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
         os.utime(tmp_path / name, (1000 - number, 1000 - number))

@@ -49,15 +49,17 @@ def ask(folder: Path, lead_id: int) -> list[Line]:
 def answer(lines: list[Line], lead_id: int) -> list[Line]:
     """Return the same as ask(), without starting two programs for each lead."""
     batches: dict[str, Line] = {}
+    ended: set[str] = set()
     for line in lines:
         named = lead_id in (line.get("leaving_lead_ids") or line.get("deleted_lead_ids") or [])
         batch = line.get("batch_id", "")
-        if line["event"] == "intent":
+        if line["event"] == "intent" and batch not in ended:
             batches.pop(batch, None)
             if named:
                 batches[batch] = {**line, "moved": None}
         elif line["event"] == "outcome" and (named or batch in batches):
             left = named or ("gone" if lead_id in line.get("gone_lead_ids", ()) else False)
+            ended.add(batch)
             batches.setdefault(batch, line)["moved"] = {"committed": left, "rolled back": False}.get(line["outcome"])
     fields = ("time", "operation", "key", "request_id", "moved")
     return [{field: batch[field] for field in fields} for batch in batches.values()]
