@@ -25,10 +25,16 @@ LARGE_STRETCH = 10_000
 """The same for an engine that keeps old versions of rows, InnoDB: nobody waits for a reader."""
 
 ROUND = 1_000
-"""A stretch ends before a multiple of this number. So next_after_lead_id tells nothing about a single lead of other lists."""
+"""A stretch ends before a multiple of this number."""
 
 MOST_STRETCHES = 20
 """Stretches that a request goes through at most."""
+
+MOST_OWN_STRETCHES = 100
+"""The same for a caller that may see the leads of some lists only. Many of these stretches may be empty."""
+
+OWN_END = 100_000
+"""The search of such a caller ends before a multiple of this number: it shows roughly how many leads there are in all."""
 
 DENSE = 4
 """Stretches that follow one without large gaps between the ids. They have a fixed number of ids, so that no statement is
@@ -62,6 +68,21 @@ class Page:
     next_after_lead_id: int = 0
     done: bool = False
 
+    def add(self, lead_ids: list[int], limit: int, last: int, *, is_end: bool) -> bool:
+        """Add the leads of a stretch. Return whether no further stretch is needed.
+
+        limit: the maximum number of leads on the page. last: the last id of the stretch. is_end: whether it is the last one.
+        """
+        missing = limit - len(self.lead_ids)
+        self.lead_ids += lead_ids[:missing]
+        is_full = len(lead_ids) >= missing
+        if not (is_full or is_end):
+            self.next_after_lead_id = last
+        elif self.lead_ids:
+            self.next_after_lead_id = self.lead_ids[-1]
+        self.done = is_end and not is_full
+        return is_full or is_end
+
 
 class Finder:
     """Searches one of the two tables. It only reads, and locks no rows."""
@@ -90,46 +111,26 @@ class Finder:
         pair = await tables.read(transaction, to_write=False)
         refuse_unsafe_lists(pair, query.list_ids)
         matches = (await self._conditions.sql(transaction, pair.source, query.where)).all
-        if query.table == "list":
-            matches = within(matches, query.list_ids)
-        values = {**pair.values, "matches": matches}
-        page = Page(next_after_lead_id=query.after_lead_id or 0)
-        first = 0 if query.after_lead_id is None else query.after_lead_id + 1
+        rows = LARGE_STRETCH if pair.source.transactional else STRETCH
+        values = {**pair.values, "table": pair.values["source"], "matches": matches}
+        if query.list_ids is not None:
+            return await self._find_own(transaction, query, query.list_ids, values, rows)
+        page, first = _begun(query)
         clock = asyncio.get_running_loop().time
         stop = clock() + ENOUGH
-        rows = LARGE_STRETCH if pair.source.transactional else STRETCH
         (end,) = await transaction.select_each(self._end_of_stretch(values, first, rows))
         dense = 0
         """The number of stretches whose end need not be asked for."""
         last = _last(end)
         for number in range(MOST_STRETCHES):
-            missing = query.limit - len(page.lead_ids)
-            most = missing if query.list_ids is None else rows + ROUND
-            limits = {"first": str(first), "last": str(last), "limit": str(most)}
-            if query.list_ids is not None and query.table == "archive":
-                visible = await self._visible(transaction, {**values, **limits}, query.list_ids)
-                visible, last = _known(visible, most, last)
-                limits |= {"last": str(last), "matches": f"source.lead_id IN ({_listed(visible)})\n    AND {matches}"}
+            limits = _limits(first, last, query.limit - len(page.lead_ids))
             found, *ends = await transaction.select_each(
                 self._statements.find_matching_leads.fill({**values, **limits}),
                 *([] if dense else [self._end_of_stretch(values, last + 1, rows)]),
             )
-            leads = [int(lead_id) for (lead_id,) in found]
-            if query.list_ids is not None:
-                leads, last = _known(leads, most, last)
-                # Again: an archived lead may have gone to another list since it was found to be visible.
-                leads = (
-                    list(await visible_leads(transaction, self._statements, LeadIDs(leads), query.list_ids)) if leads else []
-                )
-            page.lead_ids += leads[:missing]
-            if len(leads) >= missing:
-                page.next_after_lead_id = page.lead_ids[-1]
+            if page.add(_ids(found), query.limit, last, is_end=last >= LARGEST_LEAD_ID):
                 return page
-            if last >= LARGEST_LEAD_ID:
-                page.next_after_lead_id = page.lead_ids[-1] if page.lead_ids else page.next_after_lead_id
-                page.done = True
-                return page
-            page.next_after_lead_id, first = last, last + 1
+            first = last + 1
             if number + 1 == MOST_STRETCHES or clock() > stop:
                 break
             if dense:
@@ -140,6 +141,43 @@ class Finder:
                 dense = DENSE if last - first < 2 * rows else 0
         return page
 
+    async def _find_own(
+        self, transaction: Transaction, query: Query, list_ids: frozenset[int], values: Mapping[str, str], size: int
+    ) -> Page:
+        """As _find(), for a caller that may see the leads of these lists only.
+
+        Nothing that it learns may depend on a single lead of another list. So a stretch ends before a multiple of `size`,
+        whatever is there and wherever the search begins: that many ids are never more than that many rows.
+        """
+        page, first = _begun(query)
+        clock = asyncio.get_running_loop().time
+        stop = clock() + ENOUGH
+        (((highest,),),) = await transaction.select_each(self._statements.highest_lead_id.fill(values))
+        end = _before_multiple(highest or 0, OWN_END)
+        for _ in range(MOST_OWN_STRETCHES):
+            last = _before_multiple(first, size)
+            leads = await self._own(transaction, query, list_ids, {**values, **_limits(first, last, size)})
+            if page.add(leads, query.limit, last, is_end=last >= end):
+                return page
+            first = last + 1
+            if clock() > stop:
+                break
+        return page
+
+    async def _own(
+        self, transaction: Transaction, query: Query, list_ids: frozenset[int], values: Mapping[str, str]
+    ) -> list[int]:
+        """Return the leads of a stretch that the caller may see and that match."""
+        matches = values["matches"]
+        if query.table == "list":
+            matches = within(matches, list_ids)
+        else:
+            visible = await self._visible(transaction, values, list_ids)
+            matches = f"source.lead_id IN ({_listed(visible)})\n    AND {matches}"
+        (found,) = await transaction.select_each(self._statements.find_matching_leads.fill({**values, "matches": matches}))
+        # Again: an archived lead may have gone to another list since it was found to be visible.
+        return list(await visible_leads(transaction, self._statements, LeadIDs(_ids(found)), list_ids)) if found else []
+
     def _end_of_stretch(self, values: Mapping[str, str], first: int, rows: int) -> str:
         return self._statements.find_end_of_stretch.fill({**values, "first": str(first), "offset": str(rows - 1)})
 
@@ -148,7 +186,7 @@ class Finder:
         query = self._statements.visible_in_stretch.fill({**values, "list_ids": integers(sorted(list_ids))})
         query = self._statements.under(query, self._statements.if_unlocked)
         (rows,) = await transaction.select_each(query, unlocked=[query])
-        return [int(lead_id) for (lead_id,) in rows]
+        return _ids(rows)
 
 
 def _listed(lead_ids: list[int]) -> str:
@@ -156,13 +194,18 @@ def _listed(lead_ids: list[int]) -> str:
     return integers(lead_ids) if lead_ids else "NULL"
 
 
-def _known(lead_ids: list[int], most: int, last: int) -> tuple[list[int], int]:
-    """Return the leads of a stretch, and where it ends. If there are as many as were asked for, rows were inserted after its
-    end was asked for: it ends where all of them are known."""
-    if len(lead_ids) < most:
-        return lead_ids, last
-    last = lead_ids[-1] // ROUND * ROUND - 1
-    return [lead_id for lead_id in lead_ids if lead_id <= last], last
+def _begun(query: Query) -> tuple[Page, int]:
+    """Return an empty page, and the first lead_id that may be on it."""
+    first = 0 if query.after_lead_id is None else query.after_lead_id + 1
+    return Page(next_after_lead_id=query.after_lead_id or 0), first
+
+
+def _limits(first: int, last: int, most: int) -> dict[str, str]:
+    return {"first": str(first), "last": str(last), "limit": str(most)}
+
+
+def _ids(rows: Sequence[tuple[Any, ...]]) -> list[int]:
+    return [int(lead_id) for (lead_id,) in rows]
 
 
 def _last(end: Sequence[tuple[Any, ...]]) -> int:
@@ -172,4 +215,9 @@ def _last(end: Sequence[tuple[Any, ...]]) -> int:
 
 def _rounded(lead_id: int) -> int:
     """Return the id before the next multiple of ROUND."""
-    return min(lead_id // ROUND * ROUND + ROUND - 1, LARGEST_LEAD_ID)
+    return _before_multiple(lead_id, ROUND)
+
+
+def _before_multiple(lead_id: int, number: int) -> int:
+    """Return the last id before the next multiple of a number."""
+    return min(lead_id // number * number + number - 1, LARGEST_LEAD_ID)

@@ -201,6 +201,8 @@ class AuditFile:
                 return False
             self._sync_folder(descriptor)
             lock(descriptor)
+            if line.is_given_up:
+                return False
             append(descriptor, line)
             end = os.fstat(descriptor).st_size
             fcntl.flock(descriptor, fcntl.LOCK_UN)  # the others need not wait for this one's disk
