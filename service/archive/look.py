@@ -15,7 +15,7 @@ from service.archive.scope import ask_twice, refuse_unsafe_lists, visible_leads,
 from service.database.statements import Statements, integers
 from service.database.transaction import Transaction
 from service.errors import ConditionError, DatabaseError, ListsChangedError
-from service.mariadb_errors import NO_SUCH_TABLE
+from service.mariadb_errors import HIDDEN_TABLES, NO_SUCH_TABLE
 from service.tables.definitions import TablePair, names
 from service.tables.in_use import MOST_NEARBY, by_id, nearby
 from service.tables.table_reader import TableReader
@@ -181,16 +181,25 @@ class Looker:
 
         deleted: the leads that the batch has deleted. list_ids: the answer of lists_of().
         """
-        if deleted and await self._in_use_now(transaction, seen.pair, deleted, batch):
-            raise DatabaseError("leads were put into use while the batch ran", retry=True)
-        kept = LeadIDs(batch.lead_ids).difference(deleted)
-        if kept.difference(await visible_leads(transaction, self._statements, kept, batch.list_ids)):
-            raise DatabaseError("leads were given to another list meanwhile", retry=True)
+        try:
+            await self._refuse_used_or_invisible(transaction, batch, seen, deleted)
+        except DatabaseError as error:
+            # A trigger of the last statement has made a temporary table, which may hide any other from this session.
+            if error.code != HIDDEN_TABLES:
+                raise
         if not list_ids:
             return
         values = {"list_rows": ", ".join(f"({integers([list_id])})" for list_id in list_ids), "matches": seen.of_lists}
         if await transaction.select(self._statements.unmatched_lists.fill(values)):
             raise ListsChangedError("a list that the conditions look at was changed meanwhile", retry=True)
+
+    async def _refuse_used_or_invisible(self, transaction: Transaction, batch: Batch, seen: Seen, deleted: LeadIDs) -> None:
+        """As refuse_changes(), for leads in use and for leads in other lists."""
+        if deleted and await self._in_use_now(transaction, seen.pair, deleted, batch):
+            raise DatabaseError("leads were put into use while the batch ran", retry=True)
+        kept = LeadIDs(batch.lead_ids).difference(deleted)
+        if kept.difference(await visible_leads(transaction, self._statements, kept, batch.list_ids)):
+            raise DatabaseError("leads were given to another list meanwhile", retry=True)
 
     async def _in_use_now(self, transaction: Transaction, pair: TablePair, leads: LeadIDs, batch: Batch) -> LeadIDs:
         """Return the leads that are in use now."""

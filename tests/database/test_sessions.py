@@ -81,9 +81,12 @@ MADE_BY_A_TRIGGER = "a trigger or a stored function makes temporary tables, whic
 
 
 @pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
-def test_a_temporary_table_of_a_trigger_hides_no_table_from_later_batches(tables: Tables, new_api: Callable[..., Api]) -> None:
+@pytest.mark.parametrize("pace", ["gentle", "full"])
+def test_a_temporary_table_of_a_trigger_hides_no_table_from_later_batches(
+    tables: Tables, new_api: Callable[..., Api], pace: str
+) -> None:
     """Temporary tables last as long as the session. Here, one hides the hopper, which says that lead 3 is in use."""
-    api = new_api(DATABASE_POOL_SIZE="1")
+    api = new_api(DATABASE_POOL_SIZE="1", PACE=pace)
     tables.execute(f"CREATE TRIGGER hides BEFORE DELETE ON vicidial_list FOR EACH ROW BEGIN {HIDES}; END")
     tables.live(1, 2, 3)
     before, _ = tables.both()
