@@ -26,7 +26,8 @@ def reused(columns: Mapping[str, tuple[ComparableColumn, ComparableColumn]], *, 
     other_date, other_number = f"NOT ({same_data(*dates)})", f"NOT ({same_data(*numbers)})"
     if strict:
         unknown = " OR ".join(f"{name} IS NULL OR {name} = 0" for name in _named(*dates))
-        return f"IF({unknown}, {other_number}, {other_date})"
+        # Where only one table has the lead, everything of the other one is NULL, and NULL is another phone_number.
+        return f"source.lead_id IS NOT NULL AND target.lead_id IS NOT NULL AND IF({unknown}, {other_number}, {other_date})"
     known = " AND ".join(f"{name} IS NOT NULL" for name in (*_named(*dates), *_named(*numbers)))
     return f"{known} AND {other_date} AND {other_number}"
 

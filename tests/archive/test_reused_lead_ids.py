@@ -110,6 +110,27 @@ def test_an_operator_may_have_leads_kept_that_may_be_two(
 
 
 @pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+@pytest.mark.parametrize("setting", ["keep", "strict", "overwrite"])
+@pytest.mark.parametrize("entry_date", [OLD["entry_date"], None])
+def test_a_lead_that_only_one_table_has_is_not_two(
+    tables: Tables, new_api: NewApi, setting: str, entry_date: str | None
+) -> None:
+    """Not before it is moved, nor when it is moved, nor in the answer to a repeat."""
+    api = new_api(REUSED_LEAD_IDS=setting)
+    tables.live(1, entry_date=entry_date)
+    tables.archived(2, entry_date=entry_date)
+    before = tables.both()
+
+    assert [lead["reused"] for lead in api.compare([1, 2]).json()["leads"]] == [False, False]
+    for way in ("dearchive", "dearchive", "archive", "archive", "dearchive"):
+        answer = both_ways(api, way, [1, 2])
+        assert (answer["reused_lead_ids"], answer["remaining_lead_ids"]) == ([], [])
+        assert [lead["reused"] for lead in api.compare([1, 2]).json()["leads"]] == [False, False]
+
+    assert tables.both() == ({**before[0], **before[1]}, {})
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
 def test_an_operator_may_have_them_overwritten(tables: Tables, new_api: NewApi) -> None:
     tables.live(1, **NEW)
     tables.archived(1, **OLD)
