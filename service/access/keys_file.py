@@ -140,14 +140,13 @@ class KeysFile:
             self._look()
 
     def _look_again(self) -> None:
-        self._digest = b""
-        self._look()
+        self._look(is_asked_for=True)
 
-    def _look(self) -> None:
-        """Read the file. Never raise."""
+    def _look(self, *, is_asked_for: bool = False) -> None:
+        """Read the file. Never raise. is_asked_for: whether the log says so even if the content is that of the last time."""
         signature = _signature(self._path)  # before reading: the next check notices a change while it is read
         try:
-            self._read(signature)
+            self._read(signature, is_asked_for=is_asked_for)
         except (OSError, MemoryError) as error:
             self._signature, self._digest = NEVER_READ, b""
             self._tell(f"cannot read {self._path}: {(isinstance(error, OSError) and error.strerror) or 'out of memory'}")
@@ -155,7 +154,7 @@ class KeysFile:
             self._signature = signature
             self._tell(str(error))
 
-    def _read(self, signature: tuple[int, ...] | None) -> None:
+    def _read(self, signature: tuple[int, ...] | None, *, is_asked_for: bool) -> None:
         self._due = time.monotonic() + REMINDER_INTERVAL if self._told else math.inf
         must_have_name(self._path)
         text = read_file(self._path)
@@ -164,7 +163,7 @@ class KeysFile:
             signature, text = self._read_quiet()
             digest = hashlib.sha256(text).digest()
             self._due = time.monotonic() + SETTLE_TIME
-        elif not self._told:
+        elif not (self._told or is_asked_for):
             self._signature = signature
             return
         try:
