@@ -22,9 +22,9 @@ SETTLE_TIME = 2.0
 """Seconds after which a changed file is read once more. A second change within one tick of the file system's clock leaves no
 other trace: FAT's clock ticks every two seconds, ext4's every few milliseconds."""
 
-QUIET_TIME = 0.25
-"""Seconds for which nobody may have written to a changed file before its content counts. Where it is written in place, line by
-line, a part of it may be valid: a key without the list_ids that limit it."""
+QUIET_TIME = 0.1
+"""Seconds for which the content of a changed file must stay as it is before it counts. Where a file is written in place, line
+by line, a part of it may be valid: a key without the list_ids that limit it. Batches whose leads are locked wait for it."""
 
 LONGEST_WRITE = 1.0
 """Seconds after which a file that is written to again and again counts as one that cannot be read."""
@@ -160,7 +160,7 @@ class KeysFile:
         text = read_file(self._path)
         digest = hashlib.sha256(text).digest()
         if digest != self._digest:
-            signature, text = self._read_quiet()
+            signature, text = self._read_quiet(text)
             digest = hashlib.sha256(text).digest()
             self._due = time.monotonic() + SETTLE_TIME
         elif not (self._told or is_asked_for):
@@ -178,16 +178,18 @@ class KeysFile:
         self._told.clear()
         logger.info("keys reloaded", file=str(self._path), keys=len(keys.entries))
 
-    def _read_quiet(self) -> tuple[tuple[int, ...] | None, bytes]:
-        """Return the signature and the content of the file once nobody has written to it for QUIET_TIME. Raises OSError."""
+    def _read_quiet(self, text: bytes) -> tuple[tuple[int, ...] | None, bytes]:
+        """Return the signature and the content of the file once it has stayed as it is for QUIET_TIME. Raises OSError.
+
+        text: its content now.
+        """
         deadline = time.monotonic() + LONGEST_WRITE
-        before: tuple[tuple[int, ...] | None, bytes] | None = None
-        while (now := (_signature(self._path), read_file(self._path))) != before:
-            if time.monotonic() > deadline:
-                raise OSError(errno.EBUSY, "it is written to all the time")
-            before = now
+        while time.monotonic() < deadline:
             time.sleep(QUIET_TIME)
-        return now
+            before, signature, text = text, _signature(self._path), read_file(self._path)
+            if text == before:
+                return signature, text
+        raise OSError(errno.EBUSY, "it is written to all the time")
 
     def _tell_that_it_hangs(self) -> None:
         self._tell(f"cannot read {self._path}: the file system did not answer in time")

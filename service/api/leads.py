@@ -48,9 +48,9 @@ KEY_IS_OLD = 1.0
 """Seconds after which the key of a request is looked up again, before its batch changes anything or its answer tells anything
 about leads: it may have been revoked, or given other lists."""
 
-LONGEST_LOOK = 0.25
+LONGEST_LOOK = 0.5
 """Seconds that a batch waits for the file of the keys: its leads are locked. After that, the keys that were read last count,
-as if the file system hangs."""
+as if the file system hangs. A file that has just been changed is read after keys_file.QUIET_TIME."""
 
 logger = structlog.get_logger()
 

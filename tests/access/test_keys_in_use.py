@@ -25,7 +25,8 @@ from support.tables import Tables
 
 from service.access import keys_file
 from service.access.keys import Keys
-from service.access.keys_file import KeysFile
+from service.access.keys_file import QUIET_TIME, KeysFile
+from service.api.leads import LONGEST_LOOK
 
 
 def entry(key: str, more: str = "") -> str:
@@ -170,11 +171,49 @@ def test_a_part_of_a_file_that_is_being_written_does_not_count(tables: Tables, a
     with ThreadPoolExecutor(1) as client:
         keys_file.write_text(entry(KEY))
         seen = client.submit(sees)
-        time.sleep(0.1)
+        time.sleep(0.02)
         keys_file.write_text(entry(KEY, "list_ids = [101, 102]"))
         assert not seen.result()
     keys_file.write_text(entry(KEY))
     assert sees()
+
+
+def test_a_file_that_is_touched_all_the_time_counts(api: Api, keys_file: Path) -> None:
+    """Its content stays as it is."""
+    assert livestatus(api) == 200
+    stop = Event()
+
+    def touch() -> None:
+        while not stop.wait(0.01):
+            os.utime(keys_file)
+
+    toucher = Thread(target=touch)
+    toucher.start()
+    try:
+        keys_file.write_text(entry("new"))
+        assert (livestatus(api), livestatus(api, "new")) == (401, 200)
+    finally:
+        stop.set()
+        toucher.join()
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+def test_a_key_that_is_revoked_just_before_a_batch_that_has_waited_is_refused(
+    tables: Tables, new_api: Callable[..., Api], keys_file: Path
+) -> None:
+    """Nobody else has looked at the file since. The batch waits until it has been read, and does not take the old keys."""
+    assert LONGEST_LOOK > 4 * QUIET_TIME
+    tables.live(1)
+    before = tables.both()
+    api = new_api(PACE="full")
+    with ThreadPoolExecutor(1) as client:
+        with tables.mariadb.connect(tables.database) as other, other.cursor() as cursor:
+            cursor.execute("LOCK TABLES vicidial_list WRITE")
+            answer = client.submit(api.archive_all, [1])
+            time.sleep(1.5)  # longer than a request believes what it has found
+            keys_file.write_text(entry("new"))
+        assert answer.result().status_code == 401
+    assert tables.both() == before
 
 
 def test_a_file_that_is_written_to_all_the_time_keeps_the_old_keys_and_is_told_of(
