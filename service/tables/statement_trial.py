@@ -64,16 +64,23 @@ class StatementTrial:
         return working, skipped, list(dict.fromkeys(problems))
 
     async def _key(self, transaction: Transaction, name: str) -> str | None:
-        """Return the name of a key that begins with the column of `table.column`. None if there is none."""
+        """Return the name of a key in which the column of `table.column` can be looked up, of several the one with the fewest
+        columns. None if there is none."""
         table, column = name.split(".")
+        keys: dict[str, int] = {}
+        """The number of columns of each."""
         # The last column tells since MariaDB 10.6 whether the server is told to ignore the key. Before, it is a comment.
         rows = await transaction.select(self._statements.show_keys.fill({"table": identifier(table)}))
-        keys = (
-            key
-            for _, _, key, position, of_column, *_, ignored in rows
-            if (position, of_column.lower()) == (1, column) and ignored != "YES" and re.fullmatch(r"\w+", key)
-        )
-        return min(keys, default=None)
+        for _, _, key, position, of_column, _, _, prefix, _, _, kind, *_, ignored in rows:
+            if key in keys:
+                keys[key] += 1
+                if kind != "BTREE":  # the others are of use only for all of their columns
+                    del keys[key]
+            elif (position, of_column.lower()) == (1, column):
+                is_known = kind in {"BTREE", "HASH"} and prefix is None and re.fullmatch(r"\w+", key)
+                if is_known and ignored != "YES":
+                    keys[key] = 1
+        return min(keys, key=lambda key: (keys[key], key), default=None)
 
     async def sees_agents(self, transaction: Transaction) -> bool:
         """Return whether the account can read which agents are logged in."""

@@ -355,6 +355,45 @@ def test_a_batch_waits_for_no_row_of_another_lead(tables: Tables, new_api: Calla
     assert tables.ids() == ([5], [1, 2, 9])
 
 
+@pytest.mark.parametrize(
+    ("engine", "keys", "used"),
+    [
+        ("InnoDB", "KEY lead_id (lead_id)", "lead_id"),
+        ("InnoDB", "KEY all_of_it (lead_id, campaign_id), KEY lead_id (lead_id)", "lead_id"),
+        ("InnoDB", "KEY all_of_it (lead_id, campaign_id)", "all_of_it"),
+        ("InnoDB", "KEY all_of_it (campaign_id, lead_id)", None),
+        ("MEMORY", "KEY all_of_it (lead_id, campaign_id), KEY lead_id (lead_id)", "lead_id"),
+        ("MEMORY", "KEY all_of_it (lead_id, campaign_id)", None),
+        ("MEMORY", "KEY all_of_it (lead_id, campaign_id) USING BTREE", "all_of_it"),
+    ],
+)
+def test_a_key_is_used_in_which_a_lead_can_be_looked_up(
+    tables: Tables, api: Api, monkeypatch: pytest.MonkeyPatch, engine: str, keys: str, used: str | None
+) -> None:
+    """A hash of all columns is of no use for one of them: with that hint, MariaDB reads the whole table for each lead."""
+    tables.execute("DROP TABLE vicidial_hopper")
+    tables.execute(
+        "CREATE TABLE vicidial_hopper (hopper_id INT AUTO_INCREMENT PRIMARY KEY, lead_id INT UNSIGNED NOT NULL,"
+        f" campaign_id VARCHAR(8), {keys}) ENGINE = {engine}"
+    )
+    tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (2)")
+    tables.live(1, 2)
+    before, _ = tables.both()
+    found: dict[str, str | None] = {}
+    find_key = StatementTrial._key
+
+    async def note_key(trial: StatementTrial, transaction: Any, name: str) -> str | None:
+        found[name] = await find_key(trial, transaction, name)
+        return found[name]
+
+    monkeypatch.setattr(StatementTrial, "_key", note_key)
+
+    assert api.archive_all([1, 2]).json()["remaining_lead_ids"] == [2]
+
+    assert tables.both() == ({2: before[2]}, {1: before[1]})
+    assert found["vicidial_hopper.lead_id"] == used
+
+
 @pytest.mark.parametrize("query", [nearby, by_id])
 def test_the_key_on_the_lead_changes_nothing_of_how_a_large_table_of_callbacks_is_read(
     tables: Tables, query: Callable[..., str]
