@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lead_archive.console import interruptible, print_result, say, say_errors
-from lead_archive.errors import RefusedError, Status, UsageError
+from lead_archive.errors import JournalLostError, RefusedError, Status, UsageError
 from lead_archive.file_run import FileRun
 from lead_archive.files import OutputFiles, print_anything, shown
 from lead_archive.ids import read_ids
@@ -47,7 +47,7 @@ def run_command(operation: Operation, file: str, *, quiet: bool, as_json: bool, 
         lines = [summary.json(repeated=repeated, seconds=round(time.monotonic() - started, 1), **paths)]
     if summary.trouble:
         say(f"error: {summary.trouble}")
-    if 0 < summary.undone < summary.asked:
+    if 0 < summary.undone < summary.asked and not isinstance(summary.trouble, JournalLostError):
         say("Go on with the same command and --resume.")
     return print_result("\n".join(lines), summary.status, "all results are in the journal, --resume prints them again")
 

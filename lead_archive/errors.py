@@ -18,6 +18,10 @@ class UsageError(Exception):
     """The input, the settings or the journal cannot be used. The message says how to fix it."""
 
 
+class JournalLostError(UsageError):
+    """The journal cannot be used any more: --resume is of no use. The message says so."""
+
+
 class RefusedError(Exception):
     """The server refuses all requests or cannot be reached. The message says what to do."""
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from lead_archive.errors import UsageError
+from lead_archive.errors import JournalLostError, UsageError
 
 APPLICATION_ID = 0x6C617263
 """SQLite's application_id, which identifies a journal."""
@@ -220,8 +220,9 @@ class Journal:
                     message = f"another lead-archive uses the journal {self.path}: let it finish, or name another file"
                 case "SQLITE_NOTADB":
                     message = f"{self.path} is not a journal of lead-archive: name another file with --journal"
+                    raise JournalLostError(message) from None
                 case "SQLITE_CORRUPT" | "SQLITE_ERROR" | "SQLITE_MISMATCH":
-                    message = damaged
+                    raise JournalLostError(damaged) from None
                 case _:
                     message = (
                         f"cannot write the journal {self.path}: {error}; the batches that are in it are safe, and those that "
@@ -229,7 +230,7 @@ class Journal:
                     )
             raise UsageError(message) from None
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise UsageError(damaged) from None
+            raise JournalLostError(damaged) from None
 
 
 def read_counts(text: str) -> dict[str, int]:

@@ -192,6 +192,20 @@ def test_a_damaged_journal_is_told(client: Client, damage: str) -> None:
     assert "the journal leads.archive.journal is damaged: start again" in result.errors
 
 
+def test_a_journal_that_is_found_damaged_in_the_middle_of_a_run_is_not_to_be_gone_on_with(client: Client) -> None:
+    file = client.write("leads", "1-5")
+    client.invoke("archive", file)
+    with closing(sqlite3.connect(client.folder / "leads.archive.journal", isolation_level=None)) as database:
+        database.execute("DELETE FROM batch WHERE number = 1")
+        database.execute("DROP TABLE left_behind")
+
+    result = client.invoke("archive", file, "--resume", "--json")
+
+    assert (result.status, json.loads(result.output)["not_sent"]) == (2, 2)
+    assert "the journal leads.archive.journal is damaged: start again with --start-over" in result.errors
+    assert "--resume" not in result.errors
+
+
 def test_a_name_that_sqlite_takes_for_memory_is_a_file(client: Client) -> None:
     file = client.write("leads", 1)
     assert client.invoke("archive", file, "--journal", ":memory:").status == 1
