@@ -35,6 +35,11 @@ LOOKS, LOOK_PAUSE = 3, 0.05
 hidden for milliseconds while ALTER TABLE replaces its table: 9 of 289 looks beside such statements missed it."""
 
 
+GONE_AFTER = 1
+"""Seconds for which a table or a column that shows leads in use must have been missing before it is believed to be gone, if it
+was there before. RENAME TABLE or a repair may take it away for moments, and its leads are in use all the same."""
+
+
 class TableReader:
     """Reads a pair of tables. Reads them again only if a definition has changed, or if a table was missing the last time."""
 
@@ -63,6 +68,10 @@ class TableReader:
         self._leads_in_use = statements.leads_in_use if keep_leads_in_use else {}
         self.in_use_tables = tuple(dict.fromkeys(map(table_of, self._leads_in_use)))
         """The tables that show leads in use, whether they exist or not."""
+        self._at_hand: set[str] = set()
+        """The statements of leads in use that have worked, and have not been given up."""
+        self._missing_since: dict[str, float] = {}
+        """By statement that has worked, when it did not find its table or column for the first time."""
         self._reused: Reused = reused
         self.definition_queries = [
             statements.show_create_table.fill({"table": identifier(table)}) for table in (source, target)
@@ -146,6 +155,7 @@ class TableReader:
         )
         self._grants = grants = Grants(session.database, session.account)
         leads_in_use, skipped, unseen = await self._trial.leads_in_use(transaction, grants, self._leads_in_use)
+        self._doubt(leads_in_use.keys(), skipped.keys())
         pair = TablePair(
             source,
             target,
@@ -169,6 +179,16 @@ class TableReader:
             to_write += await self._trial.batch(transaction, pair, grants, bool(session.on_cluster), self.whole_only)
             to_write += await self._damage.problems(transaction, (source, target))
         return replace(pair, problems_to_read=tuple(problems), problems=(*problems, *to_write))
+
+    def _doubt(self, working: Iterable[str], skipped: Iterable[str]) -> None:
+        """Give up statements of leads in use that have worked and find no table or column any more. Raises StaleSessionError
+        until they have not found it for GONE_AFTER seconds."""
+        now = time.monotonic()
+        self._at_hand.update(working)
+        self._missing_since = {name: self._missing_since.get(name, now) for name in skipped if name in self._at_hand}
+        if any(now - since < GONE_AFTER for since in self._missing_since.values()):
+            raise StaleSessionError("a table that shows leads in use is missing")
+        self._at_hand.difference_update(skipped)
 
     async def _session(self, transaction: Transaction) -> Session:
         """Return the variables of the session and facts about the server."""

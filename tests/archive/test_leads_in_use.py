@@ -170,6 +170,37 @@ def test_a_table_that_is_missing_for_a_moment_is_not_taken_for_one_that_is_gone(
     assert tables.ids() == ([2], [1])
 
 
+@pytest.mark.parametrize(
+    ("away", "back"),
+    [
+        ("RENAME TABLE vicidial_hopper TO away", "RENAME TABLE away TO vicidial_hopper"),
+        ("ALTER TABLE vicidial_hopper CHANGE lead_id away INT", "ALTER TABLE vicidial_hopper CHANGE away lead_id INT"),
+    ],
+    ids=["table", "column"],
+)
+def test_what_shows_leads_in_use_is_believed_to_be_gone_only_after_a_second_look(
+    tables: Tables, api: Api, monkeypatch: pytest.MonkeyPatch, away: str, back: str
+) -> None:
+    """/readyz has read the definitions anew while it is away, and so does the batch."""
+    monkeypatch.setattr("service.tables.table_reader.GONE_AFTER", 10)
+    tables.live(1, 2)
+    before, _ = tables.both()
+    api.archive_all([1])
+    tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (2)")
+    tables.execute(away)
+
+    with ThreadPoolExecutor(2) as threads, capture_logs() as log:
+        ready = threads.submit(api.get, "/readyz")
+        wait_until(lambda: "transaction retried" in [line["event"] for line in log])
+        batch = threads.submit(api.archive_all, [2])
+        wait_until(lambda: [line["event"] for line in log].count("transaction retried") >= 4)
+        tables.execute(back)
+        assert batch.result().json()["remaining_lead_ids"] == [2]
+        assert ready.result().json()["skipped_tables"] == []
+
+    assert tables.both() == ({2: before[2]}, {1: before[1]})
+
+
 @pytest.mark.parametrize("operation", ["archive_all", "compare", "find_all"])
 def test_a_table_that_comes_back_is_not_forgotten_if_the_look_that_notices_it_is_broken_off(
     tables: Tables, api: Api, monkeypatch: pytest.MonkeyPatch, operation: str
