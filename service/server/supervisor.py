@@ -38,6 +38,12 @@ then is better than none."""
 LONGEST_DELAY = 30
 """The longest delay, in seconds, before a worker is replaced. The first delay is one second; each one doubles it."""
 
+LONGEST_GAP = 2
+"""As LONGEST_DELAY, while no worker serves."""
+
+SERVES = 5
+"""Seconds since its last heartbeat up to which a worker counts as one that serves. There is a heartbeat every second."""
+
 MOST_EARLY_DEATHS = 5
 """The number of workers in a row that a signal may end before their first heartbeat. A person may have killed a single one."""
 
@@ -118,7 +124,8 @@ class Supervisor:
         self._stop_timeout = stop_timeout
         self._workers: dict[int, Worker] = {}
         self._delay = 0.0
-        self._next_start = 0.0
+        self._delayed_at = 0.0
+        """When the delay before the next start began, by time.monotonic()."""
         self._reload_asked = 0.0
         self._running_time = RunningTime()
         self._early_deaths = 0
@@ -138,7 +145,7 @@ class Supervisor:
         """Supervise until SIGTERM or SIGINT, and return the exit status. Call catch_signals() first."""
         while True:
             self._refresh()
-            while len(self._workers) < self._count and time.monotonic() >= self._next_start:
+            while len(self._workers) < self._count and self._may_start():
                 self._try_to_start()
             caught = self._wait_for_signals(1 if len(self._workers) == self._count else 0.1)
             if caught & {signal.SIGTERM, signal.SIGINT}:
@@ -174,8 +181,22 @@ class Supervisor:
             self._start()
         except OSError as error:
             self._delay = min(LONGEST_DELAY, max(1, 2 * self._delay))
-            self._next_start = time.monotonic() + self._delay
-            logger.error("worker not started", error=error.strerror or str(error), tried_again_in=self._delay)
+            self._delayed_at = time.monotonic()
+            logger.error("worker not started", error=error.strerror or str(error), tried_again_in=self._delay_now)
+
+    @property
+    def _delay_now(self) -> float:
+        """The seconds from the last end of a worker to the next start of one."""
+        return self._delay if self._is_served else min(self._delay, LONGEST_GAP)
+
+    @property
+    def _is_served(self) -> bool:
+        """Whether a worker serves. One that has not begun has no heartbeat, and that of one that stands still is old."""
+        now = time.monotonic()
+        return any(0 < worker.heartbeat.last >= now - SERVES for worker in self._workers.values())
+
+    def _may_start(self) -> bool:
+        return time.monotonic() - self._delayed_at >= self._delay_now
 
     def _start(self) -> None:
         """Fork a worker. Raises OSError if processes or memory are exhausted."""
@@ -220,7 +241,7 @@ class Supervisor:
         has_started = worker.heartbeat.last > 0
         self._early_deaths = 0 if has_started else self._early_deaths + 1
         lived = time.monotonic() - worker.started
-        is_last = has_started and lived >= USEFUL_LIFE and not any(other.heartbeat.last for other in self._workers.values())
+        is_last = has_started and lived >= USEFUL_LIFE and not self._is_served
         if has_started and lived >= SHORT_LIFE:
             self._delay = 0
         elif has_started and not self._delay:
@@ -228,8 +249,8 @@ class Supervisor:
         elif not is_last:
             self._delay = min(LONGEST_DELAY, max(1, 2 * self._delay))
         if not is_last:
-            self._next_start = time.monotonic() + self._delay
-        replaced_in = 0 if is_last else self._delay
+            self._delayed_at = time.monotonic()
+        replaced_in = 0 if is_last else self._delay_now
         logger.error("worker ended", worker=worker.pid, status=status, has_started=has_started, replaced_in=replaced_in)
         if is_last:
             self._try_to_start()  # the others that are missing have a delay of their own

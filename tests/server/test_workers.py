@@ -27,7 +27,7 @@ from support.process import PATIENCE, ServiceProcess, clean
 from support.tables import Tables
 
 from service.server.reload import Reloads
-from service.server.supervisor import MOST_EARLY_DEATHS
+from service.server.supervisor import LONGEST_DELAY, MOST_EARLY_DEATHS, SERVES
 
 
 @pytest.fixture
@@ -105,6 +105,48 @@ def test_the_last_worker_does_not_wait_for_the_delay_of_others(tables: Tables, e
         ends = service.wait_for_line("worker ended", 10)
         assert max(line["replaced_in"] for line in ends) >= 2  # with another worker that serves, there is a delay
         assert Api(client).archive_all([1]).json()["delete_count"] == 1
+        assert service.stop() == 0
+    assert tables.both() == ({}, before)
+
+
+LONG_DELAY = """
+from service.server import supervisor
+from service.__main__ import main
+
+begin = supervisor.Supervisor.__init__
+
+def begin_late(self, *arguments, **options):
+    begin(self, *arguments, **options)
+    self._delay = supervisor.LONGEST_DELAY
+
+supervisor.Supervisor.__init__ = begin_late
+supervisor.USEFUL_LIFE = supervisor.SHORT_LIFE = 1000
+main([])
+"""
+"""A service many of whose workers have ended within a second of their start."""
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "standing still"])
+def test_a_service_without_a_worker_that_serves_starts_one_within_seconds(
+    tables: Tables, environment: dict[str, str], end: signal.Signals
+) -> None:
+    tables.live(1)
+    before, _ = tables.both()
+    with ServiceProcess({**environment, "WORKERS": "2"}, ("-c", LONG_DELAY)) as service:
+        wait_for_workers(service, set())
+        first, second = service.workers
+        os.kill(first, end)
+        if end == signal.SIGSTOP:
+            time.sleep(SERVES + 1)
+        os.kill(second, signal.SIGKILL)
+        killed = time.monotonic()
+        while not set(service.workers) - {first, second}:
+            assert time.monotonic() - killed < LONGEST_DELAY / 2, service.log
+            time.sleep(0.05)
+        with httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client:
+            assert Api(client).archive_all([1]).json()["delete_count"] == 1
+        if end == signal.SIGSTOP:
+            os.kill(first, signal.SIGCONT)
         assert service.stop() == 0
     assert tables.both() == ({}, before)
 
