@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from service.archive.caller import Caller
 from service.archive.lead_ids import LeadIDs
 from service.archive.readers import Readers
-from service.archive.scope import refuse_unsafe_lists, visible_leads
+from service.archive.scope import refuse_unsafe_lists, visible_leads, within
 from service.database.statements import Statements
 from service.database.transaction import Transaction
 from service.tables.definitions import TablePair
@@ -61,18 +61,25 @@ class Comparer:
         visible = await visible_leads(transaction, self._statements, LeadIDs(lead_ids), list_ids)
         found: dict[int, Lead] = {}
         if visible:
-            found = await self._read(transaction, pair, visible)
+            found = await self._read(transaction, pair, visible, list_ids)
             missed = visible.difference(LeadIDs(found))
             if missed and not pair.one_transaction:
-                found |= await self._read(transaction, pair, missed)  # for the reason that ask_twice() gives
+                found |= await self._read(transaction, pair, missed, list_ids)  # for the reason that ask_twice() gives
             # Again: a lead may have been moved to a list that the caller may not see.
             visible = await visible_leads(transaction, self._statements, visible, list_ids)
         shown = {lead_id: found[lead_id] for lead_id in visible if lead_id in found}
         return [shown.get(lead_id) or Lead(lead_id, False, False, False, [], False, [], False) for lead_id in lead_ids]
 
-    async def _read(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> dict[int, Lead]:
-        """Return a Lead for each of the leads that is in one of the tables."""
-        values = {**pair.values, "lead_ids": lead_ids.sql}
+    async def _read(
+        self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs, list_ids: frozenset[int] | None
+    ) -> dict[int, Lead]:
+        """Return a Lead for each of the leads that is in one of the tables. list_ids: as in compare()."""
+        values = {
+            **pair.values,
+            "lead_ids": lead_ids.sql,
+            "matches": within("TRUE", list_ids),
+            "copy_matches": within("TRUE", list_ids, "target"),
+        }
         in_use_query = by_id(pair.leads_in_use, lead_ids.sql)
         rows, *in_use = await transaction.select_each(
             self._statements.compare_leads.fill(values), *([in_use_query] if in_use_query else [])

@@ -168,14 +168,16 @@ class Finder:
         self, transaction: Transaction, query: Query, list_ids: frozenset[int], values: Mapping[str, str]
     ) -> list[int]:
         """Return the leads of a stretch that the caller may see and that match."""
-        matches = values["matches"]
         if query.table == "list":
-            matches = within(matches, list_ids)
+            matches = within(values["matches"], list_ids)
         else:
             visible = await self._visible(transaction, values, list_ids)
-            matches = f"source.lead_id IN ({_listed(visible)})\n    AND {matches}"
-        (found,) = await transaction.select_each(self._statements.find_matching_leads.fill({**values, "matches": matches}))
-        # Again: an archived lead may have gone to another list since it was found to be visible.
+            at_hand = self._statements.is_visible.fill({**values, "list_ids": integers(sorted(list_ids))})
+            matches = f"source.lead_id IN ({_listed(visible)})\n    AND {at_hand}\n    AND {values['matches']}"
+        query_of_leads = self._statements.find_matching_leads.fill({**values, "matches": matches})
+        query_of_leads = self._statements.under(query_of_leads, self._statements.if_unlocked)
+        (found,) = await transaction.select_each(query_of_leads, unlocked=[query_of_leads])
+        # Again: an archived lead may have gone to another list meanwhile.
         return list(await visible_leads(transaction, self._statements, LeadIDs(_ids(found)), list_ids)) if found else []
 
     def _end_of_stretch(self, values: Mapping[str, str], first: int, rows: int) -> str:

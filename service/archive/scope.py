@@ -68,10 +68,10 @@ async def ask_twice(lead_ids: LeadIDs, find: Callable[[LeadIDs], Awaitable[LeadI
     return lead_ids.difference(rest)
 
 
-def within(matches: str, list_ids: frozenset[int] | None) -> str:
-    """Return conditions on a row of the source, in SQL, and that its list is one of the caller's.
+def within(matches: str, list_ids: frozenset[int] | None, table: str = "source") -> str:
+    """Return conditions on a row of a table, in SQL, and that its list is one of the caller's.
 
     Where rows are not locked, a lead may be moved to another list after visible_leads() has seen it. So each statement that
     changes leads looks again. matches: the other conditions. list_ids: as in visible_leads().
     """
-    return matches if list_ids is None else f"source.list_id IN ({integers(sorted(list_ids))})\n    AND {matches}"
+    return matches if list_ids is None else f"{table}.list_id IN ({integers(sorted(list_ids))})\n    AND {matches}"

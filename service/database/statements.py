@@ -47,6 +47,7 @@ PLACEHOLDERS = frozenset(
         "lock_wait_timeout",
         "max_statement_time",
         "matches",
+        "copy_matches",
         "returning",
         "user",
         "ip_address",
@@ -117,6 +118,7 @@ class Statements:
     insert_admin_log: Statement
     insert_leads: Statement
     insert_whole_leads: Statement
+    is_visible: Statement
     lists_of_leads: Statement
     look_at_agents: Statement
     look_at_copies: Statement

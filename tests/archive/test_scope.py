@@ -16,6 +16,9 @@ from support.tables import Tables
 
 from service.archive import chunks
 from service.archive.chunks import Chunks, Sizes
+from service.archive.finder import Finder
+from service.archive.lead_ids import LeadIDs
+from service.archive.scope import visible_leads as visible_leads_of
 from service.database.transaction import Transaction
 from service.tables.in_use import MOST_NEARBY
 
@@ -138,6 +141,45 @@ def test_a_lead_that_goes_to_another_list_in_the_middle_of_a_search_is_not_found
 
     assert restricted.find(where={"statuses": ["NEW"]}, **{"in": "archive"}).json()["lead_ids"] == []
     assert sent.then is None
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+@pytest.mark.parametrize("row", ["live", "archived"])
+@pytest.mark.parametrize("operation", ["compare", "find"])
+def test_nothing_is_told_of_a_lead_while_it_is_in_another_list_for_a_moment(
+    restricted: Api, tables: Tables, monkeypatch: pytest.MonkeyPatch, operation: str, row: str
+) -> None:
+    """It is visible at both looks at its list, and somebody else's at the look at the lead itself."""
+    table = "vicidial_list" if row == "live" else "vicidial_list_archive"
+    tables.archived(1001, list_id=101, status="DNC")
+    if row == "live":
+        tables.live(1001, list_id=101)
+    changes = [f"UPDATE {table} SET list_id = {list_id} WHERE lead_id = 1001" for list_id in (103, 101)]
+    look_at_list, look_at_stretch = visible_leads_of, Finder._visible
+
+    async def visible_leads(*arguments: Any) -> LeadIDs:
+        if operation == "find" or len(changes) == 1:
+            tables.execute(changes.pop(0))
+        visible = await look_at_list(*arguments)
+        if len(changes) == 2:
+            tables.execute(changes.pop(0))
+        return visible
+
+    async def visible_in_stretch(*arguments: Any) -> list[int]:
+        visible = await look_at_stretch(*arguments)
+        if 1001 in visible:
+            tables.execute(changes.pop(0))
+        return visible
+
+    monkeypatch.setattr(f"service.archive.{'comparer' if operation == 'compare' else 'finder'}.visible_leads", visible_leads)
+    monkeypatch.setattr(Finder, "_visible", visible_in_stretch)
+
+    if operation == "compare":
+        (lead,) = restricted.compare([1001]).json()["leads"]
+        assert (lead["in_list"], lead["in_archive"], lead["different_columns"]) == (False, False, [])
+    else:
+        assert restricted.find(where={"statuses": ["DNC"]}, **{"in": "archive"}).json()["lead_ids"] == []
+    assert len(changes) == (operation == "find")  # no lead was found whose list could be looked at again
 
 
 @pytest.mark.parametrize("place", ["list", "archive"])
