@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import secrets
 import ssl
 import threading
 from collections.abc import Callable
@@ -18,6 +20,10 @@ from lead_archive.settings import Settings
 
 CONNECT_TIMEOUT = 10.0
 """Seconds in which a server takes a connection, or is not there."""
+
+
+REQUEST_ID = "X-Request-ID"
+"""The header that tells which request an answer is for."""
 
 
 class NoAnswerError(Exception):
@@ -38,6 +44,8 @@ class Wire:
     def __init__(self, settings: Settings, stop: asyncio.Event) -> None:
         """Raises UsageError if certificates or proxies are set up wrong."""
         self._stop = stop
+        self._mark = secrets.token_hex(8)
+        self._numbers = itertools.count(1)
         asyncio.get_running_loop().set_default_executor(DaemonExecutor())
         try:
             self._client = httpx2.AsyncClient(
@@ -85,11 +93,17 @@ class Wire:
     async def _exchange(self, method: str, path: str, body: Any, timeout: float, trace: Callable[..., Any]) -> Answer:
         times = httpx2.Timeout(timeout, connect=CONNECT_TIMEOUT, pool=None)
         content = bytearray()
+        request_id = f"{self._mark}-{next(self._numbers)}"
+        sent: dict[str, Any] = {"json": body, "headers": {REQUEST_ID: request_id}}
         try:
             async with (
                 asyncio.timeout(timeout),  # a server that sends a byte now and then is never silent
-                self._client.stream(method, path, json=body, timeout=times, extensions={"trace": trace}) as response,
+                self._client.stream(method, path, **sent, timeout=times, extensions={"trace": trace}) as response,
             ):
+                # The service sends the id back. A proxy that replaces it sends none of ours.
+                answered = response.headers.get(REQUEST_ID, "")
+                if answered.startswith(self._mark) and answered != request_id:
+                    raise NoAnswerError("the answer to another request came: a proxy mixes up answers")
                 async for chunk in response.aiter_bytes():
                     content += chunk
                     if len(content) > LARGEST_ANSWER:

@@ -34,6 +34,29 @@ def client(service: ServiceProcess, tmp_path: Path) -> Client:
     return Client(tmp_path, service.base_url)
 
 
+@pytest.mark.parametrize("jobs", [1, 4])
+def test_an_answer_that_a_proxy_sends_twice_is_not_believed(
+    tables: Tables, environment: dict[str, str], tmp_path: Path, jobs: int
+) -> None:
+    """The surplus one would be taken for that to the next request, and each batch would get that of the one before."""
+    tables.live(*range(1, 601))
+    before, _ = tables.both()
+    with (
+        ServiceProcess({**environment, "LEAD_IDS_LIMIT": "100", "REQUEST_TIMEOUT": "2"}) as service,
+        Wire(service.port, doubled=2) as proxy,
+        tables.mariadb.connect(tables.database, autocommit=False) as other,
+        other.cursor() as cursor,
+    ):
+        client = Client(tmp_path, proxy.url)
+        cursor.execute("SELECT lead_id FROM vicidial_list WHERE lead_id = 600 FOR UPDATE")
+        result = client.invoke("archive", client.write("leads", "1-600"), "--json", "--jobs", jobs, "--retry-for", 1)
+        assert (result.status, result.counts()["failed"]) == (1, 100)
+    assert tables.both() == (
+        {lead_id: row for lead_id, row in before.items() if lead_id > 500},
+        {lead_id: row for lead_id, row in before.items() if lead_id <= 500},
+    )
+
+
 @pytest.mark.parametrize("tables", ["MyISAM"], indirect=True)
 def test_a_lead_that_somebody_deletes_in_mid_batch_is_named(tables: Tables, client: Client) -> None:
     tables.live(1, 2)

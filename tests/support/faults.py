@@ -36,11 +36,13 @@ uvicorn.run(create_app(settings, now), host=settings.HOST, port=settings.PORT, l
 
 class Wire:
     """A port that forwards to another one. It cuts the connection instead of passing on the answers to the next `lose` POST
-    requests."""
+    requests, and passes on the answer to the POST of the number `doubled` twice."""
 
-    def __init__(self, port: int, lose: int = 0) -> None:
+    def __init__(self, port: int, lose: int = 0, doubled: int = 0) -> None:
         self.lose = lose
         self.lost = 0
+        self.posts = 0
+        self._doubled = doubled
         self._to = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -65,6 +67,9 @@ class Wire:
                 far.sendall(request)
                 answer = message(far)
                 with self._lock:
+                    if request.startswith(b"POST"):
+                        self.posts += 1
+                        answer *= 1 + (self.posts == self._doubled)
                     if self.lose and request.startswith(b"POST"):
                         self.lose -= 1
                         self.lost += 1
