@@ -37,6 +37,11 @@ MOST_WAIT = 2.0
 
 NEVER_READ = ()
 
+
+class KeysBeingReadError(Exception):
+    """The file has changed and is being read. The keys that were read last may have been revoked."""
+
+
 logger = structlog.get_logger()
 
 
@@ -69,6 +74,8 @@ class KeysFile:
         """SHA-256 of the content that was read last."""
         self._due = time.monotonic() + SETTLE_TIME
         """When the file is read again even if it seems unchanged, by time.monotonic()."""
+        self._is_at_hand = False
+        """Whether the file has changed, and only its content takes time, not its file system."""
         self._told: dict[str, float] = {}
         """For each problem since the last success, when it is logged again."""
 
@@ -81,7 +88,8 @@ class KeysFile:
         """Return the keys as they are now. If the file changed before this call, these are the keys after the change.
 
         A thread checks and reads the file while the event loop goes on: a network file system may hang. timeout: seconds after
-        which the old keys are returned.
+        which the old keys are returned if the file system does not answer. Raises KeysBeingReadError if it does, and it is the
+        content that takes so long: thousands of keys.
         """
         now = time.monotonic()
         # Nobody waits for a check that has taken too long already. The first request after its end looks again.
@@ -94,6 +102,8 @@ class KeysFile:
                 self._begun_at = time.monotonic()
                 self._looking = asyncio.create_task(self._look_in_thread(self._begun))
             if (seconds := deadline - time.monotonic()) <= 0:
+                if self._is_at_hand:
+                    raise KeysBeingReadError
                 self._tell_that_it_hangs()
                 break
             assert self._looking is not None
@@ -153,6 +163,8 @@ class KeysFile:
         except Exception as error:
             self._signature = signature
             self._tell(str(error))
+        finally:
+            self._is_at_hand = False
 
     def _read(self, signature: tuple[int, ...] | None, *, is_asked_for: bool) -> None:
         self._due = time.monotonic() + REMINDER_INTERVAL if self._told else math.inf
@@ -185,9 +197,12 @@ class KeysFile:
         """
         deadline = time.monotonic() + LONGEST_WRITE
         while time.monotonic() < deadline:
+            self._is_at_hand = True
             time.sleep(QUIET_TIME)
+            self._is_at_hand = False
             before, signature, text = text, _signature(self._path), read_file(self._path)
             if text == before:
+                self._is_at_hand = True
                 return signature, text
         raise OSError(errno.EBUSY, "it is written to all the time")
 

@@ -12,11 +12,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from service.access.keys import Key
-from service.access.keys_file import MOST_WAIT
+from service.access.keys_file import MOST_WAIT, KeysBeingReadError
 from service.access.office_hours import OfficeHours
 from service.api.context import AppContext
 from service.api.contract import Contract, RequestSchema
-from service.api.error_responses import refusal_for
+from service.api.error_responses import RETRY_AFTER, refusal_for
 from service.api.header_checks import (
     authenticate,
     read_body,
@@ -37,6 +37,7 @@ from service.errors import (
     InvalidBodyError,
     LeadsGoneError,
     NotReadyError,
+    RefusalError,
     UnknownLeadsError,
 )
 from service.observability.metrics import count_found
@@ -49,8 +50,8 @@ KEY_IS_OLD = 1.0
 about leads: it may have been revoked, or given other lists."""
 
 LONGEST_LOOK = 0.5
-"""Seconds that a batch waits for the file of the keys: its leads are locked. After that, the keys that were read last count,
-as if the file system hangs. A file that has just been changed is read after keys_file.QUIET_TIME."""
+"""Seconds that a batch waits for the file of the keys: its leads are locked. After that, the keys that were read last count if
+the file system hangs, and the batch is refused if the file has been changed and is still being read."""
 
 logger = structlog.get_logger()
 
@@ -71,7 +72,11 @@ class LeadsEndpoint(HTTPEndpoint):
 
     async def _key(self, request: Request, context: AppContext, seconds: float) -> Key:
         """Return the key of the request as it is now. seconds: to wait for the file of the keys. Raises RefusalError."""
-        keys = await context.keys.current(seconds)
+        try:
+            keys = await context.keys.current(seconds)
+        except KeysBeingReadError:
+            message = "the API keys were changed and are being read; nothing was changed, repeat the request"
+            raise RefusalError(503, message, {"Retry-After": str(RETRY_AFTER)}) from None
         self._key_is_old_at = asyncio.get_running_loop().time() + KEY_IS_OLD
         return authenticate(request, keys, context.now())
 

@@ -22,11 +22,14 @@ from structlog.testing import capture_logs
 from support.api import KEY, Api
 from support.process import PATIENCE
 from support.tables import Tables
+from support.waiting import wait_until
 
 from service.access import keys_file
 from service.access.keys import Keys
-from service.access.keys_file import QUIET_TIME, KeysFile
+from service.access.keys_file import MOST_WAIT, QUIET_TIME, KeysBeingReadError, KeysFile
 from service.api.leads import LONGEST_LOOK
+
+BEING_READ = "the API keys were changed and are being read; nothing was changed, repeat the request"
 
 
 def entry(key: str, more: str = "") -> str:
@@ -216,6 +219,50 @@ def test_a_key_that_is_revoked_just_before_a_batch_that_has_waited_is_refused(
     assert tables.both() == before
 
 
+def slowly(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read the keys as slowly as if there were thousands of them."""
+    parse = Keys.parse
+
+    def parse_slowly(*arguments: Any) -> Keys:
+        time.sleep(seconds)
+        return parse(*arguments)
+
+    monkeypatch.setattr(Keys, "parse", parse_slowly)
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+@pytest.mark.parametrize("change", ["revoked", "narrowed"])
+def test_a_batch_that_has_waited_does_not_go_on_with_old_keys_while_thousands_are_being_read(
+    tables: Tables, new_api: Callable[..., Api], keys_file: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    tables.live(1)
+    before = tables.both()
+    api = new_api(PACE="full")
+    slowly(3 * LONGEST_LOOK, monkeypatch)
+    with ThreadPoolExecutor(1) as client, capture_logs() as log:
+        with tables.mariadb.connect(tables.database) as other, other.cursor() as cursor:
+            cursor.execute("LOCK TABLES vicidial_list WRITE")
+            answer = client.submit(api.archive_all, [1])
+            time.sleep(1.5)  # longer than a request believes what it has found
+            keys_file.write_text(entry("new") if change == "revoked" else entry(KEY, "list_ids = [5]"))
+        assert (answer.result().status_code, answer.result().json()["message"]) == (503, BEING_READ)
+        assert api.archive_all([1]).status_code == (401 if change == "revoked" else 404)
+    assert not [line for line in log if line["event"] == "keys not reloaded"]
+    assert tables.both() == before
+
+
+def test_a_request_does_not_go_on_with_old_keys_while_very_many_are_being_read(
+    api: Api, keys_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert livestatus(api) == 200
+    slowly(2 * MOST_WAIT, monkeypatch)
+    keys_file.write_text(entry("new"))
+
+    assert (livestatus(api), livestatus(api, "new")) == (503, 503)
+    wait_until(lambda: livestatus(api, "new") == 200)
+    assert livestatus(api) == 401
+
+
 def test_a_file_that_is_written_to_all_the_time_keeps_the_old_keys_and_is_told_of(
     api: Api, keys_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -346,19 +393,22 @@ def test_a_key_that_is_revoked_while_the_file_is_read_is_refused(
         assert first.result(PATIENCE) in {200, 401}
 
 
-def test_a_file_that_is_not_read_in_time_keeps_the_old_keys(keys_file: Path, held: tuple[Semaphore, Semaphore]) -> None:
+def test_whoever_cannot_wait_for_a_file_that_is_being_read_gets_no_old_keys(
+    keys_file: Path, held: tuple[Semaphore, Semaphore]
+) -> None:
     _, may_go_on = held
     may_go_on.release()
     file = KeysFile(keys_file)
     old = file._keys
     keys_file.write_text(entry("new"))
 
-    async def ask() -> Keys:
-        found = await file.current(0.1)
+    async def ask() -> None:
+        for _ in range(2):
+            with pytest.raises(KeysBeingReadError):
+                await file.current(2 * QUIET_TIME)
         may_go_on.release()
-        return found
 
-    assert asyncio.run(ask()) == old
+    asyncio.run(ask())
     assert asyncio.run(file.current(PATIENCE)) != old
 
 
