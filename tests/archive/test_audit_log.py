@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -189,6 +190,27 @@ def test_the_file_may_be_replaced_at_any_moment(
     assert tables.both() == ({}, before)
     if kept:
         assert [line["moved"] for line in ask(path.parent, 2)] == [True]
+
+
+def test_a_search_during_which_the_files_are_rotated_says_so(tmp_path: Path) -> None:
+    """A file that gets the name of the one that was just read is not read."""
+    for number, name in enumerate(["audit.jsonl.2.gz", "audit.jsonl.1", "audit.jsonl"]):
+        (tmp_path / name).write_bytes(gzip.compress(b"{}") if number == 0 else b"{}")
+    line = {"event": "outcome", "outcome": "committed", "batch_id": "1", "deleted_lead_ids": [7]}
+    (tmp_path / "audit.jsonl").write_text(json.dumps(line))
+    assert len(ask(tmp_path, 7)) == 1
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    zcat = programs / "zcat"
+    zcat.write_text(f"""#!/bin/sh
+{shutil.which("zcat")} "$@"
+[ "$2" != audit.jsonl.1 ] || {{ mv audit.jsonl.1 audit.jsonl.2; mv audit.jsonl audit.jsonl.1; : > audit.jsonl; }}
+""")
+    zcat.chmod(0o755)
+
+    warning = "the files were rotated meanwhile: search again\n"
+    assert ask(tmp_path, 7, warning=warning, PATH=f"{programs}:{os.environ['PATH']}") == []
+    assert len(ask(tmp_path, 7)) == 1
 
 
 @pytest.mark.parametrize("rotate", [lambda path: path.rename(path.with_name("audit.jsonl.1")), Path.unlink])

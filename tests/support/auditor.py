@@ -38,11 +38,15 @@ def command() -> str:
     return str(found)
 
 
-def ask(folder: Path, lead_id: int) -> list[Line]:
-    """Return what the documented command prints for a lead and the audit.jsonl* in a folder."""
+def ask(folder: Path, lead_id: int, *, warning: str = "", **variables: str) -> list[Line]:
+    """Return what the documented command prints for a lead and the audit.jsonl* in a folder. warning: what it says on standard
+    error. variables: of its environment."""
     script = command().replace(FOLDER, str(folder)).replace("4711", str(lead_id))
-    result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=True)
-    assert result.stderr == ""
+    environment = {**os.environ, **variables}
+    result = subprocess.run(
+        ["bash", "-c", script], check=True, capture_output=True, text=True, timeout=PATIENCE, env=environment
+    )
+    assert result.stderr == warning
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
