@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Literal
 
 from service.database.statements import identifier
-from service.tables.same_data import ComparableColumn, same_data
+from service.tables.same_data import INTEGERS, ComparableColumn, same_data
+
+DATES = {"date", "datetime", "timestamp"}
 
 Reused = Literal["keep", "strict", "overwrite"]
 """What REUSED_LEAD_IDS says: leads stay if they certainly are two; or if they may be; or they do not."""
@@ -25,7 +27,11 @@ def reused(columns: Mapping[str, tuple[ComparableColumn, ComparableColumn]], *, 
     dates, numbers = columns["entry_date"], columns["phone_number"]
     other_date, other_number = f"NOT ({same_data(*dates)})", f"NOT ({same_data(*numbers)})"
     if strict:
-        unknown = " OR ".join(f"{name} IS NULL OR {name} = 0" for name in _named(*dates))
+        unknown = " OR ".join(
+            # MariaDB takes a text that begins with no digit for 0.
+            f"{name} IS NULL" + (f" OR {name} = 0" if column.data_type in DATES | INTEGERS else "")
+            for name, column in zip(_named(*dates), dates, strict=True)
+        )
         # Where only one table has the lead, everything of the other one is NULL, and NULL is another phone_number.
         return f"source.lead_id IS NOT NULL AND target.lead_id IS NOT NULL AND IF({unknown}, {other_number}, {other_date})"
     known = " AND ".join(f"{name} IS NOT NULL" for name in (*_named(*dates), *_named(*numbers)))

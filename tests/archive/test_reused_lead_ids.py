@@ -110,6 +110,36 @@ def test_an_operator_may_have_leads_kept_that_may_be_two(
 
 
 @pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+@pytest.mark.parametrize(
+    ("kind", "old", "new"),
+    [
+        ("VARCHAR(30)", "Jan 5 2023", "Feb 6 2024"),
+        ("VARCHAR(30)", "00/05/2023", "00/06/2024"),
+        ("TIME", "10:00:00", "00:00:00"),
+    ],
+)
+@pytest.mark.parametrize("places", [(LIST,), (ARCHIVE,), (LIST, ARCHIVE)], ids="-".join)
+def test_a_date_of_a_type_of_the_site_is_known(
+    tables: Tables, new_api: NewApi, kind: str, old: str, new: str, places: tuple[str, ...]
+) -> None:
+    """A text that begins with no digit is equal to the number 0."""
+    for table in (LIST, ARCHIVE):
+        tables.execute(f"ALTER TABLE {table} MODIFY entry_date {kind if table in places else 'VARCHAR(30)'}")
+    tables.live(1, entry_date=new, first_name="Eve")
+    tables.archived(1, entry_date=old)
+    before = tables.both()
+    api = new_api(REUSED_LEAD_IDS="strict")
+
+    answer = api.archive_all([1])
+
+    if answer.status_code == 200:
+        assert answer.json()["reused_lead_ids"] == answer.json()["remaining_lead_ids"] == [1]
+    else:
+        assert "entry_date" in answer.json()["message"]  # columns of two types that cannot be compared
+    assert tables.both() == before
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
 @pytest.mark.parametrize("setting", ["keep", "strict", "overwrite"])
 @pytest.mark.parametrize("entry_date", [OLD["entry_date"], None])
 def test_a_lead_that_only_one_table_has_is_not_two(
