@@ -79,6 +79,8 @@ class Table:
     has_primary_key: bool
     ignored_unique_columns: Mapping[str, str] = field(default_factory=dict)
     """As unique_columns, of the keys that the server is told to ignore."""
+    checking_unique_columns: Mapping[str, str] = field(default_factory=dict)
+    """As unique_columns, of the keys in which no row can be looked up."""
     is_versioned: bool = False
     """Whether the table has system versioning: it keeps the history of its rows."""
     on_one_node: bool = False

@@ -64,14 +64,22 @@ class StatementTrial:
         return working, skipped, list(dict.fromkeys(problems))
 
     async def _key(self, transaction: Transaction, name: str) -> str | None:
-        """Return the name of a key in which the column of `table.column` can be looked up, of several the one with the fewest
-        columns. None if there is none."""
+        """Return the name of a key in which the column of `table.column` can be looked up, of several a tree with the fewest
+        columns. None if there is none.
+
+        HASH is the default of MEMORY. Elsewhere it is an ordinary key, but nothing can be looked up in a unique one: it only
+        checks.
+        """
         table, column = name.split(".")
         keys: dict[str, int] = {}
         """The number of columns of each."""
+        hashes: dict[str, bool] = {}
+        """The keys that are called HASH, and whether each is unique."""
         # The last column tells since MariaDB 10.6 whether the server is told to ignore the key. Before, it is a comment.
         rows = await transaction.select(self._statements.show_keys.fill({"table": identifier(table)}))
-        for _, _, key, position, of_column, _, _, prefix, _, _, kind, *_, ignored in rows:
+        for _, is_plain, key, position, of_column, _, _, prefix, _, _, kind, *_, ignored in rows:
+            if kind == "HASH":
+                hashes[key] = not int(is_plain)
             if key in keys:
                 keys[key] += 1
                 if kind != "BTREE":  # the others are of use only for all of their columns
@@ -80,7 +88,7 @@ class StatementTrial:
                 is_known = kind in {"BTREE", "HASH"} and prefix is None and re.fullmatch(r"\w+", key)
                 if is_known and ignored != "YES":
                     keys[key] = 1
-        return min(keys, key=lambda key: (keys[key], key), default=None)
+        return min(keys, key=lambda key: (key in hashes, hashes.get(key), keys[key], key), default=None)
 
     async def sees_agents(self, transaction: Transaction) -> bool:
         """Return whether the account can read which agents are logged in."""

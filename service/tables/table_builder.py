@@ -10,6 +10,14 @@ from service.database.statements import identifier
 from service.tables.columns import TEXT, Column
 from service.tables.definitions import Table
 
+IGNORED = re.compile(r" IGNORED\b")
+"""A key that the server keeps up to date, but that no statement can use. information_schema shows this since MariaDB 10.6, and
+a statement that names its column fails on 10.5."""
+
+CHECKING = re.compile(r" USING HASH\b")
+"""A unique key that only checks: no row can be looked up in it, except in MEMORY. information_schema calls other keys HASH as
+well, such as a primary key that was declared so and is none."""
+
 Rows = Sequence[tuple[Any, ...]]
 
 
@@ -22,7 +30,10 @@ def read_table(name: str, definition: str, tables: Rows, columns: Rows, keys: Ro
     key_columns: dict[str, list[str]] = {}
     for _, key, column in (row for row in keys if row[0] == name):
         key_columns.setdefault(key, []).append(column.lower())
-    ignored = {key: key_columns.pop(key) for key in ignored_keys(definition) if key in key_columns}
+    ignored, checking = (
+        {key: key_columns.pop(key) for key in keys_with(kind, definition) if key in key_columns}
+        for kind in (IGNORED, CHECKING)
+    )
     seen = {
         column: Column(
             column,
@@ -52,18 +63,16 @@ def read_table(name: str, definition: str, tables: Rows, columns: Rows, keys: Ro
         ),
         unique_columns=unique_columns(key_columns),
         ignored_unique_columns=unique_columns(ignored),
+        checking_unique_columns=unique_columns(checking),
         has_primary_key="PRIMARY" in key_columns,
         on_one_node=on_one_node,
     )
 
 
-def ignored_keys(definition: str) -> list[str]:
-    """Return the names of the keys that are IGNORED: the server keeps them up to date, but no statement can use them.
-
-    information_schema shows this since MariaDB 10.6 only, and a statement that names its column fails on 10.5.
-    """
+def keys_with(kind: re.Pattern[str], definition: str) -> list[str]:
+    """Return the names of the keys of one kind, IGNORED or CHECKING."""
     lines = re.findall(r"^  (?:UNIQUE )?KEY `((?:[^`]|``)+)` (.*)$", definition, re.MULTILINE)
-    return [key.replace("``", "`") for key, line in lines if re.search(r" IGNORED\b", TEXT.sub("", line))]
+    return [key.replace("``", "`") for key, line in lines if kind.search(TEXT.sub("", line))]
 
 
 def unique_columns(key_columns: Mapping[str, Sequence[str]]) -> dict[str, str]:

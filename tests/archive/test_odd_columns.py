@@ -155,6 +155,37 @@ def test_a_key_that_the_server_ignores_is_no_key(tables: Tables, api: Api, table
 
 
 @pytest.mark.parametrize("table", [LIST, ARCHIVE])
+@pytest.mark.parametrize("keys", ["", ", ADD PRIMARY KEY (lead_id, list_id)"])
+def test_a_unique_key_in_which_no_lead_can_be_looked_up_is_no_key(tables: Tables, api: Api, table: str, keys: str) -> None:
+    tables.execute(
+        f"ALTER TABLE {table} MODIFY lead_id INT(9) UNSIGNED NOT NULL, DROP PRIMARY KEY{keys},"
+        " ADD UNIQUE KEY own_key (lead_id) USING HASH"
+    )
+    tables.live(1, 2)
+
+    done = refused_until_fixed(
+        tables, api, f"the unique key of lead_id in {table} is USING HASH: no statement can look a lead up in it", [2]
+    )
+
+    kind = "UNIQUE KEY" if keys else "PRIMARY KEY"
+    assert done == [f"SET STATEMENT sql_mode = 'STRICT_ALL_TABLES' FOR ALTER TABLE `{table}` ADD {kind} (`lead_id`)"]
+    assert api.archive_all([1]).json()["delete_count"] == 1
+    assert api.dearchive_all([1, 2]).json()["delete_count"] == 2
+    assert tables.ids() == ([1, 2], [])
+
+
+@pytest.mark.parametrize("table", [LIST, ARCHIVE])
+def test_a_primary_key_that_was_declared_as_a_hash_is_one(tables: Tables, api: Api, table: str) -> None:
+    """MariaDB makes a tree of it."""
+    tables.execute(f"ALTER TABLE {table} DROP PRIMARY KEY, ADD PRIMARY KEY (lead_id) USING HASH")
+    tables.live(1)
+
+    assert problems(api) == []
+    assert api.archive_all([1]).json()["delete_count"] == 1
+    assert tables.ids() == ([], [1])
+
+
+@pytest.mark.parametrize("table", [LIST, ARCHIVE])
 def test_another_key_is_used_if_the_server_ignores_one(tables: Tables, api: Api, table: str) -> None:
     skip_without_ignored_keys(tables)
     tables.execute(OTHER_PRIMARY_KEY.format(table))

@@ -130,8 +130,13 @@ def _column_problems(table: Table, other: Table) -> Iterator[Problem]:
         )
     elif "lead_id" in table.names and "lead_id" not in table.unique_columns:
         kind = "UNIQUE KEY" if table.has_primary_key else "PRIMARY KEY"
+        message = (
+            f"the unique key of lead_id in {table.name} is USING HASH: no statement can look a lead up in it"
+            if "lead_id" in table.checking_unique_columns
+            else f"lead_id is no unique key of {table.name}: a lead could be in it twice"
+        )
         yield Problem(
-            f"lead_id is no unique key of {table.name}: a lead could be in it twice",
+            message,
             table.alter(f"ADD {kind} (`lead_id`)", converts=True),
         )
 
