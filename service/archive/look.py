@@ -248,7 +248,7 @@ class Looker:
             return NONE
         named = LeadIDs({*remaining, *seen.reused, *seen.unmatched})
         doubtful = seen.leads.difference(named, deleted)
-        if batch.list_ids is None:
+        if not batch.is_limited:
             return await self.unknown(transaction, doubtful)
         doubtful = LeadIDs({*doubtful, *named})
         visible = await visible_leads(transaction, self._statements, doubtful, batch.list_ids) if doubtful else NONE

@@ -121,7 +121,7 @@ class Mover:
         asked = LeadIDs(batch.lead_ids)
         transaction.set_limits(self._statements.wait_briefly.fill())
         # Before anything is locked: a caller neither locks a lead that it may not see, nor waits for it.
-        if batch.list_ids is not None:
+        if batch.is_limited:
             refuse_unsafe_lists(await self._tables.read(transaction), batch.list_ids)
         await self._refuse_invisible(transaction, asked, batch)
         seen = await self._looker.look(transaction, asked, batch, locks_lists=locks_lists)
