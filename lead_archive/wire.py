@@ -52,7 +52,8 @@ class Wire:
                 base_url=settings.url,
                 headers={"Authorization": f"Key={settings.key}", "User-Agent": "lead-archive", "Accept-Encoding": "identity"},
                 verify=not settings.insecure,
-                limits=httpx2.Limits(max_connections=None),
+                # One connection for each request: whatever follows an answer is not taken for that to another request.
+                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
             )
         except (OSError, ValueError, ImportError, httpx2.InvalidURL) as error:
             raise UsageError(
@@ -100,9 +101,9 @@ class Wire:
                 asyncio.timeout(timeout),  # a server that sends a byte now and then is never silent
                 self._client.stream(method, path, **sent, timeout=times, extensions={"trace": trace}) as response,
             ):
-                # The service sends the id back. A proxy that replaces it sends none of ours.
-                answered = response.headers.get(REQUEST_ID, "")
-                if answered.startswith(self._mark) and answered != request_id:
+                # The service sends the id back. A proxy may replace it, or add one of its own.
+                ours = {value for value in response.headers.get_list(REQUEST_ID, True) if value.startswith(self._mark)}
+                if ours and request_id not in ours:
                     raise NoAnswerError("the answer to another request came: a proxy mixes up answers")
                 async for chunk in response.aiter_bytes():
                     content += chunk

@@ -34,16 +34,18 @@ def client(service: ServiceProcess, tmp_path: Path) -> Client:
     return Client(tmp_path, service.base_url)
 
 
+@pytest.mark.parametrize("ids", ["", "replaced", "added"])
+@pytest.mark.parametrize("doubled", [0, 2])
 @pytest.mark.parametrize("jobs", [1, 4])
 def test_an_answer_that_a_proxy_sends_twice_is_not_believed(
-    tables: Tables, environment: dict[str, str], tmp_path: Path, jobs: int
+    tables: Tables, environment: dict[str, str], tmp_path: Path, jobs: int, doubled: int, ids: str
 ) -> None:
     """The surplus one would be taken for that to the next request, and each batch would get that of the one before."""
     tables.live(*range(1, 601))
     before, _ = tables.both()
     with (
         ServiceProcess({**environment, "LEAD_IDS_LIMIT": "100", "REQUEST_TIMEOUT": "2"}) as service,
-        Wire(service.port, doubled=2) as proxy,
+        Wire(service.port, doubled=doubled, ids=ids) as proxy,
         tables.mariadb.connect(tables.database, autocommit=False) as other,
         other.cursor() as cursor,
     ):

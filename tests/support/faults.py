@@ -36,13 +36,15 @@ uvicorn.run(create_app(settings, now), host=settings.HOST, port=settings.PORT, l
 
 class Wire:
     """A port that forwards to another one. It cuts the connection instead of passing on the answers to the next `lose` POST
-    requests, and passes on the answer to the POST of the number `doubled` twice."""
+    requests, and passes on the answer to the POST of the number `doubled` twice. ids: whether X-Request-ID is passed on as it
+    is, "replaced" in requests, or a second one "added" to answers."""
 
-    def __init__(self, port: int, lose: int = 0, doubled: int = 0) -> None:
+    def __init__(self, port: int, lose: int = 0, doubled: int = 0, ids: str = "") -> None:
         self.lose = lose
         self.lost = 0
         self.posts = 0
         self._doubled = doubled
+        self._ids = ids
         self._to = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -64,8 +66,12 @@ class Wire:
     def _serve(self, near: socket.socket) -> None:
         with near, socket.create_connection(("127.0.0.1", self._to)) as far, contextlib.suppress(OSError):
             while request := message(near):
+                if self._ids == "replaced":
+                    request = re.sub(rb"(?i)(\r\nx-request-id: *)[^\r]*", rb"\1of-the-proxy", request)
                 far.sendall(request)
                 answer = message(far)
+                if self._ids == "added":
+                    answer = answer.replace(b"\r\n", b"\r\nX-Request-ID: of-the-proxy\r\n", 1)
                 with self._lock:
                     if request.startswith(b"POST"):
                         self.posts += 1
