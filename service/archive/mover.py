@@ -144,12 +144,7 @@ class Mover:
             await before_change(list(leaving))
             if seen.on_cluster and leaving:
                 leaving = steps[sql.delete_leads] = await self._claim(transaction, seen.pair, leaving)
-            options = Options(
-                in_use_nearby=seen.in_use_nearby,
-                was_blocked=was_blocked,
-                is_limited=batch.is_limited,
-                most={sql.delete_leads: LARGEST_DELETE},
-            )
+            options = Options(most={sql.delete_leads: LARGEST_DELETE})
             counts = await self._change_in_one_transaction(transaction, turn, seen.pair, steps, options)
             remaining = await self._remaining(transaction, seen, batch, counts)
             left, gone = leaving.difference(remaining), NONE

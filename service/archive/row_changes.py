@@ -38,7 +38,8 @@ class Run:
     """Of a DELETE: whether it asks of each lead whether it is in use, which takes longer. Otherwise no lead is deleted if one
     is in use that has an id among theirs."""
     alone: bool
-    """Of a DELETE: whether it looks up each lead by itself, so that no lock of other leads is in its way."""
+    """Of a DELETE: whether it looks up each lead by itself, so that no lock of other leads is in its way, and none that it
+    takes is in the way of others."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class Options:
     insert_from: Mapping[str, str] = field(default_factory=dict)
     """The placeholders of another table from which INSERT reads the leads."""
     in_use_nearby: bool = False
-    """Whether a lead is in use that has an id among those of the leads to delete."""
+    """Whether a lead is in use that has an id among those of the leads to delete. This and the next two matter only where the
+    statements of a batch are not one transaction: in one, each lead is always looked up by itself."""
     was_blocked: bool = False
     """Whether another transaction held a lock that an earlier attempt wanted. It may be putting leads into use."""
     is_limited: bool = False
@@ -90,7 +92,7 @@ class Changes:
         values = {**pair.values, **(values or {})}
         counts = dict.fromkeys(steps, 0)
         options = options or Options()
-        alone = options.was_blocked or options.is_limited
+        alone = pair.one_transaction or options.was_blocked or options.is_limited
         todo = [
             Run(statement, part, each=alone or options.in_use_nearby, alone=alone)
             for statement, leads in steps.items()
@@ -246,7 +248,7 @@ class Changes:
 
     def _is_guarded(self, pair: TablePair, run: Run) -> bool:
         """Return whether a statement spares leads in use."""
-        return run.statement == self._statements.delete_leads and bool(pair.leads_in_use)
+        return run.statement == self._statements.delete_leads and bool(pair.asked_by_delete)
 
     def written(self, pair: TablePair, statement: Statement) -> Table:
         """Return the table that a statement changes."""

@@ -17,7 +17,7 @@ from service.database.statements import identifier, table_of
 from service.errors import Problem
 from service.tables.chunk_table import ChunkTable
 from service.tables.columns import Column, outside_texts
-from service.tables.in_use import not_in_use
+from service.tables.in_use import not_in_use, with_key
 from service.tables.reused_lead_ids import Reused, reused
 from service.tables.same_data import fingerprint, same_data
 
@@ -132,6 +132,16 @@ class TablePair:
     problems: tuple[Problem, ...] = ()
     """Why leads cannot be moved, including problems_to_read. Empty if they can."""
 
+    @cached_property
+    def asked_by_delete(self) -> Mapping[str, str]:
+        """The statements of leads in use that a DELETE asks.
+
+        If both tables can roll back, there is a look at all of them just before COMMIT. So DELETE leaves out tables without a
+        key on the lead, those of the agents and of the calls: it would read each of them as a whole, and agents would wait
+        until COMMIT to write to their own rows.
+        """
+        return with_key(self.leads_in_use) if self.one_transaction else self.leads_in_use
+
     def matching(self, matches: str) -> Self:
         """Return the pair for a request with these conditions. It keeps what this pair has worked out already."""
         if matches == self.matches:
@@ -233,7 +243,7 @@ class TablePair:
             + "\n    )",
             "reused": reused_condition,
             "not_reused": f"({reused_condition}) IS NOT TRUE" if self.reused != "overwrite" else "TRUE",
-            "not_in_use": not_in_use(self.leads_in_use),
+            "not_in_use": not_in_use(self.asked_by_delete),
             "staged_definition": self._staged_definition,
             "staged_engine": self.target.engine or "",
             "matches": self.matches,

@@ -12,8 +12,8 @@ from functools import lru_cache
 from textwrap import indent
 
 LOOKED_UP = "FORCE INDEX"
-"""How not_in_use() names the key on the lead, if there is one. Left to itself, MariaDB reads a table of a few rows as a whole,
-and a DELETE would meet the locks of other leads."""
+"""How not_in_use() names the key on the lead, if there is one. Left to itself, MariaDB reads a table of a few rows as a whole:
+a DELETE would meet the locks of other leads, and keep all rows of the table locked until COMMIT."""
 
 NAMED = "USE INDEX FOR ORDER BY"
 """How other statements name it: they fail if the key is gone, and have nothing to order. So a batch notices that before it
@@ -43,6 +43,11 @@ def nearby(statements: Mapping[str, str], first: int, last: int) -> str | None:
 def none_nearby(statements: Mapping[str, str], first: int, last: int) -> str:
     """Return the condition that no lead from the first to the last id is in use. It is evaluated once, not for each lead."""
     return _none_nearby(tuple(statements.items())).format(first=first, last=last) or "TRUE"
+
+
+def with_key(statements: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the statements whose table has a key in which a lead can be looked up."""
+    return {name: statement for name, statement in statements.items() if "{named}" in statement}
 
 
 def not_in_use(statements: Mapping[str, str]) -> str:

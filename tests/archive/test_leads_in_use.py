@@ -278,6 +278,76 @@ def test_a_lead_that_gets_into_use_while_the_delete_takes_long_stays(
     assert (live, sorted(archived)) == ({1: before[1]}, batch[1:])
 
 
+ROWS = {
+    "vicidial_hopper": "(lead_id) VALUES ({})",
+    "vicidial_callbacks": "(lead_id, status) VALUES ({}, 'ACTIVE')",
+    "vicidial_auto_calls": "(lead_id) VALUES ({})",
+    "vicidial_live_agents": "(lead_id) VALUES ({})",
+}
+"""A lead in use of each table. The last two have no key on the lead, as Vicidial makes them."""
+
+
+@pytest.mark.parametrize("tables", ["InnoDB"], indirect=True)
+@pytest.mark.parametrize("pace", ["gentle", "full"])
+@pytest.mark.parametrize("table", ROWS)
+def test_nobody_waits_for_the_row_of_a_lead_between_those_of_the_batch(
+    tables: Tables, new_api: Callable[..., Api], table: str, pace: str
+) -> None:
+    """An agent writes to its own row all the time."""
+    batch = list(range(1, 200, 2))
+    tables.live(*batch)
+    before, _ = tables.both()
+    for lead_id in range(2, 100, 2):
+        tables.execute(f"INSERT INTO {table} {ROWS[table].format(lead_id)}")
+    api = new_api(PACE=pace)
+
+    with ThreadPoolExecutor(1) as client:
+        with tables.held_by_a_trigger(at_least=1) as is_held:
+            answer = client.submit(api.archive_all, batch)
+            wait_until(is_held)
+            assert len(tables.execute(f"SELECT lead_id FROM {table} FOR UPDATE NOWAIT")) == 49
+        assert answer.result().json()["delete_count"] == len(batch)
+
+    assert tables.both() == ({}, before)
+
+
+@pytest.mark.parametrize("tables", ["InnoDB"], indirect=True)
+@pytest.mark.parametrize("other", [2, 1000])
+@pytest.mark.parametrize("table", ROWS)
+def test_a_row_that_somebody_writes_for_another_lead_is_in_the_way_of_no_batch(
+    tables: Tables, api: Api, table: str, other: int
+) -> None:
+    tables.live(1, 3)
+    before, _ = tables.both()
+    tables.execute(f"INSERT INTO {table} {ROWS[table].format(other)}")
+    agent = tables.mariadb.connect(tables.database, autocommit=False)
+    with agent.cursor() as cursor, capture_logs() as log:
+        cursor.execute(f"UPDATE {table} SET lead_id = {other + 4}")
+
+        assert api.archive_all([1, 3]).json()["delete_count"] == 2
+
+    agent.close()
+    assert "transaction retried" not in [line["event"] for line in log]
+    assert tables.both() == ({}, before)
+
+
+@pytest.mark.parametrize("tables", ["InnoDB"], indirect=True)
+@pytest.mark.parametrize("table", ROWS)
+def test_a_lead_that_gets_into_use_in_any_table_while_the_delete_runs_stays(tables: Tables, api: Api, table: str) -> None:
+    """Also where the DELETE does not ask the table."""
+    tables.live(1, 2)
+    before, _ = tables.both()
+    with ThreadPoolExecutor(1) as client:
+        with tables.held_by_a_trigger(at_least=1) as is_held:
+            answer = client.submit(api.archive_all, [1, 2])
+            wait_until(is_held)
+            tables.execute(f"INSERT INTO {table} {ROWS[table].format(1)}")
+        assert answer.result().json()["remaining_lead_ids"] == [1]
+
+    live, archived = tables.both()
+    assert (live, sorted(archived)) == ({1: before[1]}, [2])
+
+
 @pytest.mark.parametrize("tables", ["InnoDB"], indirect=True)
 def test_a_hopper_without_row_locks_is_free_between_the_parts_of_a_large_delete(
     tables: Tables, new_api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch
