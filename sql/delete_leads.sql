@@ -1,6 +1,8 @@
 -- Compare-delete: delete a lead from the source only if the target has it with the same data in every column, only if nobody
 -- uses it, and only if it matches the conditions of the request. This statement checks all of it itself, so that no write can
 -- come in between. It waits for no row: while it did, what it has checked would become outdated, and a lead could get into use.
+-- If both tables can roll back, it leaves tables of leads in use without a key on the lead to a look just before COMMIT: it would lock
+-- all of their rows, and agents would wait.
 -- STRAIGHT_JOIN reads the leads of the batch first, then the copy of each. In the other order, it could lock
 -- leads that are not in the batch, or meet their locks.
 --

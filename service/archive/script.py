@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.database.statements import Statements, integers
 from service.database.transaction import Transaction
-from service.tables.in_use import by_id, nearby, none_nearby
+from service.tables.in_use import by_id, not_in_use
 from service.tables.table_reader import TableReader
 
 
@@ -18,10 +18,8 @@ async def script(transaction: Transaction, sql: Statements, tables: TableReader,
     moved = [lead_id for lead_id in lead_ids if lead_id not in uses]
     if not moved:
         return header
-    values = {**pair.values, "lead_ids": integers(moved)}
-    nearby_query = nearby(pair.leads_in_use, min(moved), max(moved))
-    if nearby_query and not await transaction.select(nearby_query):
-        values["not_in_use"] = none_nearby(pair.leads_in_use, min(moved), max(moved))
+    # Here DELETE asks all tables that show leads in use: a script cannot look at them before its COMMIT.
+    values = {**pair.values, "lead_ids": integers(moved), "not_in_use": not_in_use(pair.leads_in_use)}
     order = [sql.select_leads, sql.look_at_copies, sql.insert_leads, sql.update_leads, sql.delete_leads, sql.select_leads]
     between = "" if pair.one_transaction else "COMMIT;\n\nSTART TRANSACTION;\n\n"
     text = between.join(f"{statement.fill(values)};\n\n" for statement in order)

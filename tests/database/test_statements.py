@@ -204,6 +204,21 @@ def test_a_lead_in_use_between_those_that_are_named_does_not_keep_them(
     assert tables.both() == ({number: live[number] for number in (2, 3, 4)}, {number: live[number] for number in (1, 5)})
 
 
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+def test_a_lead_that_gets_into_use_after_the_statements_were_printed_stays(
+    tables: Tables, environment: dict[str, str], run_script: Callable[[str], str]
+) -> None:
+    """The table has no key on the lead. A script does not look at it before COMMIT, as a batch does."""
+    tables.live(1, 2)
+    live, _ = tables.both()
+    printed = run_service(environment, "sql", "1", "2").stdout
+    tables.execute("INSERT INTO vicidial_live_agents (lead_id) VALUES (1)")
+
+    run_script(printed)
+
+    assert tables.both() == ({1: live[1]}, live)
+
+
 def test_one_lead_is_archived_by_piping_its_statements_into_the_client(
     tables: Tables, environment: dict[str, str], run_script: Callable[[str], str]
 ) -> None:
