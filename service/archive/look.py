@@ -63,6 +63,7 @@ class Looker:
         dialler would wait for the whole table. And if only one of the tables is MyISAM, the owner of a row lock may wait for
         that table, while a batch wants the row: MariaDB does not detect such a deadlock.
         """
+        self._tables.invalidate_old()  # here, where no lead is locked yet
         known = self._tables.cached
         if known and not known.problems:
             try:

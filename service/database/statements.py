@@ -140,6 +140,7 @@ class Statements:
     session: Statement
     set_foreign_key_checks: Statement
     set_savepoint: Statement
+    show_columns: Statement
     show_create_table: Statement
     show_damaged_copies: Statement
     show_deleted: Statement

@@ -88,6 +88,11 @@ class StatementTrial:
                 is_known = kind in {"BTREE", "HASH"} and prefix is None and re.fullmatch(r"\w+", key)
                 if is_known and ignored != "YES":
                     keys[key] = 1
+        if keys:
+            columns = await transaction.select(self._statements.show_columns.fill({"table": identifier(table)}))
+            types = {name.lower(): column_type for name, column_type, *_ in columns}
+            if not re.match(r"(tiny|small|medium|big)?int\b", types.get(column, "")):
+                return None
         return min(keys, key=lambda key: (key in hashes, hashes.get(key), keys[key], key), default=None)
 
     async def sees_agents(self, transaction: Transaction) -> bool:

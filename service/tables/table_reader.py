@@ -30,6 +30,10 @@ AUTO_INCREMENT = re.compile(r"^\) (.*?)\bAUTO_INCREMENT=(\d+) ?", re.MULTILINE)
 FOREIGN_KEYS_AGE = 10
 """Seconds after which foreign keys are read again. On a server with 400 tables this takes 10 ms."""
 
+LONGEST_BELIEF = 60
+"""Seconds after which a batch reads everything again. Nothing else tells that a key of a table of leads in use is now on
+another column: the DELETE would read the table as a whole for each lead."""
+
 LOOKS, LOOK_PAUSE = 3, 0.05
 """How many looks must miss a foreign key before it is believed to be gone, and the seconds between two of them. A key is
 hidden for milliseconds while ALTER TABLE replaces its table: 9 of 289 looks beside such statements missed it."""
@@ -79,6 +83,8 @@ class TableReader:
         """The queries that show whether a definition has changed."""
         self._definitions: tuple[str, ...] = ()
         self._tried = False
+        self._described = 0.0
+        """When everything was read last, by time.monotonic()."""
         self._foreign_keys_read = 0.0
         self._known_keys: tuple[ForeignKey, ...] | None = None
         """The foreign keys, as they were read last. It outlives `cached`: see _foreign_keys()."""
@@ -131,6 +137,7 @@ class TableReader:
             pair = self.cached = await self._describe(transaction, definitions, try_batch=to_write)
             self._tried = to_write
             self._definitions = unchanging
+            self._described = time.monotonic()
         problems = pair.problems if to_write else pair.problems_to_read
         if problems:
             raise NotReadyError(problems, pair.skipped_tables)
@@ -248,6 +255,11 @@ class TableReader:
         self._damage.note(error)
         missing = error.code in {NO_SUCH_TABLE, NO_SUCH_COLUMN, NO_SUCH_KEY, *ACCESS_DENIED}
         if missing or isinstance(error, StaleSessionError):
+            self.invalidate()
+
+    def invalidate_old(self) -> None:
+        """Read everything again at the next call if it was read more than LONGEST_BELIEF seconds ago."""
+        if time.monotonic() - self._described >= LONGEST_BELIEF:
             self.invalidate()
 
     def invalidate(self) -> None:

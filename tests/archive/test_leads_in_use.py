@@ -456,6 +456,20 @@ def test_a_batch_waits_for_no_row_of_another_lead(tables: Tables, new_api: Calla
     assert tables.ids() == ([5], [1, 2, 9])
 
 
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
+    """The key that the service has found for each column that shows leads in use."""
+    keys: dict[str, str | None] = {}
+    find_key = StatementTrial._key
+
+    async def note_key(trial: StatementTrial, transaction: Any, name: str) -> str | None:
+        keys[name] = await find_key(trial, transaction, name)
+        return keys[name]
+
+    monkeypatch.setattr(StatementTrial, "_key", note_key)
+    return keys
+
+
 @pytest.mark.parametrize(
     ("engine", "keys", "used"),
     [
@@ -473,7 +487,7 @@ def test_a_batch_waits_for_no_row_of_another_lead(tables: Tables, new_api: Calla
     ],
 )
 def test_a_key_is_used_in_which_a_lead_can_be_looked_up(
-    tables: Tables, api: Api, monkeypatch: pytest.MonkeyPatch, engine: str, keys: str, used: str | None
+    tables: Tables, api: Api, found: dict[str, str | None], engine: str, keys: str, used: str | None
 ) -> None:
     """A hash of all columns is of no use for one of them: with that hint, MariaDB reads the whole table for each lead."""
     tables.execute("DROP TABLE vicidial_hopper")
@@ -484,19 +498,43 @@ def test_a_key_is_used_in_which_a_lead_can_be_looked_up(
     tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (2)")
     tables.live(1, 2)
     before, _ = tables.both()
-    found: dict[str, str | None] = {}
-    find_key = StatementTrial._key
-
-    async def note_key(trial: StatementTrial, transaction: Any, name: str) -> str | None:
-        found[name] = await find_key(trial, transaction, name)
-        return found[name]
-
-    monkeypatch.setattr(StatementTrial, "_key", note_key)
 
     assert api.archive_all([1, 2]).json()["remaining_lead_ids"] == [2]
 
     assert tables.both() == ({2: before[2]}, {1: before[1]})
     assert found["vicidial_hopper.lead_id"] == used
+
+
+@pytest.mark.parametrize("kind", ["VARCHAR(20)", "DECIMAL(12)", "DOUBLE", "BIGINT"])
+def test_a_number_cannot_be_looked_up_in_the_key_of_a_text(
+    tables: Tables, api: Api, found: dict[str, str | None], kind: str
+) -> None:
+    tables.execute(f"ALTER TABLE vicidial_callbacks MODIFY lead_id {kind}")
+    tables.live(1, 2)
+    before, _ = tables.both()
+    tables.execute("INSERT INTO vicidial_callbacks (lead_id, status) VALUES (2, 'ACTIVE')")
+
+    assert api.archive_all([1, 2]).json()["remaining_lead_ids"] == [2]
+
+    assert tables.both() == ({2: before[2]}, {1: before[1]})
+    assert found["vicidial_callbacks.lead_id"] == ("lead_id" if kind == "BIGINT" else None)
+
+
+def test_a_key_that_is_on_another_column_now_is_noticed(
+    tables: Tables, api: Api, found: dict[str, str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables.live(1, 2, 3)
+    before, _ = tables.both()
+    tables.execute("INSERT INTO vicidial_callbacks (lead_id, status) VALUES (2, 'ACTIVE')")
+    assert api.archive_all([1]).status_code == 200
+    assert found["vicidial_callbacks.lead_id"] == "lead_id"
+    tables.execute("ALTER TABLE vicidial_callbacks DROP KEY lead_id, ADD KEY lead_id (status), ADD KEY other (lead_id)")
+    monkeypatch.setattr("service.tables.table_reader.LONGEST_BELIEF", 0)
+
+    assert api.archive_all([2, 3]).json()["remaining_lead_ids"] == [2]
+
+    assert found["vicidial_callbacks.lead_id"] == "other"
+    assert tables.both() == ({2: before[2]}, {1: before[1], 3: before[3]})
 
 
 @pytest.mark.parametrize("query", [nearby, by_id])
