@@ -101,6 +101,7 @@ def _log(problems: Sequence[Problem]) -> None:
 
 
 async def _script(context: AppContext, lead_ids: list[int]) -> str:
+    context.archive_reader.believe_at_once()
     await context.database.connect()
     try:
         async with context.database.transaction(START_TIMEOUT) as transaction:

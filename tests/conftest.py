@@ -158,8 +158,10 @@ def readiness_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let an application that has just started look for foreign keys without the pauses between its looks."""
+    """Let an application that has just started look for foreign keys without the pauses between its looks, and do without
+    tables of leads in use that are missing."""
     monkeypatch.setattr("service.tables.table_reader.LOOK_PAUSE", 0.0)
+    monkeypatch.setattr("service.tables.table_reader.GONE_AFTER", 0.0)
 
 
 @pytest.fixture

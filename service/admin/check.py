@@ -82,6 +82,7 @@ async def _database(settings: Settings) -> list[Finding]:
             found = _server(server, settings)
         async with database.transaction(TIMEOUT) as transaction:
             transaction.set_variables(loaded.wait_briefly.fill())
+            context.archive_reader.believe_at_once()
             state = await context.readiness.look_in(transaction)
             pair = context.archive_reader.cached
             assert pair is not None

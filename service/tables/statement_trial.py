@@ -77,7 +77,7 @@ class StatementTrial:
         """The keys that are called HASH, and whether each is unique."""
         # The last column tells since MariaDB 10.6 whether the server is told to ignore the key. Before, it is a comment.
         rows = await transaction.select(self._statements.show_keys.fill({"table": identifier(table)}))
-        for _, is_plain, key, position, of_column, _, _, prefix, _, _, kind, *_, ignored in rows:
+        for _, is_plain, key, position, of_column, _, _, prefix, _, _, kind, comment, *_, ignored in rows:
             if kind == "HASH":
                 hashes[key] = not int(is_plain)
             if key in keys:
@@ -86,7 +86,7 @@ class StatementTrial:
                     del keys[key]
             elif (position, of_column.lower()) == (1, column):
                 is_known = kind in {"BTREE", "HASH"} and prefix is None and re.fullmatch(r"\w+", key)
-                if is_known and ignored != "YES":
+                if is_known and ignored != "YES" and comment != "disabled":  # by ALTER TABLE ... DISABLE KEYS
                     keys[key] = 1
         if keys:
             columns = await transaction.select(self._statements.show_columns.fill({"table": identifier(table)}))

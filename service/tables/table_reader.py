@@ -30,7 +30,7 @@ AUTO_INCREMENT = re.compile(r"^\) (.*?)\bAUTO_INCREMENT=(\d+) ?", re.MULTILINE)
 FOREIGN_KEYS_AGE = 10
 """Seconds after which foreign keys are read again. On a server with 400 tables this takes 10 ms."""
 
-LONGEST_BELIEF = 60
+LONGEST_BELIEF = 10
 """Seconds after which a batch reads everything again. Nothing else tells that a key of a table of leads in use is now on
 another column: the DELETE would read the table as a whole for each lead."""
 
@@ -40,8 +40,11 @@ hidden for milliseconds while ALTER TABLE replaces its table: 9 of 289 looks bes
 
 
 GONE_AFTER = 1
-"""Seconds for which a table or a column that shows leads in use must have been missing before it is believed to be gone, if it
-was there before. RENAME TABLE or a repair may take it away for moments, and its leads are in use all the same."""
+"""Seconds for which a table or a column that shows leads in use must have been missing before it is believed to be gone, or
+not to be there at first. RENAME TABLE or a repair may take it away for moments, and its leads are in use all the same."""
+
+LONGEST_DOUBT = 3
+"""Seconds between two looks that did not find it, after which it may have been there in between."""
 
 
 class TableReader:
@@ -72,10 +75,12 @@ class TableReader:
         self._leads_in_use = statements.leads_in_use if keep_leads_in_use else {}
         self.in_use_tables = tuple(dict.fromkeys(map(table_of, self._leads_in_use)))
         """The tables that show leads in use, whether they exist or not."""
-        self._at_hand: set[str] = set()
-        """The statements of leads in use that have worked, and have not been given up."""
-        self._missing_since: dict[str, float] = {}
-        """By statement that has worked, when it did not find its table or column for the first time."""
+        self._at_hand = set(self._leads_in_use)
+        """The statements of leads in use that have not been given up."""
+        self._worked: set[str] = set()
+        """Those that have ever worked."""
+        self._missing: dict[str, tuple[float, float]] = {}
+        """By statement that is in doubt, when it did not find its table or column for the first and for the last time."""
         self._reused: Reused = reused
         self.definition_queries = [
             statements.show_create_table.fill({"table": identifier(table)}) for table in (source, target)
@@ -188,14 +193,23 @@ class TableReader:
         return replace(pair, problems_to_read=tuple(problems), problems=(*problems, *to_write))
 
     def _doubt(self, working: Iterable[str], skipped: Iterable[str]) -> None:
-        """Give up statements of leads in use that have worked and find no table or column any more. Raises StaleSessionError
-        until they have not found it for GONE_AFTER seconds."""
+        """Give up statements of leads in use that find no table or column. Raises StaleSessionError until they have not found
+        it for GONE_AFTER seconds."""
         now = time.monotonic()
+        self._worked.update(working)
         self._at_hand.update(working)
-        self._missing_since = {name: self._missing_since.get(name, now) for name in skipped if name in self._at_hand}
-        if any(now - since < GONE_AFTER for since in self._missing_since.values()):
-            raise StaleSessionError("a table that shows leads in use is missing")
+        before, self._missing = self._missing, {}
+        for name in self._at_hand.intersection(skipped):
+            since, last = before.get(name, (now, now))
+            self._missing[name] = (since if now - last < LONGEST_DOUBT else now, now)
+        if any(now - since < GONE_AFTER for since, _ in self._missing.values()):
+            missing = "a table that shows leads in use is missing"
+            raise StaleSessionError(missing, was_new=self._worked.isdisjoint(self._missing))
         self._at_hand.difference_update(skipped)
+
+    def believe_at_once(self) -> None:
+        """Take a table that shows leads in use for missing at the first look, in a command that looks only once."""
+        self._at_hand.clear()
 
     async def _session(self, transaction: Transaction) -> Session:
         """Return the variables of the session and facts about the server."""

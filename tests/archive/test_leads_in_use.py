@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -198,6 +199,48 @@ def test_what_shows_leads_in_use_is_believed_to_be_gone_only_after_a_second_look
         assert batch.result().json()["remaining_lead_ids"] == [2]
         assert ready.result().json()["skipped_tables"] == []
 
+    assert tables.both() == ({2: before[2]}, {1: before[1]})
+
+
+def test_a_process_that_has_just_started_does_not_believe_at_once_that_a_table_is_not_there(
+    tables: Tables, new_api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.tables.table_reader.GONE_AFTER", 10)
+    tables.live(1, 2)
+    before, _ = tables.both()
+    tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (2)")
+    tables.execute("RENAME TABLE vicidial_hopper TO away")
+    api = new_api()
+
+    with ThreadPoolExecutor(1) as client:
+        batch = client.submit(api.archive_all, [1, 2])
+        time.sleep(1)
+        assert not batch.done()
+        tables.execute("RENAME TABLE away TO vicidial_hopper")
+        assert batch.result().json()["remaining_lead_ids"] == [2]
+
+    assert tables.both() == ({2: before[2]}, {1: before[1]})
+
+
+def test_a_table_that_was_missing_long_ago_is_not_believed_to_be_gone_at_once(
+    tables: Tables, new_api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has been there in between, and nobody has looked."""
+    monkeypatch.setattr("service.tables.table_reader.GONE_AFTER", 2)
+    monkeypatch.setattr("service.tables.table_reader.LONGEST_DOUBT", 1)
+    tables.live(1, 2)
+    before, _ = tables.both()
+    api = new_api(REQUEST_TIMEOUT="1")
+    assert api.archive_all([1]).status_code == 200
+    tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (2)")
+    tables.execute("RENAME TABLE vicidial_hopper TO away")
+    assert api.archive_all([2]).status_code == 503
+    time.sleep(2.5)
+
+    assert api.archive_all([2]).status_code == 503
+
+    tables.execute("RENAME TABLE away TO vicidial_hopper")
+    assert api.archive_all([2]).json()["remaining_lead_ids"] == [2]
     assert tables.both() == ({2: before[2]}, {1: before[1]})
 
 
@@ -477,6 +520,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
         ("InnoDB", "KEY all_of_it (lead_id, campaign_id), KEY lead_id (lead_id)", "lead_id"),
         ("InnoDB", "KEY all_of_it (lead_id, campaign_id)", "all_of_it"),
         ("InnoDB", "KEY all_of_it (campaign_id, lead_id)", None),
+        ("MyISAM", "KEY a (lead_id), UNIQUE KEY b (hopper_id, lead_id)", "a"),
         ("InnoDB", "UNIQUE KEY a (lead_id) USING HASH, KEY lead_id (lead_id)", "lead_id"),
         ("MyISAM", "UNIQUE KEY a (lead_id) USING HASH, KEY all_of_it (lead_id, campaign_id)", "all_of_it"),
         ("InnoDB", "UNIQUE KEY a (lead_id) USING HASH, KEY lead_id (lead_id) USING HASH", "lead_id"),
@@ -518,6 +562,20 @@ def test_a_number_cannot_be_looked_up_in_the_key_of_a_text(
 
     assert tables.both() == ({2: before[2]}, {1: before[1]})
     assert found["vicidial_callbacks.lead_id"] == ("lead_id" if kind == "BIGINT" else None)
+
+
+def test_a_key_that_is_not_kept_up_to_date_is_not_used(tables: Tables, api: Api, found: dict[str, str | None]) -> None:
+    """As an interrupted load of a dump leaves it."""
+    tables.execute("ALTER TABLE vicidial_callbacks ENGINE = MyISAM")
+    tables.execute("ALTER TABLE vicidial_callbacks DISABLE KEYS")
+    tables.live(1, 2)
+    before, _ = tables.both()
+    tables.execute("INSERT INTO vicidial_callbacks (lead_id, status) VALUES (2, 'ACTIVE')")
+
+    assert api.archive_all([1, 2]).json()["remaining_lead_ids"] == [2]
+
+    assert tables.both() == ({2: before[2]}, {1: before[1]})
+    assert found["vicidial_callbacks.lead_id"] is None
 
 
 def test_a_key_that_is_on_another_column_now_is_noticed(
