@@ -21,7 +21,6 @@ from lead_archive.settings import Settings
 CONNECT_TIMEOUT = 10.0
 """Seconds in which a server takes a connection, or is not there."""
 
-
 REQUEST_ID = "X-Request-ID"
 """The header that tells which request an answer is for."""
 

@@ -37,12 +37,11 @@ MOST_WAIT = 2.0
 
 NEVER_READ = ()
 
+logger = structlog.get_logger()
+
 
 class KeysBeingReadError(Exception):
     """The file has changed and is being read. The keys that were read last may have been revoked."""
-
-
-logger = structlog.get_logger()
 
 
 class KeysFile:

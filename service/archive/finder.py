@@ -172,20 +172,23 @@ class Finder:
             matches = within(values["matches"], list_ids)
         else:
             visible = await self._visible(transaction, values, list_ids)
-            at_hand = self._statements.is_visible.fill({**values, "list_ids": integers(sorted(list_ids))})
-            matches = f"source.lead_id IN ({_listed(visible)})\n    AND {at_hand}\n    AND {values['matches']}"
-        query_of_leads = self._statements.find_matching_leads.fill({**values, "matches": matches})
-        query_of_leads = self._statements.under(query_of_leads, self._statements.if_unlocked)
-        (found,) = await transaction.select_each(query_of_leads, unlocked=[query_of_leads])
+            is_visible = self._statements.is_visible.fill({**values, "list_ids": integers(sorted(list_ids))})
+            matches = f"source.lead_id IN ({_listed(visible)})\n    AND {is_visible}\n    AND {values['matches']}"
+        matching = self._statements.find_matching_leads.fill({**values, "matches": matches})
+        found = await self._select(transaction, matching)
         # Again: an archived lead may have gone to another list meanwhile.
-        return list(await visible_leads(transaction, self._statements, LeadIDs(_ids(found)), list_ids)) if found else []
+        return list(await visible_leads(transaction, self._statements, LeadIDs(found), list_ids)) if found else []
 
     def _end_of_stretch(self, values: Mapping[str, str], first: int, rows: int) -> str:
         return self._statements.find_end_of_stretch.fill({**values, "first": str(first), "offset": str(rows - 1)})
 
     async def _visible(self, transaction: Transaction, values: Mapping[str, str], list_ids: frozenset[int]) -> list[int]:
         """Return the leads of a stretch of the archive that the caller may see."""
-        query = self._statements.visible_in_stretch.fill({**values, "list_ids": integers(sorted(list_ids))})
+        visible = self._statements.visible_in_stretch.fill({**values, "list_ids": integers(sorted(list_ids))})
+        return await self._select(transaction, visible)
+
+    async def _select(self, transaction: Transaction, query: str) -> list[int]:
+        """Return the leads that a query of both tables selects. It waits for neither while it has locked the other."""
         query = self._statements.under(query, self._statements.if_unlocked)
         (rows,) = await transaction.select_each(query, unlocked=[query])
         return _ids(rows)

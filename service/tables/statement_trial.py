@@ -16,6 +16,7 @@ from service.tables.damage import damage_in
 from service.tables.definitions import TablePair
 from service.tables.preconditions.server import preparation_problem, server_problem
 from service.tables.privileges import Grants
+from service.tables.same_data import INTEGERS
 
 
 class StatementTrial:
@@ -73,13 +74,12 @@ class StatementTrial:
         table, column = name.split(".")
         keys: dict[str, int] = {}
         """The number of columns of each."""
-        hashes: dict[str, bool] = {}
-        """The keys that are called HASH, and whether each is unique."""
+        kinds: dict[str, int] = {}
+        """0: a tree. 1: called HASH. 2: called HASH and unique."""
         # The last column tells since MariaDB 10.6 whether the server is told to ignore the key. Before, it is a comment.
         rows = await transaction.select(self._statements.show_keys.fill({"table": identifier(table)}))
         for _, is_plain, key, position, of_column, _, _, prefix, _, _, kind, comment, *_, ignored in rows:
-            if kind == "HASH":
-                hashes[key] = not int(is_plain)
+            kinds[key] = 0 if kind == "BTREE" else 2 - int(is_plain)
             if key in keys:
                 keys[key] += 1
                 if kind != "BTREE":  # the others are of use only for all of their columns
@@ -91,9 +91,9 @@ class StatementTrial:
         if keys:
             columns = await transaction.select(self._statements.show_columns.fill({"table": identifier(table)}))
             types = {name.lower(): column_type for name, column_type, *_ in columns}
-            if not re.match(r"(tiny|small|medium|big)?int\b", types.get(column, "")):
+            if re.split(r"\W", types.get(column, ""))[0] not in INTEGERS:
                 return None
-        return min(keys, key=lambda key: (key in hashes, hashes.get(key), keys[key], key), default=None)
+        return min(keys, key=lambda key: (kinds[key], keys[key], key), default=None)
 
     async def sees_agents(self, transaction: Transaction) -> bool:
         """Return whether the account can read which agents are logged in."""

@@ -38,7 +38,6 @@ LOOKS, LOOK_PAUSE = 3, 0.05
 """How many looks must miss a foreign key before it is believed to be gone, and the seconds between two of them. A key is
 hidden for milliseconds while ALTER TABLE replaces its table: 9 of 289 looks beside such statements missed it."""
 
-
 GONE_AFTER = 1
 """Seconds for which a table or a column that shows leads in use must have been missing before it is believed to be gone, or
 not to be there at first. RENAME TABLE or a repair may take it away for moments, and its leads are in use all the same."""
