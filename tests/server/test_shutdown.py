@@ -98,7 +98,7 @@ def test_it_ends_in_time_even_if_a_worker_cannot_be_killed(environment: dict[str
     settings = {**environment, "WORKERS": "2", "REQUEST_TIMEOUT": "1"}
     with ServiceProcess(settings, ("-c", WITHOUT_SIGKILL)) as service:
         hangs = service.workers[0]
-        os.kill(hangs, signal.SIGSTOP)
+        stop_between_log_lines(hangs)
         started = time.monotonic()
 
         assert service.stop(signal.SIGTERM) == 0
@@ -107,6 +107,17 @@ def test_it_ends_in_time_even_if_a_worker_cannot_be_killed(environment: dict[str
         assert time.monotonic() - started < 2 + STOP_MARGIN + KILL_TIMEOUT + SLACK
         assert [line["worker"] for line in service.log_lines if line["event"] == "worker does not stop"] == [hangs]
         assert [line["worker"] for line in service.log_lines if line["event"] == "worker cannot be killed"] == [hangs]
+
+
+def stop_between_log_lines(pid: int) -> None:
+    """Stop a process, but not while it holds the lock on the log: nobody could kill it, and no other would get the lock."""
+    deadline = time.monotonic() + PATIENCE
+    os.kill(pid, signal.SIGSTOP)
+    while any(line.split()[-4] == str(pid) for line in Path("/proc/locks").read_text().splitlines()):
+        assert time.monotonic() < deadline
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.01)
+        os.kill(pid, signal.SIGSTOP)
 
 
 LOOKS_UP_A_NAME = """
