@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 from mariadb import PrivateMariaDB
+from pymysql.constants import CLIENT
 from starlette.testclient import TestClient
 from support.api import Api
-from support.databases import BERLIN, MARIADB_OPTIONS, create_database, migrate
+from support.databases import BERLIN, MARIADB_OPTIONS, create_database, creation_of, migrate
 from support.fixtures import NewDatabase, NewService, ReadSettings
 from support.generated import generate
 from support.paths import SCRATCH
@@ -83,15 +84,17 @@ def new_database(mariadb: PrivateMariaDB) -> NewDatabase:
     def new(engine: str = "InnoDB") -> str:
         template = f"template_{engine}"
         name = f"test_{next(numbers)}"
-        with mariadb.connect() as connection, connection.cursor() as cursor:
-            if engine not in templates:
-                create_database(mariadb, template)
-                migrate(mariadb.url(template), "head", "-x", f"engine={engine}")
+        if engine not in templates:
+            create_database(mariadb, template)
+            migrate(mariadb.url(template), "head", "-x", f"engine={engine}")
+            with mariadb.connect() as connection, connection.cursor() as cursor:
                 cursor.execute(f"SHOW TABLES FROM {template} WHERE Tables_in_{template} <> 'alembic_version'")
                 templates[engine] = [table for (table,) in cursor.fetchall()]
-            create_database(mariadb, name)
-            for table in templates[engine]:
-                cursor.execute(f"CREATE TABLE {name}.{table} LIKE {template}.{table}")
+        with mariadb.connect(client_flag=CLIENT.MULTI_STATEMENTS) as connection, connection.cursor() as cursor:
+            copies = [f"CREATE TABLE {name}.{table} LIKE {template}.{table}" for table in templates[engine]]
+            cursor.execute("; ".join([creation_of(name), *copies]))
+            while cursor.nextset():
+                pass
         return name
 
     return new

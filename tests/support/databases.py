@@ -44,10 +44,15 @@ def migrate(url: str, revision: str, *options: str) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def creation_of(database: str) -> str:
+    """Return the statement that creates an empty database with the charset that Vicidial's installers choose."""
+    return f"CREATE DATABASE {database} CHARACTER SET utf8 COLLATE utf8_unicode_ci"
+
+
 def create_database(mariadb: PrivateMariaDB, name: str) -> None:
-    """Create an empty database with the charset that Vicidial's installers choose."""
+    """Create an empty database."""
     with mariadb.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8 COLLATE utf8_unicode_ci")
+        cursor.execute(creation_of(name))
 
 
 @contextmanager
