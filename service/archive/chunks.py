@@ -105,6 +105,10 @@ class Chunks:
         self._noted = 0
         """How many of the leads that were deleted for good are in `deleted`, whether others have brought some back or not."""
         self._uncommitted: Counter[Statement] = Counter()
+        self._copied: set[int] = set()
+        """The leads that count as inserted or updated for good. While a chunk waits, others may change such a lead, or delete
+        its copy. It is copied once more then, and counts only once."""
+        self._uncommitted_copies: set[int] = set()
         self._failures = Failures()
         self._was_blocked = was_blocked
         self._said_so = False
@@ -175,6 +179,7 @@ class Chunks:
             await self._note_deleted(leads if are_all else None)
         if self._failures.blocked:
             self._uncommitted.clear()  # it was rolled back
+            self._uncommitted_copies.clear()
             self._failures.take_back(failures_before, self._changes.by_statement(self.counts - counts_before))
             await self.end()  # what the temporary table holds may be out of date next time
         await self.transaction.let_go()  # the question what was done has opened the tables again
@@ -290,10 +295,15 @@ class Chunks:
         self._failures.blocked = error
 
     async def _run(self, pair: TablePair, steps: Mapping[Statement, LeadIDs], options: Options) -> None:
-        counts = await self._unless_blocked(self._changes.run(self.transaction, pair, steps, options=options))
-        for statement, count in (counts or {}).items():
+        counts = await self._unless_blocked(self._changes.run(self.transaction, pair, steps, options=options)) or {}
+        copied_before = LeadIDs(self._copied)
+        for statement, count in counts.items():
             is_permanent = not self._changes.written(pair, statement).transactional
-            (self.counts if is_permanent else self._uncommitted)[statement] += count
+            new = steps[statement]
+            if statement != self._statements.delete_leads:
+                new = new.difference(copied_before)
+                (self._copied if is_permanent else self._uncommitted_copies).update(self._failures.done.pop(statement, ()))
+            (self.counts if is_permanent else self._uncommitted)[statement] += min(count, len(new))
 
     async def _commit(self) -> None:
         """Commit. A deadlock at this moment has rolled back what was not permanent yet."""
@@ -306,6 +316,8 @@ class Chunks:
             return
         self.counts.update(self._uncommitted)
         self._uncommitted.clear()
+        self._copied |= self._uncommitted_copies
+        self._uncommitted_copies.clear()
 
     async def _note_deleted(self, leads: LeadIDs | None = None) -> None:
         """Take note of the leads that DELETE has deleted for good since the last time. Others may have brought some of them

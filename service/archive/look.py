@@ -17,7 +17,7 @@ from service.database.transaction import Transaction
 from service.errors import ConditionError, DatabaseError, ListsChangedError
 from service.mariadb_errors import HIDDEN_TABLES, NO_SUCH_TABLE
 from service.tables.definitions import TablePair, names
-from service.tables.in_use import MOST_NEARBY, by_id, nearby
+from service.tables.in_use import MOST_NEARBY, among, by_id, without_key
 from service.tables.table_reader import TableReader
 
 
@@ -33,7 +33,7 @@ class Seen:
     """Leads that are in both tables and are two different leads: their lead_id was given out again."""
     in_use: LeadIDs
     in_use_nearby: bool
-    """Whether a lead is in use that has an id among those of the batch."""
+    """Whether a table without a key on the lead shows a lead in use that has an id among those of the batch."""
     agents: bool
     """Whether agents are logged in, or it cannot be known."""
     unmatched: LeadIDs
@@ -133,7 +133,7 @@ class Looker:
             copies=asked.from_concat(copies),
             reused=asked.from_concat(reused) if pair.reused != "overwrite" else NONE,
             in_use=await self._in_use(transaction, pair, asked, batch, in_use),
-            in_use_nearby=bool(in_use),
+            in_use_nearby=bool(self._nearby(pair, in_use)),
             agents=agents,
             unmatched=present.intersection(asked.from_rows(unmatched)),
             on_cluster=bool(on_cluster),
@@ -212,15 +212,20 @@ class Looker:
         """Return the query of leads in use. Whoever may not see other leads asks for none of them: the time would tell."""
         if batch.is_limited:
             return self._if_unlocked(by_id(pair.leads_in_use, leads.sql))
-        return self._if_unlocked(nearby(pair.leads_in_use, leads.first, leads.last))
+        return self._if_unlocked(among(pair.leads_in_use, leads.sql, leads.first, leads.last))
 
     async def _in_use(
         self, transaction: Transaction, pair: TablePair, asked: LeadIDs, batch: Batch, rows: Sequence[tuple[int, str]]
     ) -> LeadIDs:
         """Return the leads in use. rows: the answer to _in_use_query(). That of nearby() is incomplete if it is long."""
-        if rows and not batch.is_limited and max(Counter(name for _, name in rows).values()) > MOST_NEARBY:
+        if not batch.is_limited and any(count > MOST_NEARBY for count in self._nearby(pair, rows).values()):
             rows = await transaction.select(self._if_unlocked(by_id(pair.leads_in_use, asked.sql)))
         return asked.intersection(LeadIDs({int(lead_id) for lead_id, _ in rows}))
+
+    @staticmethod
+    def _nearby(pair: TablePair, rows: Sequence[tuple[int, str]]) -> Counter[str]:
+        """Return how many of the rows are of tables without a key on the lead, by table and column."""
+        return Counter(name for _, name in rows if name in without_key(pair.leads_in_use))
 
     def _if_unlocked(self, query: str | None) -> str:
         """Return a query of several tables that fails at once if one is locked. Empty if there is no query."""

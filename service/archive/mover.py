@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from service.archive.batch import Batch, BeforeChange, MayChange, Result, always
 from service.archive.chunks import Chunks, Plan
+from service.archive.failures import Failures, LongSearchError
 from service.archive.kept_copies import KeptCopies
 from service.archive.lead_ids import NONE, LeadIDs
 from service.archive.look import Looker, Seen
@@ -74,6 +75,7 @@ class Mover:
         deadline = asyncio.get_running_loop().time() + seconds
         was_blocked = False
         lists_changed = 0
+        failures = Failures()
 
         def on_error(error: DatabaseError) -> None:
             nonlocal was_blocked, lists_changed
@@ -81,19 +83,29 @@ class Mover:
             lists_changed += isinstance(error, ListsChangedError)
             self._tables.invalidate_on(error)
 
-        try:
-            async with self._pace.turn(batch.caller, seconds) as turn:
-                return await self._database.attempt(
-                    lambda transaction: self._move(
+        async def move(transaction: Transaction) -> Result:
+            while True:
+                failures.begin_again()
+                try:
+                    return await self._move(
                         transaction,
                         batch,
                         before_change,
                         may_change,
                         turn,
+                        failures=failures,
                         was_blocked=was_blocked,
                         # Perhaps a trigger changes the list, because of what the batch itself writes, each time.
                         locks_lists=lists_changed > 1,
-                    ),
+                    )
+                except LongSearchError:
+                    await transaction.let_go()
+                    await turn.rest()
+
+        try:
+            async with self._pace.turn(batch.caller, seconds) as turn:
+                return await self._database.attempt(
+                    move,
                     deadline - asyncio.get_running_loop().time(),
                     on_error,
                     # Somebody may keep a lead locked for long. Batches of other leads need not wait for that.
@@ -111,12 +123,14 @@ class Mover:
         may_change: MayChange,
         turn: Turn,
         *,
+        failures: Failures,
         was_blocked: bool,
         locks_lists: bool,
     ) -> Result:
         """Insert, update and delete, always in this order. The caller commits.
 
-        was_blocked: as Options. locks_lists: as Looker.look().
+        failures: of a batch that is one transaction, and of its attempts before. was_blocked: as Options. locks_lists: as
+        Looker.look(). Raises LongSearchError as Changes.run().
         """
         asked = LeadIDs(batch.lead_ids)
         transaction.set_limits(self._statements.wait_briefly.fill())
@@ -142,9 +156,9 @@ class Mover:
             lists = await self._looker.lists_of(transaction, seen, leads)
             await may_change()
             await before_change(list(leaving))
+            options = Options(most={sql.delete_leads: LARGEST_DELETE}, failures=failures)
             if seen.on_cluster and leaving:
-                leaving = steps[sql.delete_leads] = await self._claim(transaction, seen.pair, leaving)
-            options = Options(most={sql.delete_leads: LARGEST_DELETE})
+                leaving = steps[sql.delete_leads] = await self._claim(transaction, seen.pair, leaving, options)
             counts = await self._change_in_one_transaction(transaction, turn, seen.pair, steps, options)
             remaining = await self._remaining(transaction, seen, batch, counts)
             left, gone = leaving.difference(remaining), NONE
@@ -197,7 +211,7 @@ class Mover:
             new = await self._whole(transaction, seen.pair, new)
         # A lead that is not in the target yet is copied by the INSERT: the UPDATE has nothing to do for it.
         old = leads.intersection(seen.copies) if batch.update_leads else NONE
-        if old and not seen.pair.target.transactional:
+        if old and not seen.pair.one_transaction:
             old = await self._changes.select(transaction, sql.select_different_leads, seen.pair, old)
         return {sql.insert_leads: new, sql.update_leads: old, sql.delete_leads: leads if batch.delete_leads else NONE}
 
@@ -263,7 +277,7 @@ class Mover:
         await chunks.end()
         return replace(first, unmatched=LeadIDs(unmatched), reused=LeadIDs(reused))
 
-    async def _claim(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
+    async def _claim(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs, options: Options) -> LeadIDs:
         """On a Galera cluster, protect older copies that the DELETE relies on from changes by other nodes.
 
         Return the leads whose copy could be protected: a trigger may refuse the write that protects it.
@@ -271,7 +285,9 @@ class Mover:
         sql = self._statements
         equal = await self._changes.select(transaction, sql.select_equal_leads, pair, lead_ids)
         refused: set[int] = set()
-        await self._changes.run(transaction, pair, {sql.touch_leads: equal, sql.restore_leads: equal}, refused)
+        await self._changes.run(
+            transaction, pair, {sql.touch_leads: equal, sql.restore_leads: equal}, refused, options=options
+        )
         return lead_ids.difference(LeadIDs(refused))
 
     async def _whole(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:

@@ -15,7 +15,7 @@ from service.database.transaction import BLOCKED, Transaction
 from service.errors import DatabaseError
 from service.mariadb_errors import LOCK_WAIT_TIMEOUT, NOT_TAKEN
 from service.tables.definitions import Table, TablePair
-from service.tables.in_use import none_nearby
+from service.tables.in_use import none_among
 from service.tables.privileges import LISTS
 
 Warnings = Sequence[tuple[int, str]]
@@ -35,11 +35,8 @@ class Run:
     statement: Statement
     leads: LeadIDs
     each: bool
-    """Of a DELETE: whether it asks of each lead whether it is in use, which takes longer. Otherwise no lead is deleted if one
-    is in use that has an id among theirs."""
-    alone: bool
-    """Of a DELETE: whether it looks up each lead by itself, so that no lock of other leads is in its way, and none that it
-    takes is in the way of others."""
+    """Of a DELETE: whether it asks all tables that show leads in use for each lead, which takes longer. Otherwise it asks
+    those without a key on the lead once, and no lead is deleted if they show one in use that has an id among theirs."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +46,8 @@ class Options:
     insert_from: Mapping[str, str] = field(default_factory=dict)
     """The placeholders of another table from which INSERT reads the leads."""
     in_use_nearby: bool = False
-    """Whether a lead is in use that has an id among those of the leads to delete. This and the next two matter only where the
-    statements of a batch are not one transaction: in one, each lead is always looked up by itself."""
+    """Whether a table without a key on the lead shows a lead in use that has an id among those of the leads to delete. This
+    and the next two matter only where the statements of a batch are not one transaction."""
     was_blocked: bool = False
     """Whether another transaction held a lock that an earlier attempt wanted. It may be putting leads into use."""
     is_limited: bool = False
@@ -81,28 +78,24 @@ class Changes:
         """Run the statements in one round trip, each for its leads. Return the number of rows that each has changed.
 
         A statement that fails because of a row is repeated for each half of its leads, down to a single lead. That lead stays
-        as it is and is added to left_alone. Raises DatabaseError if a statement fails for each of its leads with the same
-        error, and it is not certain that rows are the reason; and if a lock is in the way or there is a deadlock, so that what
-        was not committed must be run again with was_blocked. If the statement writes to a table without rollback, these raise
-        no error: the other statements are not run, options.failures.blocked is set, and the counts are those until then. The
-        same is true if a lock is in the way of finding out which rows a statement has changed before a row made it fail.
-        values: of placeholders that the pair does not know.
+        as it is and is added to left_alone. Raises LongSearchError if that takes long and can be begun again. Raises
+        DatabaseError if a statement fails for each of its leads with the same error, and it is not certain that rows are the
+        reason; and if a lock is in the way or there is a deadlock, so that what was not committed must be run again with
+        was_blocked. If the statement writes to a table without rollback, these raise no error: the other statements are not
+        run, options.failures.blocked is set, and the counts are those until then. The same is true if a lock is in the way of
+        finding out which rows a statement has changed before a row made it fail. values: of placeholders that the pair does
+        not know.
         """
         transaction.must_know_tables()
         values = {**pair.values, **(values or {})}
         counts = dict.fromkeys(steps, 0)
         options = options or Options()
-        alone = pair.one_transaction or options.was_blocked or options.is_limited
-        todo = [
-            Run(statement, part, each=alone or options.in_use_nearby, alone=alone)
-            for statement, leads in steps.items()
-            for part in leads.parts(options.most.get(statement) or len(leads) or 1)
-        ]
+        todo = self._all_runs(pair, steps, options)
+        left_alone = set() if left_alone is None else left_alone
+        left_alone.update(*(options.failures.left_alone[statement] for statement in steps))
         warned: list[tuple[Run, Warnings]] = []
         most_sent = len(todo)  # many leads that fail one by one make a long list
         pauses = Pauses()
-        for run in todo:
-            options.failures.given[run.statement] += len(run.leads)
         while todo:
             done = 0
             persisted_already = transaction.changes_may_persist
@@ -115,6 +108,7 @@ class Changes:
                 filled = {self._filled(pair, run, values, options): run for run in sent}
                 async for run, count in self._execute(transaction, filled, warned):
                     counts[run.statement] += count
+                    options.failures.done[run.statement].update(run.leads)
                     if not count and self._is_all_or_nothing(pair, run):
                         again.append(replace(run, each=True))
                     done += 1
@@ -134,6 +128,7 @@ class Changes:
                     continue
                 finished = await self._finished_before(error, transaction, pair, failed)
                 counts[failed.statement] += len(finished)
+                options.failures.done[failed.statement].update(finished)
                 if options.failures.must_look_again(transaction, error):
                     if error.code in BLOCKED and not any(counts.values()) and not await self._begun(transaction, failed):
                         transaction.changes_may_persist = persisted_already
@@ -141,15 +136,31 @@ class Changes:
                 rest = failed.leads.difference(finished)
                 parts = [part for part in rest.halves() if part]
                 if len(parts) == 1 and not finished:  # else the row at which it failed may be stored: an AFTER trigger's
-                    (lead_id,) = parts.pop()
                     if options.failures.all_failed(failed.statement, error):
                         raise
-                    logger.warning("lead left alone", lead_id=lead_id, statement=failed.statement.name, code=error.code)
-                    if left_alone is not None:
-                        left_alone.add(lead_id)
+                    left_alone.update(parts.pop())
+                    self._leave_alone(pair, failed, error, options)
                 todo = [*(replace(failed, leads=part) for part in parts), *others]
         await self._log_left_out(transaction, pair, warned)
         return counts
+
+    @staticmethod
+    def _all_runs(pair: TablePair, steps: Mapping[Statement, LeadIDs], options: Options) -> list[Run]:
+        """Return what is to be run, each statement for as many leads at a time as it may change."""
+        each = pair.one_transaction or options.was_blocked or options.is_limited or options.in_use_nearby
+        return [
+            Run(statement, part, each)
+            for statement, leads in steps.items()
+            for part in options.failures.give(statement, leads).parts(options.most.get(statement) or len(leads) or 1)
+        ]
+
+    @staticmethod
+    def _leave_alone(pair: TablePair, failed: Run, error: DatabaseError, options: Options) -> None:
+        """Take note of the one lead for which a statement has failed."""
+        (lead_id,) = failed.leads
+        logger.warning("lead left alone", lead_id=lead_id, statement=failed.statement.name, code=error.code)
+        if pair.one_transaction:
+            options.failures.leave_alone(failed.statement, lead_id)
 
     async def _execute(
         self, transaction: Transaction, filled: Mapping[str, Run], warned: list[tuple[Run, Warnings]]
@@ -222,11 +233,11 @@ class Changes:
             filled["same_data"] = self._statements.record_updated.fill(filled)
         guarded = self._is_guarded(pair, run)
         if guarded and not run.each:
-            filled["not_in_use"] = none_nearby(pair.leads_in_use, run.leads.first, run.leads.last)
+            filled["not_in_use"] = none_among(pair.leads_in_use, run.leads.first, run.leads.last)
         sql = self._statements
         opens_both = run.statement != sql.insert_leads or not options.insert_from
         variables = {
-            sql.looking_up_each: guarded and run.alone,
+            sql.looking_up_each: guarded,
             sql.if_unlocked: self._never_waits(pair, run),
             sql.ending_soon: pair.locks_leads and opens_both,
         }

@@ -1,8 +1,12 @@
 """SQL that finds leads in use, made from the statements of sql/leads_in_use/.
 
-A statement that names all ids of a batch once for each of ten tables costs more than the copy of the leads. So a batch first
-asks for all leads in use between its first and its last id: in most batches there are none, since the leads that are dialled
-are other leads than those that are archived.
+A table with a key on the lead is asked for the leads of the batch, one by one. Between the first and the last of them it may
+have a million rows of old leads, such as those of quality control, and whoever reads these keeps the agents' tables locked.
+
+The other tables, those of the agents and of the calls, are small, and are read as a whole in any case. To name all ids of a
+batch for each of them again would cost more than the copy of the leads. So they are asked for all leads in use between the
+first and the last id: in most batches there are none, since the leads that are dialled are other leads than those that are
+archived.
 """
 
 from __future__ import annotations
@@ -21,6 +25,12 @@ changes anything, and how to find the rows is left to MariaDB: in a large table 
 
 MOST_NEARBY = 100
 """The number of leads in use, of each table, up to which all of them are read. If there are more, each lead is looked up."""
+
+
+def among(statements: Mapping[str, str], lead_ids: str, first: int, last: int) -> str | None:
+    """As by_id(). But tables without a key on the lead are asked for all leads from the first to the last id, as nearby()."""
+    queries = by_id(with_key(statements), lead_ids), nearby(without_key(statements), first, last)
+    return "\nUNION ALL\n".join(filter(None, queries)) or None
 
 
 def by_id(statements: Mapping[str, str], lead_ids: str) -> str | None:
@@ -45,9 +55,19 @@ def none_nearby(statements: Mapping[str, str], first: int, last: int) -> str:
     return _none_nearby(tuple(statements.items())).format(first=first, last=last) or "TRUE"
 
 
+def none_among(statements: Mapping[str, str], first: int, last: int) -> str:
+    """As not_in_use(). But tables without a key on the lead are asked once, as none_nearby()."""
+    return f"{not_in_use(with_key(statements))}\n    AND {none_nearby(without_key(statements), first, last)}"
+
+
 def with_key(statements: Mapping[str, str]) -> Mapping[str, str]:
     """Return the statements whose table has a key in which a lead can be looked up."""
     return {name: statement for name, statement in statements.items() if "{named}" in statement}
+
+
+def without_key(statements: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the statements that with_key() does not return."""
+    return {name: statement for name, statement in statements.items() if "{named}" not in statement}
 
 
 def not_in_use(statements: Mapping[str, str]) -> str:
@@ -81,7 +101,7 @@ def _none_nearby(statements: tuple[tuple[str, str], ...]) -> str:
 
 def _between(name: str, statement: str) -> str:
     # lead_id IN (lead_id) is true for each row that has one: all leads in use, whatever else the statement asks for. MariaDB
-    # merges the subquery, and looks the range up in an index of the column.
+    # merges the subquery.
     everything = _indented(statement, _column(name))
     return f"FROM (\n{everything}\n) AS in_use\nWHERE in_use.{_column(name)} BETWEEN {{first:d}} AND {{last:d}}"
 

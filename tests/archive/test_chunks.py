@@ -26,6 +26,7 @@ from service.archive.chunks import Chunks, Sizes
 from service.archive.lead_ids import LeadIDs
 from service.archive.pace import Turn
 from service.archive.row_changes import Changes
+from service.database.pauses import Pauses
 from service.database.pool import ATTEMPTS
 from service.database.transaction import Transaction
 from service.errors import DatabaseError
@@ -553,6 +554,36 @@ def test_after_a_deadlock_or_a_lock_in_the_middle_of_a_statement_what_was_done_c
     assert_moved(tables, path, response, expected)
     failed = tables.execute("SELECT event, COUNT(*) FROM failures GROUP BY event ORDER BY event")
     assert failed == [(b"DELETE", b"5"), (b"INSERT", b"4"), (b"UPDATE", b"2")]
+
+
+@pytest.mark.parametrize("pace", ["full", "gentle"])
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_a_lead_that_is_changed_while_its_chunk_waits_counts_once(
+    tables: Tables, new_api: Callable[..., Api], path: Path, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str], pace: str
+) -> None:
+    """Vicidial resets the list when the leads are copied, but not deleted yet: each copy is updated once more. And somebody
+    deletes a copy."""
+    api = new_api(AUDIT_LOG=str(path), PACE=pace)
+    use_engines(tables, *pair)
+    fill(tables)
+    fail_once(tables, "BEFORE", "DELETE", "vicidial_list", "@lead_id = 1", LOCK_WAIT_TIMEOUT)
+    pause = Pauses.pause
+
+    async def reset_and_pause(pauses: Pauses) -> None:
+        tables.run_elsewhere("UPDATE vicidial_list SET called_since_last_reset = 'D', modify_date = modify_date")
+        tables.run_elsewhere("DELETE FROM vicidial_list_archive WHERE lead_id = 3")
+        await pause(pauses)
+
+    monkeypatch.setattr(Pauses, "pause", reset_and_pause)
+
+    response = api.archive_all(list(range(1, 18)))
+
+    monkeypatch.undo()
+    live, archived = tables.both()
+    assert (sorted(live), sorted(archived)) == ([], list(range(1, 18)))
+    assert tables.execute("SELECT DISTINCT called_since_last_reset FROM vicidial_list_archive") == [(b"D",)]
+    assert {name: response.json()[name] for name in COUNTS} == {**COUNTS, "update_count": 5}
+    assert (read(path)[-1]["insert_count"], read(path)[-1]["update_count"]) == (12, 5)
 
 
 @pytest.mark.usefixtures("small_chunks")

@@ -17,7 +17,7 @@ from support.waiting import wait_until
 
 from service.database.statements import Statements
 from service.errors import DatabaseError, Problem
-from service.tables.in_use import MOST_NEARBY, by_id, nearby
+from service.tables.in_use import MOST_NEARBY, by_id
 from service.tables.statement_trial import StatementTrial
 
 
@@ -595,25 +595,63 @@ def test_a_key_that_is_on_another_column_now_is_noticed(
     assert tables.both() == ({2: before[2]}, {1: before[1], 3: before[3]})
 
 
-@pytest.mark.parametrize("query", [nearby, by_id])
-def test_the_key_on_the_lead_changes_nothing_of_how_a_large_table_of_callbacks_is_read(
-    tables: Tables, query: Callable[..., str]
-) -> None:
+def test_the_key_on_the_lead_changes_nothing_of_how_a_large_table_of_callbacks_is_read(tables: Tables) -> None:
     """Nearly all of them are over. A batch whose ids are far apart must not read them one by one."""
     tables.execute("ALTER TABLE vicidial_callbacks ADD KEY status (status)")
     tables.execute("INSERT INTO vicidial_callbacks (lead_id, status) SELECT seq, 'INACTIVE' FROM seq_1_to_20000")
     tables.execute("ANALYZE TABLE vicidial_callbacks")
     statement = Statements.load().leads_in_use["vicidial_callbacks.lead_id"]
-    ids = (1, 20_000) if query is nearby else (", ".join(map(str, range(1, 20_000, 40))),)
+    lead_ids = ", ".join(map(str, range(1, 20_000, 40)))
 
     def plan(hint: str) -> list[Any]:
         template = statement.fill({"lead_ids": "{lead_ids}", "key_hint": hint})
-        return tables.execute("EXPLAIN " + query({"vicidial_callbacks.lead_id": template}, *ids))
+        return tables.execute(f"EXPLAIN {by_id({'vicidial_callbacks.lead_id': template}, lead_ids)}")
 
     assert b"status" in plan("")[0]
     assert plan(" {named} (`lead_id`)") == plan("")
     with pytest.raises(OperationalError, match="1176"):
         plan(" {named} (`none`)")
+
+
+READS = "SHOW GLOBAL STATUS WHERE Variable_name LIKE 'Handler_read_%'"
+
+
+@pytest.mark.parametrize("pace", ["full", "gentle"])
+@pytest.mark.parametrize("live", ["InnoDB", "MyISAM"])
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+def test_old_rows_of_other_leads_are_not_read(tables: Tables, new_api: Callable[..., Api], live: str, pace: str) -> None:
+    """Between the first and the last lead of a batch, quality control has rows of all leads that it has ever seen."""
+    others = 20_000
+    tables.set_engines(live, live)
+    for table, column, over in (
+        ("quality_control_queue", "qc_status", "FINISHED"),
+        ("vicidial_email_list", "status", "DONE"),
+        ("vicidial_callbacks", "status", "INACTIVE"),
+    ):
+        tables.execute(f"INSERT INTO {table} (lead_id, {column}) SELECT seq, '{over}' FROM seq_2_to_{others}")
+    lead_ids = [1, *range(2, others, 2000), others]
+    tables.live(*lead_ids)
+    before, _ = tables.both()
+    tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (2002)")
+    tables.execute("INSERT INTO vicidial_callbacks (lead_id, status) VALUES (4002, 'ACTIVE')")
+    tables.execute("INSERT INTO vicidial_live_agents (lead_id) VALUES (6002)")
+    api = new_api(PACE=pace)
+    assert api.archive_all([lead_ids.pop(0)]).json()["delete_count"] == 1
+
+    def reads() -> int:
+        return sum(int(number or b"") for _, number in tables.execute(READS))
+
+    read = reads()
+    answer = api.archive_all(lead_ids).json()
+    read = reads() - read
+
+    assert answer["remaining_lead_ids"] == [2002, 4002, 6002]
+    assert answer["delete_count"] == len(lead_ids) - 3
+    assert tables.both() == (
+        {lead_id: before[lead_id] for lead_id in (2002, 4002, 6002)},
+        {lead_id: row for lead_id, row in before.items() if lead_id not in (2002, 4002, 6002)},
+    )
+    assert read < others / 2
 
 
 @pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)

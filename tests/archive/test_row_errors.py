@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 from support.api import Api
+from support.auditor import read
 from support.remedies import ARCHIVE, LIST, problems
 from support.tables import Row, Tables
+
+from service.archive import failures
 
 PAIRS = list(product(["InnoDB", "MyISAM", "Aria"], repeat=2))
 LEADS = list(range(1, 22))
@@ -122,6 +127,89 @@ def test_a_trigger_that_refuses_every_lead(tables: Tables, api: Api, event: str,
     assert (answer["insert_count"], answer["update_count"]) == counts
     assert (answer["delete_count"], answer["remaining_lead_ids"]) == (len(LEADS) - len(kept), kept)
     assert tables.both() == (only(before, kept), copied)
+
+
+@pytest.fixture
+def shortest_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch lets go of everything after each lead that it has found."""
+    monkeypatch.setattr(failures, "LONGEST_SEARCH", 0.0)
+    monkeypatch.setattr(failures, "MOST_SEARCHES", 1_000_000)
+
+
+REFUSALS = {
+    "BEFORE DELETE": (LIST, (18, 3, 18)),
+    "BEFORE INSERT": (ARCHIVE, (15, 3, 18)),
+    "AFTER INSERT": (ARCHIVE, (15, 3, 18)),
+    "BEFORE UPDATE": (ARCHIVE, (18, 2, 20)),
+}
+"""The events of triggers on a table that refuse the leads of BAD, and how many leads are inserted, updated and deleted."""
+
+
+@pytest.mark.usefixtures("shortest_search")
+@pytest.mark.parametrize("pace", ["full", "gentle"])
+@pytest.mark.parametrize("event", REFUSALS)
+def test_a_batch_does_not_keep_its_leads_locked_while_it_looks_for_those_that_are_refused(
+    tables: Tables, new_api: Callable[..., Api], path: Path, event: str, pace: str
+) -> None:
+    table, counts = REFUSALS[event]
+    bad = {2} if event == "BEFORE UPDATE" else BAD
+    tables.live(*LEADS)
+    tables.archived(1, 2, 3, status="NEW")
+    before, stale = tables.both()
+    refuse(tables, event, table, bad)
+    api = new_api(PACE=pace, AUDIT_LOG=str(path))
+    rollbacks = tables.rollbacks()
+
+    with capture_logs() as lines:
+        answer = api.archive_all(LEADS).json()
+
+    assert tables.rollbacks() - rollbacks == len(bad)
+    assert tuple(answer[f"{step}_count"] for step in ("insert", "update", "delete")) == counts
+    assert answer["remaining_lead_ids"] == sorted(bad)
+    copies = {lead_id: row for lead_id, row in before.items() if event == "BEFORE DELETE" or lead_id not in bad}
+    assert tables.both() == (only(before, sorted(bad)), copies | (only(stale, bad) if event == "BEFORE UPDATE" else {}))
+    assert [line["lead_id"] for line in lines if line["event"] == "lead left alone"] == sorted(bad)
+    records = read(path)
+    assert [record["event"] for record in records] == [*["intent"] * (1 + len(bad)), "outcome"]
+    assert records[-1]["deleted_lead_ids"] == [lead_id for lead_id in LEADS if lead_id not in bad]
+
+
+@pytest.mark.usefixtures("shortest_search")
+@pytest.mark.parametrize("bad", [BAD, set(LEADS)], ids=["some", "all"])
+@pytest.mark.parametrize("event", ["BEFORE INSERT", "BEFORE DELETE"])
+def test_leads_that_are_refused_on_their_way_back_are_not_kept_locked(
+    tables: Tables, api: Api, event: str, bad: set[int]
+) -> None:
+    tables.archived(*LEADS)
+    _, before = tables.both()
+    refuse(tables, event, LIST if event == "BEFORE INSERT" else ARCHIVE, bad)
+    rollbacks = tables.rollbacks()
+
+    answer = api.dearchive_all(LEADS).json()
+
+    assert tables.rollbacks() - rollbacks == len(bad)
+    inserted = [lead_id for lead_id in LEADS if event == "BEFORE DELETE" or lead_id not in bad]
+    assert (answer["insert_count"], answer["delete_count"]) == (len(inserted), len(LEADS) - len(bad))
+    assert answer["remaining_lead_ids"] == sorted(bad)
+    assert tables.both() == (only(before, inserted), only(before, sorted(bad)))
+
+
+@pytest.mark.usefixtures("shortest_search")
+def test_a_search_may_last_as_long_as_a_part_of_all_searches_before(
+    tables: Tables, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a batch with thousands of such leads would begin again and again until its time is over."""
+    monkeypatch.setattr(failures, "MOST_SEARCHES", 0.000_001)
+    tables.live(*LEADS)
+    before, _ = tables.both()
+    refuse(tables, "BEFORE DELETE", LIST, BAD)
+    rollbacks = tables.rollbacks()
+
+    answer = api.archive_all(LEADS).json()
+
+    assert tables.rollbacks() - rollbacks == 1  # only the first search had to be over at once
+    assert (answer["delete_count"], answer["remaining_lead_ids"]) == (len(LEADS) - len(BAD), sorted(BAD))
+    assert tables.both() == (only(before, sorted(BAD)), before)
 
 
 @pytest.mark.parametrize(

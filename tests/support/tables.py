@@ -93,10 +93,11 @@ class Tables:
 
     def wait_until_a_lock_is_in_the_way(self) -> None:
         """Wait until a batch is rolled back, since another transaction has locked one of its rows. It will be tried again."""
-        before = self._rollbacks()
-        wait_until(lambda: self._rollbacks() > before)
+        before = self.rollbacks()
+        wait_until(lambda: self.rollbacks() > before)
 
-    def _rollbacks(self) -> int:
+    def rollbacks(self) -> int:
+        """Return how many transactions the server has rolled back."""
         ((_, number),) = self.execute("SHOW GLOBAL STATUS LIKE 'Com_rollback'")
         return int(number or b"")
 
