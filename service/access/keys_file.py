@@ -35,6 +35,10 @@ REMINDER_INTERVAL = 600.0
 MOST_WAIT = 2.0
 """Seconds that a request waits for the file. After that the old keys are used: a network file system may hang."""
 
+SLICE = 0.1
+"""Seconds. A wait is divided into parts that count as no more than this: while this process stands still (SIGSTOP, a suspended
+machine), so do its checks, and what was revoked meanwhile counts afterwards."""
+
 NEVER_READ = ()
 
 logger = structlog.get_logger()
@@ -62,8 +66,8 @@ class KeysFile:
         """The last check that the event loop started."""
         self._begun = 0
         """The number of checks that have started."""
-        self._begun_at = 0.0
-        """When the last of them started, by time.monotonic()."""
+        self._waited = 0.0
+        """The seconds for which somebody has waited in vain for the last of them."""
         self._ended = 0
         """The number of the last check that has ended."""
         self._signature = _signature(path)
@@ -90,23 +94,26 @@ class KeysFile:
         which the old keys are returned if the file system does not answer. Raises KeysBeingReadError if it does, and it is the
         content that takes so long: thousands of keys.
         """
-        now = time.monotonic()
-        # Nobody waits for a check that has taken too long already. The first request after its end looks again.
-        deadline = now if self._looks() and now >= self._begun_at + timeout else now + timeout
         # A check that has already started may miss the last change. All callers that come while it runs share the next check.
         wanted = self._begun + 1
+        # Nobody waits for a check that has taken too long already. The first request after its end looks again.
+        waited = self._waited if self._looks() and self._waited >= timeout else 0.0
         while self._ended < wanted:
             if not self._looks():
                 self._begun += 1
-                self._begun_at = time.monotonic()
+                self._waited = 0.0
                 self._looking = asyncio.create_task(self._look_in_thread(self._begun))
-            if (seconds := deadline - time.monotonic()) <= 0:
+            if waited >= timeout:
                 if self._is_at_hand:
                     raise KeysBeingReadError
+                self._waited = waited
                 self._tell_that_it_hangs()
                 break
             assert self._looking is not None
+            seconds = min(SLICE, timeout - waited)
+            began = time.monotonic()
             await asyncio.wait([self._looking], timeout=seconds)
+            waited += min(seconds, time.monotonic() - began)
             if self._looking.done():
                 self._looking.result()  # re-raise the exception of a defect
         return self._keys

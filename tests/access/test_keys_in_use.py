@@ -521,6 +521,32 @@ def test_nobody_waits_for_a_look_that_takes_too_long_already(keys_file: Path, fi
     assert [line["event"] for line in log] == ["keys not reloaded", "keys reloaded"]
 
 
+@pytest.mark.parametrize("is_asked_before", [True, False])
+def test_time_in_which_the_process_stands_still_is_no_time_of_the_file_system(keys_file: Path, is_asked_before: bool) -> None:
+    """A check is under way when the machine is suspended, and the key is revoked meanwhile."""
+    file = KeysFile(keys_file)
+    old = file._keys
+
+    def write(key: str) -> None:
+        keys_file.write_text(entry(key))
+
+    async def ask() -> None:
+        timeout = 5 * QUIET_TIME
+        first = asyncio.create_task(file.current(timeout))
+        await asyncio.sleep(0)  # its check has begun
+        write("new")
+        later = asyncio.create_task(file.current(timeout)) if is_asked_before else None
+        await asyncio.sleep(0)
+        time.sleep(2 * timeout)  # noqa: ASYNC251  # nothing else runs
+        assert await (later or file.current(timeout)) != old
+        await first
+        assert not file.are_old
+
+    with capture_logs() as log:
+        asyncio.run(ask())
+    assert [line["event"] for line in log] == ["keys reloaded"]
+
+
 def test_a_look_that_took_too_long_and_found_nothing_new_ends_the_alarm(keys_file: Path, file_system: StuckFileSystem) -> None:
     file = KeysFile(keys_file)
     old = file._keys
