@@ -104,9 +104,9 @@ class KeysFile:
                 self._waited = 0.0
                 self._looking = asyncio.create_task(self._look_in_thread(self._begun))
             if waited >= timeout:
+                self._waited = waited
                 if self._is_at_hand:
                     raise KeysBeingReadError
-                self._waited = waited
                 self._tell_that_it_hangs()
                 break
             assert self._looking is not None

@@ -263,6 +263,20 @@ def test_a_request_does_not_go_on_with_old_keys_while_very_many_are_being_read(
     assert livestatus(api) == 401
 
 
+def test_nobody_waits_for_very_many_keys_that_take_too_long_already(keys_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = KeysFile(keys_file)
+    slowly(MOST_WAIT, monkeypatch)
+    keys_file.write_text(entry("new"))
+
+    async def ask() -> None:
+        with pytest.raises(KeysBeingReadError):
+            await file.current(5 * QUIET_TIME)
+        with pytest.raises(KeysBeingReadError):
+            file.current(5 * QUIET_TIME).send(None)  # without waiting for anything
+
+    asyncio.run(ask())
+
+
 def test_a_file_that_is_written_to_all_the_time_keeps_the_old_keys_and_is_told_of(
     api: Api, keys_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,9 +284,13 @@ def test_a_file_that_is_written_to_all_the_time_keeps_the_old_keys_and_is_told_o
     stop = Event()
 
     def write() -> None:
-        while not stop.wait(0.01):
-            keys_file.write_text(entry("new", f"list_ids = [{time.monotonic_ns()}]"))
+        with keys_file.open("r+") as file:  # it is never empty, and always valid
+            while not stop.wait(0.01):
+                file.seek(0)
+                file.write(entry("new", f"list_ids = [{10**19 + time.monotonic_ns()}]"))
+                file.flush()
 
+    keys_file.write_text(entry("new", f"list_ids = [{10**19}]"))
     writer = Thread(target=write)
     with capture_logs() as log:
         writer.start()
