@@ -71,8 +71,6 @@ class Plan:
 
     pair: TablePair
     steps: Mapping[Statement, LeadIDs]
-    in_use_nearby: bool
-    """As in Options."""
 
 
 class Chunks:
@@ -87,14 +85,12 @@ class Chunks:
         may_change: MayChange,
         *,
         was_blocked: bool,
-        is_limited: bool,
     ) -> None:
-        """may_change: as Mover.process(). was_blocked, is_limited: as Options."""
+        """may_change: as Mover.process(). was_blocked: whether a lock was in the way of an earlier attempt."""
         self._statements = statements
         self._changes = changes
         self.transaction = transaction
         self.turn = turn
-        self._is_limited = is_limited
         self._may_change = may_change
         self._sizes = GENTLE if turn.gentle else FULL
         self._table: ChunkTable | None = None
@@ -214,9 +210,6 @@ class Chunks:
         }
         options = Options(
             source or {},
-            plan.in_use_nearby,
-            self._was_blocked,
-            self._is_limited,
             failures=self._failures,
             most=most,
             look_again=look_again,

@@ -17,7 +17,7 @@ LONGEST_SEARCH = 1.0
 """Seconds for which a batch that is one transaction looks for the leads that statements fail for. Then it lets go of
 everything: its leads are locked, and behind an ALTER TABLE that waits for it the dialler waits."""
 
-MOST_SEARCHES = 5
+MOST_SEARCHES = 3
 """A search may also last as long as all searches of the batch took, divided by this. So a batch of thousands of such leads
 comes to its end."""
 

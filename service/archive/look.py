@@ -32,8 +32,6 @@ class Seen:
     reused: LeadIDs
     """Leads that are in both tables and are two different leads: their lead_id was given out again."""
     in_use: LeadIDs
-    in_use_nearby: bool
-    """Whether a table without a key on the lead shows a lead in use that has an id among those of the batch."""
     agents: bool
     """Whether agents are logged in, or it cannot be known."""
     unmatched: LeadIDs
@@ -133,7 +131,6 @@ class Looker:
             copies=asked.from_concat(copies),
             reused=asked.from_concat(reused) if pair.reused != "overwrite" else NONE,
             in_use=await self._in_use(transaction, pair, asked, batch, in_use),
-            in_use_nearby=bool(self._nearby(pair, in_use)),
             agents=agents,
             unmatched=present.intersection(asked.from_rows(unmatched)),
             on_cluster=bool(on_cluster),
@@ -218,14 +215,10 @@ class Looker:
         self, transaction: Transaction, pair: TablePair, asked: LeadIDs, batch: Batch, rows: Sequence[tuple[int, str]]
     ) -> LeadIDs:
         """Return the leads in use. rows: the answer to _in_use_query(). That of nearby() is incomplete if it is long."""
-        if not batch.is_limited and any(count > MOST_NEARBY for count in self._nearby(pair, rows).values()):
+        near = Counter(name for _, name in rows if name in without_key(pair.leads_in_use))
+        if not batch.is_limited and any(count > MOST_NEARBY for count in near.values()):
             rows = await transaction.select(self._if_unlocked(by_id(pair.leads_in_use, asked.sql)))
         return asked.intersection(LeadIDs({int(lead_id) for lead_id, _ in rows}))
-
-    @staticmethod
-    def _nearby(pair: TablePair, rows: Sequence[tuple[int, str]]) -> Counter[str]:
-        """Return how many of the rows are of tables without a key on the lead, by table and column."""
-        return Counter(name for _, name in rows if name in without_key(pair.leads_in_use))
 
     def _if_unlocked(self, query: str | None) -> str:
         """Return a query of several tables that fails at once if one is locked. Empty if there is no query."""

@@ -100,7 +100,6 @@ class Mover:
                     )
                 except LongSearchError:
                     await transaction.let_go()
-                    await turn.rest()
 
         try:
             async with self._pace.turn(batch.caller, seconds) as turn:
@@ -129,7 +128,7 @@ class Mover:
     ) -> Result:
         """Insert, update and delete, always in this order. The caller commits.
 
-        failures: of a batch that is one transaction, and of its attempts before. was_blocked: as Options. locks_lists: as
+        failures: of a batch that is one transaction, and of its attempts before. was_blocked: as Chunks. locks_lists: as
         Looker.look(). Raises LongSearchError as Changes.run().
         """
         asked = LeadIDs(batch.lead_ids)
@@ -167,9 +166,7 @@ class Mover:
         else:
             await may_change()
             await before_change(list(leaving))
-            chunks = Chunks(
-                sql, self._changes, transaction, turn, may_change, was_blocked=was_blocked, is_limited=batch.is_limited
-            )
+            chunks = Chunks(sql, self._changes, transaction, turn, may_change, was_blocked=was_blocked)
             seen = await self._change_in_chunks(chunks, seen, leads, batch)
             counts, left = chunks.counts, LeadIDs(chunks.deleted)
             with transaction.insisting():  # it cannot be run again as a whole
@@ -266,7 +263,7 @@ class Mover:
                 # A lead that an earlier attempt has deleted, and that is there again, was brought back by somebody.
                 movable = part.intersection(self._movable(seen, batch)).difference(LeadIDs(chunks.deleted))
                 steps = await self._steps(transaction, seen, movable, batch)
-                return Plan(seen.pair, steps, seen.in_use_nearby)
+                return Plan(seen.pair, steps)
 
             async def look_again(part: LeadIDs = part) -> TablePair:
                 return (await self._looker.look(transaction, part, batch)).pair

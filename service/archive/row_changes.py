@@ -15,7 +15,7 @@ from service.database.transaction import BLOCKED, Transaction
 from service.errors import DatabaseError
 from service.mariadb_errors import LOCK_WAIT_TIMEOUT, NOT_TAKEN
 from service.tables.definitions import Table, TablePair
-from service.tables.in_use import none_among
+from service.tables.in_use import not_listed, with_key, without_key
 from service.tables.privileges import LISTS
 
 Warnings = Sequence[tuple[int, str]]
@@ -34,9 +34,6 @@ class Run:
 
     statement: Statement
     leads: LeadIDs
-    each: bool
-    """Of a DELETE: whether it asks all tables that show leads in use for each lead, which takes longer. Otherwise it asks
-    those without a key on the lead once, and no lead is deleted if they show one in use that has an id among theirs."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +42,6 @@ class Options:
 
     insert_from: Mapping[str, str] = field(default_factory=dict)
     """The placeholders of another table from which INSERT reads the leads."""
-    in_use_nearby: bool = False
-    """Whether a table without a key on the lead shows a lead in use that has an id among those of the leads to delete. This
-    and the next two matter only where the statements of a batch are not one transaction."""
-    was_blocked: bool = False
-    """Whether another transaction held a lock that an earlier attempt wanted. It may be putting leads into use."""
-    is_limited: bool = False
-    """Whether the caller must not learn, from the time that it takes, whether leads of others are in use."""
     failures: Failures = field(default_factory=Failures)
     most: Mapping[Statement, int] = field(default_factory=dict)
     """How many leads a statement changes at most, where that matters. If there are more, it is sent several times."""
@@ -80,9 +70,9 @@ class Changes:
         A statement that fails because of a row is repeated for each half of its leads, down to a single lead. That lead stays
         as it is and is added to left_alone. Raises LongSearchError if that takes long and can be begun again. Raises
         DatabaseError if a statement fails for each of its leads with the same error, and it is not certain that rows are the
-        reason; and if a lock is in the way or there is a deadlock, so that what was not committed must be run again with
-        was_blocked. If the statement writes to a table without rollback, these raise no error: the other statements are not
-        run, options.failures.blocked is set, and the counts are those until then. The same is true if a lock is in the way of
+        reason; and if a lock is in the way or there is a deadlock, so that what was not committed must be run again. If the
+        statement writes to a table without rollback, these raise no error: the other statements are not run,
+        options.failures.blocked is set, and the counts are those until then. The same is true if a lock is in the way of
         finding out which rows a statement has changed before a row made it fail. values: of placeholders that the pair does
         not know.
         """
@@ -90,7 +80,7 @@ class Changes:
         values = {**pair.values, **(values or {})}
         counts = dict.fromkeys(steps, 0)
         options = options or Options()
-        todo = self._all_runs(pair, steps, options)
+        todo = self._all_runs(steps, options)
         left_alone = set() if left_alone is None else left_alone
         left_alone.update(*(options.failures.left_alone[statement] for statement in steps))
         warned: list[tuple[Run, Warnings]] = []
@@ -100,7 +90,6 @@ class Changes:
             done = 0
             persisted_already = transaction.changes_may_persist
             sent = todo[:most_sent]
-            again: list[Run] = []
             self._send_first(transaction, pair, sent)
             if not all(self.written(pair, run.statement).transactional for run in sent):
                 transaction.changes_may_persist = True
@@ -109,13 +98,11 @@ class Changes:
                 async for run, count in self._execute(transaction, filled, warned):
                     counts[run.statement] += count
                     options.failures.done[run.statement].update(run.leads)
-                    if not count and self._is_all_or_nothing(pair, run):
-                        again.append(replace(run, each=True))
                     done += 1
-                todo = [*todo[done:], *again]
+                todo = todo[done:]
             except DatabaseError as error:
                 self._must_be_of(filled, error)
-                todo = [*todo[done:], *again]
+                todo = todo[done:]
                 failed, *others = todo
                 if (
                     error.code == LOCK_WAIT_TIMEOUT
@@ -145,11 +132,10 @@ class Changes:
         return counts
 
     @staticmethod
-    def _all_runs(pair: TablePair, steps: Mapping[Statement, LeadIDs], options: Options) -> list[Run]:
+    def _all_runs(steps: Mapping[Statement, LeadIDs], options: Options) -> list[Run]:
         """Return what is to be run, each statement for as many leads at a time as it may change."""
-        each = pair.one_transaction or options.was_blocked or options.is_limited or options.in_use_nearby
         return [
-            Run(statement, part, each)
+            Run(statement, part)
             for statement, leads in steps.items()
             for part in options.failures.give(statement, leads).parts(options.most.get(statement) or len(leads) or 1)
         ]
@@ -228,16 +214,14 @@ class Changes:
             filled["matches"] = self._statements.record_inserting.fill(filled)
             filled["returning"] = self._statements.record_inserted.fill(filled)
         if run.statement == self._statements.delete_leads and not pair.one_transaction:
+            filled["not_in_use"] += not_listed(without_key(pair.leads_in_use), run.leads.sql)
             filled["same_data"] = self._statements.record_deleted.fill(filled)
         if run.statement == self._statements.update_leads and not pair.target.transactional:
             filled["same_data"] = self._statements.record_updated.fill(filled)
-        guarded = self._is_guarded(pair, run)
-        if guarded and not run.each:
-            filled["not_in_use"] = none_among(pair.leads_in_use, run.leads.first, run.leads.last)
         sql = self._statements
         opens_both = run.statement != sql.insert_leads or not options.insert_from
         variables = {
-            sql.looking_up_each: guarded,
+            sql.looking_up_each: run.statement == sql.delete_leads and bool(with_key(pair.leads_in_use)),
             sql.if_unlocked: self._never_waits(pair, run),
             sql.ending_soon: pair.locks_leads and opens_both,
         }
@@ -252,14 +236,6 @@ class Changes:
         waits for the archive may have locked vicidial_list already."""
         only_tables = not (pair.source.transactional or pair.target.transactional or LISTS in pair.matches)
         return run.statement == self._statements.update_leads and only_tables
-
-    def _is_all_or_nothing(self, pair: TablePair, run: Run) -> bool:
-        """Return whether one lead in use makes a DELETE spare all of its leads."""
-        return self._is_guarded(pair, run) and not run.each
-
-    def _is_guarded(self, pair: TablePair, run: Run) -> bool:
-        """Return whether a statement spares leads in use."""
-        return run.statement == self._statements.delete_leads and bool(pair.asked_by_delete)
 
     def written(self, pair: TablePair, statement: Statement) -> Table:
         """Return the table that a statement changes."""

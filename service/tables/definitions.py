@@ -132,16 +132,6 @@ class TablePair:
     problems: tuple[Problem, ...] = ()
     """Why leads cannot be moved, including problems_to_read. Empty if they can."""
 
-    @cached_property
-    def asked_by_delete(self) -> Mapping[str, str]:
-        """The statements of leads in use that a DELETE asks.
-
-        If both tables can roll back, there is a look at all of them just before COMMIT. So DELETE leaves out tables without a
-        key on the lead, those of the agents and of the calls: it would read each of them as a whole, and agents would wait
-        until COMMIT to write to their own rows.
-        """
-        return with_key(self.leads_in_use) if self.one_transaction else self.leads_in_use
-
     def matching(self, matches: str) -> Self:
         """Return the pair for a request with these conditions. It keeps what this pair has worked out already."""
         if matches == self.matches:
@@ -243,7 +233,7 @@ class TablePair:
             + "\n    )",
             "reused": reused_condition,
             "not_reused": f"({reused_condition}) IS NOT TRUE" if self.reused != "overwrite" else "TRUE",
-            "not_in_use": not_in_use(self.asked_by_delete),
+            "not_in_use": not_in_use(with_key(self.leads_in_use)),
             "staged_definition": self._staged_definition,
             "staged_engine": self.target.engine or "",
             "matches": self.matches,

@@ -50,14 +50,17 @@ def nearby(statements: Mapping[str, str], first: int, last: int) -> str | None:
     return _nearby(tuple(statements.items())).format(first=first, last=last) or None
 
 
-def none_nearby(statements: Mapping[str, str], first: int, last: int) -> str:
-    """Return the condition that no lead from the first to the last id is in use. It is evaluated once, not for each lead."""
-    return _none_nearby(tuple(statements.items())).format(first=first, last=last) or "TRUE"
-
-
-def none_among(statements: Mapping[str, str], first: int, last: int) -> str:
-    """As not_in_use(). But tables without a key on the lead are asked once, as none_nearby()."""
-    return f"{not_in_use(with_key(statements))}\n    AND {none_nearby(without_key(statements), first, last)}"
+def not_listed(statements: Mapping[str, str], lead_ids: str) -> str:
+    """Return what follows not_in_use(), for tables without a key on the lead: they do not show the lead of a row in use. Each
+    of them is read once, not for each lead. lead_ids: all leads of the statement."""
+    if not statements:
+        return ""
+    used = "\nUNION ALL\n".join(
+        f"SELECT in_use.{_column(name)} + 0 AS lead_id\nFROM (\n{_indented(statement, lead_ids)}\n) AS in_use"
+        for name, statement in statements.items()
+    )
+    listed = f"SELECT GROUP_CONCAT(DISTINCT used.lead_id)\nFROM (\n{indent(used, '    ')}\n) AS used"
+    return f"\n    AND NOT FIND_IN_SET(source.lead_id, COALESCE((\n{indent(listed, ' ' * 8)}\n    ), ''))"
 
 
 def with_key(statements: Mapping[str, str]) -> Mapping[str, str]:
@@ -86,15 +89,6 @@ def _nearby(statements: tuple[tuple[str, str], ...]) -> str:
     """Return the text of nearby() with placeholders. To make it takes longer than to fill it in, and each batch needs it."""
     return "\nUNION ALL\n".join(
         f"(SELECT in_use.{_column(name)} + 0, '{name}'\n{_between(name, statement)}\nLIMIT {MOST_NEARBY + 1})"
-        for name, statement in statements
-    )
-
-
-@lru_cache
-def _none_nearby(statements: tuple[tuple[str, str], ...]) -> str:
-    """As _nearby(), for none_nearby()."""
-    return "\n    AND ".join(
-        f"NOT EXISTS (\n{indent(f'SELECT 1{chr(10)}{_between(name, statement)}', ' ' * 8)}\n    )"
         for name, statement in statements
     )
 

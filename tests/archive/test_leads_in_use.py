@@ -6,15 +6,19 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pymysql.err import OperationalError
 from structlog.testing import capture_logs
+from support import auditor
 from support.api import Api
 from support.tables import IN_USE_TABLES, Tables
 from support.waiting import wait_until
 
+from service.archive.lead_ids import NONE, LeadIDs
+from service.archive.look import Looker
 from service.database.statements import Statements
 from service.errors import DatabaseError, Problem
 from service.tables.in_use import MOST_NEARBY, by_id
@@ -652,6 +656,65 @@ def test_old_rows_of_other_leads_are_not_read(tables: Tables, new_api: Callable[
         {lead_id: row for lead_id, row in before.items() if lead_id not in (2002, 4002, 6002)},
     )
     assert read < others / 2
+
+
+@pytest.mark.parametrize("limit", ["", "list_ids = [101]\n"], ids=["any lead", "a limited key"])
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+def test_a_table_without_a_key_on_the_lead_is_not_read_for_each_lead(
+    tables: Tables, new_api: Callable[..., Api], keys_file: Path, limit: str
+) -> None:
+    """Queued callers, as many as a large inbound site has, are between the leads of a batch."""
+    last = 1000
+    lead_ids = list(range(2, 202, 2))
+    tables.live(*lead_ids, list_id=101)
+    before, _ = tables.both()
+    queue = f"SELECT seq, 'NEW' FROM seq_1_to_{last}_step_2"
+    tables.execute(f"INSERT INTO vicidial_inbound_callback_queue (lead_id, icbq_status) {queue}")
+    keys_file.write_text(keys_file.read_text() + limit)
+    api = new_api(PACE="full")
+
+    def reads() -> int:
+        return sum(int(number or b"") for _, number in tables.execute(READS))
+
+    read = reads()
+    answer = api.archive_all(lead_ids).json()
+    read = reads() - read
+
+    assert answer["delete_count"] == len(lead_ids)
+    assert tables.both() == ({}, before)
+    assert read < last / 2 * len(lead_ids) / 4
+
+
+@pytest.mark.parametrize("pace", ["full", "gentle"])
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM", "Aria"], indirect=True)
+def test_a_delete_itself_spares_leads_in_use_and_the_audit_knows_them(
+    tables: Tables, new_api: Callable[..., Api], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pace: str
+) -> None:
+    """The looks before and after it see nothing. On InnoDB, a DELETE asks only tables with a key on the lead."""
+    lead_ids = list(range(1, 31))
+    tables.live(*lead_ids)
+    before, _ = tables.both()
+    tables.execute("INSERT INTO vicidial_callbacks (lead_id, status) VALUES (3, 'ACTIVE')")
+    tables.execute("INSERT INTO vicidial_live_agents (lead_id) VALUES (5), (5)")
+    tables.execute("INSERT INTO vicidial_inbound_callback_queue (lead_id, icbq_status) VALUES (7, 'NEW')")
+    tables.execute("INSERT INTO vicidial_hopper (lead_id) VALUES (30)")
+    ((engine,),) = tables.execute(
+        "SELECT engine FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'vicidial_list'"
+    )
+    kept = [3, 30] if engine == b"InnoDB" else [3, 5, 7, 30]
+    api = new_api(AUDIT_LOG=str(tmp_path / "audit.jsonl"), PACE=pace)
+
+    async def sees_none(*_: Any) -> LeadIDs:
+        return NONE
+
+    monkeypatch.setattr(Looker, "_in_use", sees_none)
+
+    answer = api.archive_all(lead_ids).json()
+
+    assert (answer["delete_count"], answer["remaining_lead_ids"]) == (30 - len(kept), kept)
+    assert tables.both() == ({lead_id: before[lead_id] for lead_id in kept}, before)
+    gone = [lead_id for lead_id in lead_ids if lead_id not in kept]
+    assert auditor.read(tmp_path / "audit.jsonl")[-1]["deleted_lead_ids"] == gone
 
 
 @pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
