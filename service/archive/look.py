@@ -129,7 +129,8 @@ class Looker:
         return Seen(
             leads=present,
             copies=asked.from_concat(copies),
-            reused=asked.from_concat(reused) if pair.reused != "overwrite" else NONE,
+            # One that was inserted between the two looks is none of those that the batch has found.
+            reused=present.intersection(asked.from_concat(reused)) if pair.reused != "overwrite" else NONE,
             in_use=await self._in_use(transaction, pair, asked, batch, in_use),
             agents=agents,
             unmatched=present.intersection(asked.from_rows(unmatched)),

@@ -245,21 +245,22 @@ class Mover:
 
     async def _change_in_chunks(self, chunks: Chunks, first: Seen, leads: LeadIDs, batch: Batch) -> Seen:
         """Change a few leads at a time, and commit them, with a rest after each time. Only leads that both the batch and its
-        chunk have found movable are changed. Return the first look, with the unmatched and reused leads of all looks.
+        chunk have found movable are changed. Return the first look, with the unmatched and reused leads of the last look at
+        each chunk.
 
         first: the look at the whole batch.
         """
         transaction, turn = chunks.transaction, chunks.turn
-        unmatched, reused = set(first.unmatched), set(first.reused)
         looks = [first]
+        last: dict[int, Seen] = {}
+        """The last look at each chunk. Before that, a lock may have been in the way, and a lead may not have matched."""
         parts = chunks.of(leads)
         for number, part in enumerate(parts, start=1):
 
-            async def plan(part: LeadIDs = part) -> Plan:
+            async def plan(number: int = number, part: LeadIDs = part) -> Plan:
                 seen = looks.pop() if looks and transaction.knows_tables else await self._looker.look(transaction, part, batch)
                 turn.look(agents=seen.agents, table_locks=True)
-                unmatched.update(seen.unmatched)
-                reused.update(seen.reused)
+                last[number] = seen
                 # A lead that an earlier attempt has deleted, and that is there again, was brought back by somebody.
                 movable = part.intersection(self._movable(seen, batch)).difference(LeadIDs(chunks.deleted))
                 steps = await self._steps(transaction, seen, movable, batch)
@@ -272,7 +273,12 @@ class Mover:
                 await turn.rest()
             await chunks.change(plan, look_again, is_last=number == len(parts))
         await chunks.end()
-        return replace(first, unmatched=LeadIDs(unmatched), reused=LeadIDs(reused))
+        seen = [first, *last.values()]
+        return replace(
+            first,
+            unmatched=LeadIDs({lead_id for look in seen for lead_id in look.unmatched}),
+            reused=LeadIDs({lead_id for look in seen for lead_id in look.reused}),
+        )
 
     async def _claim(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs, options: Options) -> LeadIDs:
         """On a Galera cluster, protect older copies that the DELETE relies on from changes by other nodes.

@@ -586,6 +586,36 @@ def test_a_lead_that_is_changed_while_its_chunk_waits_counts_once(
     assert (read(path)[-1]["insert_count"], read(path)[-1]["update_count"]) == (12, 5)
 
 
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_a_lead_that_matches_again_when_its_chunk_is_tried_again_is_not_named_as_unmatched(
+    tables: Tables, new_api: Callable[..., Api], path: Path, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str]
+) -> None:
+    """A lock is in the way of the DELETE twice. In between, the dialler has lead 3."""
+    api = new_api(AUDIT_LOG=str(path), PACE="full")
+    use_engines(tables, *pair)
+    tables.live(1, 2, 3, status="SALE")
+    before, _ = tables.both()
+    fail_once(tables, "BEFORE", "DELETE", "vicidial_list", "@lead_id IN (1, 2)", LOCK_WAIT_TIMEOUT)
+    statuses = iter(["QUEUE", "SALE"])
+    pause = Pauses.pause
+
+    async def change_and_pause(pauses: Pauses) -> None:
+        status = next(statuses)
+        tables.run_elsewhere(f"UPDATE vicidial_list SET status = '{status}', modify_date = modify_date WHERE lead_id = 3")
+        await pause(pauses)
+
+    monkeypatch.setattr(Pauses, "pause", change_and_pause)
+
+    response = api.archive({**api.ALL, "lead_ids": [1, 2, 3], "where": {"statuses": ["SALE"]}}).json()
+
+    monkeypatch.undo()
+    assert next(statuses, None) is None
+    assert (response["insert_count"], response["delete_count"]) == (3, 3)
+    assert (response["remaining_lead_ids"], response["unmatched_lead_ids"]) == ([], [])
+    assert tables.both() == ({}, before)
+    assert (read(path)[-1]["deleted_lead_ids"], read(path)[-1]["unmatched_lead_ids"]) == ([1, 2, 3], [])
+
+
 @pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("timing", ["BEFORE", "AFTER"])
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -11,6 +11,8 @@ from support.api import Api
 from support.process import run_service
 from support.remedies import ARCHIVE, LIST, problems
 from support.tables import Tables
+
+from service.database.transaction import Transaction
 
 NewApi = Callable[..., Api]
 
@@ -235,3 +237,36 @@ def test_after_a_truncate_the_next_lead_id_is_noted_and_put_right(
     tables.execute(f"INSERT INTO {LIST} (phone_number, entry_date) VALUES ('3105550199', '2024-05-01 09:00:00')")
     assert tables.ids() == ([4], [1, 2, 3])
     assert tables.rows(ARCHIVE) == archived
+
+
+@pytest.mark.parametrize("tables", ["InnoDB", "MyISAM"], indirect=True)
+def test_a_lead_id_that_is_given_out_again_between_the_looks_at_the_two_tables_is_not_named(
+    tables: Tables, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch has not found the new lead in vicidial_list: it is none of those that stay."""
+    tables.live(1)
+    tables.archived(2, entry_date="2020-01-01 10:00:00", phone_number="1")
+    live, archived = tables.both()
+    select_each = Transaction._select_each
+    inserted: list[int] = []
+
+    async def select_and_insert(transaction: Transaction, statements: Sequence[str]) -> list[Any]:
+        looks = [
+            number for number, text in enumerate(statements) if "vicidial_list_archive" in text and "GROUP_CONCAT" in text
+        ]
+        if not looks or inserted:
+            return await select_each(transaction, statements)
+        before = await select_each(transaction, statements[: looks[0]])
+        tables.live(2, entry_date="2024-01-01 10:00:00", phone_number="2")
+        inserted.append(2)
+        return before + await select_each(transaction, statements[looks[0] :])
+
+    monkeypatch.setattr(Transaction, "_select_each", select_and_insert)
+
+    answer = api.archive_all([1, 2]).json()
+
+    assert inserted
+    assert (answer["select_count"], answer["delete_count"]) == (1, 1)
+    assert answer["reused_lead_ids"] == answer["remaining_lead_ids"] == []
+    assert tables.ids() == ([2], [1, 2])
+    assert tables.both()[1] == {**archived, 1: live[1]}
