@@ -52,15 +52,19 @@ def nearby(statements: Mapping[str, str], first: int, last: int) -> str | None:
 
 def not_listed(statements: Mapping[str, str], lead_ids: str) -> str:
     """Return what follows not_in_use(), for tables without a key on the lead: they do not show the lead of a row in use. Each
-    of them is read once, not for each lead. lead_ids: all leads of the statement."""
+    of them is read once, not for each lead. lead_ids: all leads of the statement.
+
+    Ids are compared as texts, so they are cast: a column with ZEROFILL shows 5 as 0000000005, one with decimals as 5.00.
+    """
     if not statements:
         return ""
     used = "\nUNION ALL\n".join(
-        f"SELECT in_use.{_column(name)} + 0 AS lead_id\nFROM (\n{_indented(statement, lead_ids)}\n) AS in_use"
+        f"SELECT CAST(in_use.{_column(name)} + 0 AS UNSIGNED) AS lead_id\n"
+        f"FROM (\n{_indented(statement, lead_ids)}\n) AS in_use"
         for name, statement in statements.items()
     )
     listed = f"SELECT GROUP_CONCAT(DISTINCT used.lead_id)\nFROM (\n{indent(used, '    ')}\n) AS used"
-    return f"\n    AND NOT FIND_IN_SET(source.lead_id, COALESCE((\n{indent(listed, ' ' * 8)}\n    ), ''))"
+    return f"\n    AND NOT FIND_IN_SET(CAST(source.lead_id AS UNSIGNED), COALESCE((\n{indent(listed, ' ' * 8)}\n    ), ''))"
 
 
 def with_key(statements: Mapping[str, str]) -> Mapping[str, str]:
