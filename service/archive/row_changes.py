@@ -269,19 +269,19 @@ class Changes:
     async def _deleted(self, transaction: Transaction, pair: TablePair, leads: LeadIDs) -> LeadIDs:
         """Return the leads that a DELETE has deleted before it failed, and correct what was recorded."""
         ((text,),) = await transaction.select(self._statements.show_deleted.fill())
-        recorded = text.split(",") if text else []
+        recorded = list(map(int, text.split(","))) if text else []
         if pair.source.transactional:
             kept = leads  # it was rolled back
-        elif recorded and int(recorded[-1]) in set(leads):
+        elif recorded and recorded[-1] in set(leads):
             # All others were deleted, whether somebody has brought some back since or not.
-            kept = await self.find(transaction, pair.source.name, LeadIDs([int(recorded[-1])]))
+            kept = await self.find(transaction, pair.source.name, LeadIDs(recorded[-1:]))
         else:
             kept = NONE
-        is_kept = set(map(str, kept))
+        is_kept = set(kept)
         rest = [lead_id for lead_id in recorded if lead_id not in is_kept]
         if rest != recorded:
-            await transaction.select(self._statements.correct_deleted.fill({"numbers": ",".join(rest)}))
-        return leads.intersection(LeadIDs(map(int, rest)))
+            await transaction.select(self._statements.correct_deleted.fill({"numbers": ",".join(map(str, rest))}))
+        return leads.intersection(LeadIDs(rest))
 
     async def deleted(self, transaction: Transaction) -> LeadIDs:
         """Return which leads DELETE has deleted since forget_changed, where a batch is not one transaction. Other sessions may

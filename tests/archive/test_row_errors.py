@@ -129,6 +129,26 @@ def test_a_trigger_that_refuses_every_lead(tables: Tables, api: Api, event: str,
     assert tables.both() == (only(before, kept), copied)
 
 
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join, indirect=True)
+@pytest.mark.usefixtures("pair")
+def test_a_lead_id_that_is_shown_with_zeros_is_the_same_number(
+    tables: Tables, new_api: Callable[..., Api], path: Path
+) -> None:
+    for table in (LIST, ARCHIVE):
+        tables.execute(f"ALTER TABLE {table} MODIFY lead_id INT(9) UNSIGNED ZEROFILL NOT NULL")
+    tables.live(*LEADS)
+    refuse(tables, "BEFORE DELETE", LIST, BAD)
+    gone = [lead_id for lead_id in LEADS if lead_id not in BAD]
+    api = new_api(AUDIT_LOG=str(path))
+
+    answer = api.archive_all(LEADS).json()
+
+    assert (answer["insert_count"], answer["delete_count"]) == (len(LEADS), len(gone))
+    assert answer["remaining_lead_ids"] == sorted(BAD)
+    assert tables.ids() == (sorted(BAD), LEADS)
+    assert read(path)[-1]["deleted_lead_ids"] == gone
+
+
 @pytest.fixture
 def shortest_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch lets go of everything after each lead that it has found."""
