@@ -12,6 +12,7 @@ from support.clients import Batch, Clients
 from support.dialler import Dialler, assert_no_lead_is_lost
 from support.process import ServiceProcess
 from support.tables import Tables
+from support.waiting import wait_until
 
 LEADS = range(1, 1201)
 SECONDS = 3.0
@@ -53,6 +54,9 @@ def test_a_dialler_and_clients_with_overlapping_batches(
         ]
         with clients[0], clients[1]:
             time.sleep(SECONDS)
+            # More on a busy machine.
+            wait_until(lambda: sum(running.deleted for running in clients) > 100)
+            wait_until(lambda: not dearchives or sum(running.brought_back for running in clients) > 10)
 
     at_least, at_most = assert_no_lead_is_lost(tables, dialler)
 
@@ -65,7 +69,6 @@ def test_a_dialler_and_clients_with_overlapping_batches(
     deleted = sum(running.deleted for running in clients)
     back = sum(running.brought_back for running in clients)
     assert at_least - uncounted <= deleted - back <= at_most
-    assert deleted > 100
-    assert (back > 10) is (dearchives > 0)
+    assert (back > 0) is (dearchives > 0)
     # A wait for a lock ends after a third of REQUEST_TIMEOUT. No wait may take nearly as long: the dialler would stop.
     assert dialler.slowest < REQUEST_TIMEOUT / 3 / 2
