@@ -69,6 +69,7 @@ def test_a_dialler_and_clients_with_overlapping_batches(
     deleted = sum(running.deleted for running in clients)
     back = sum(running.brought_back for running in clients)
     assert at_least - uncounted <= deleted - back <= at_most
-    assert (back > 0) is (dearchives > 0)
+    assert deleted > 100
+    assert (back > 10) is (dearchives > 0)
     # A wait for a lock ends after a third of REQUEST_TIMEOUT. No wait may take nearly as long: the dialler would stop.
     assert dialler.slowest < REQUEST_TIMEOUT / 3 / 2
