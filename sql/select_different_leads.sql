@@ -1,5 +1,5 @@
--- The leads whose copy update_leads would change. Used before it if the target cannot roll back, so that the number of changed
--- copies is known even if a row makes it fail.
+-- The leads whose copy update_leads would change. Used before it unless both tables can roll back, so that it is known which copies a
+-- batch has changed, even if a row makes it fail or it is tried again.
 SELECT target.lead_id
 FROM {target} AS target FORCE INDEX ({target_key})
 STRAIGHT_JOIN {source} AS source FORCE INDEX ({source_key}) ON source.lead_id = target.lead_id + 0

@@ -252,8 +252,8 @@ class Mover:
         """
         transaction, turn = chunks.transaction, chunks.turn
         looks = [first]
+        # The last look at each chunk. Before that, a lock may have been in the way, and a lead may not have matched.
         last: dict[int, Seen] = {}
-        """The last look at each chunk. Before that, a lock may have been in the way, and a lead may not have matched."""
         parts = chunks.of(leads)
         for number, part in enumerate(parts, start=1):
 
