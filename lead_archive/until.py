@@ -6,7 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from lead_archive.errors import UsageError
 
@@ -16,12 +16,18 @@ LONGEST_NAP = 60.0
 
 
 def next_time(text: str, now: datetime) -> datetime:
-    """Return when it is HH:MM the next time after now, both by the local clock. Raises UsageError."""
+    """Return when it is HH:MM the next time after now, both by the local clock: also the second time within an hour that it
+    repeats, and the moment at which it skips that time. Raises UsageError."""
     match = _TIME.fullmatch(text.strip())
     if not match:
         raise UsageError(f"--until: {text!r} is not a time: write HH:MM, such as 06:30")
-    at = now.replace(hour=int(match[1]), minute=int(match[2]), second=0, microsecond=0)
-    return at if at > now else at + timedelta(days=1)
+    before = datetime.fromtimestamp(now.timestamp() // 60 * 60)
+    while True:
+        shown = datetime.fromtimestamp(before.timestamp() + 60)
+        at = shown.replace(hour=int(match[1]), minute=int(match[2]))
+        if at == shown or before < at < shown:
+            return shown
+        before = shown
 
 
 async def wait_until(moment: datetime, then: Callable[[], None]) -> None:

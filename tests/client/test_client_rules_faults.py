@@ -6,7 +6,8 @@ import asyncio
 import json
 import signal
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,42 @@ def test_the_clock_is_waited_for() -> None:
 )
 def test_until_is_the_next_time_that_it_comes(text: str, now: str, then: str) -> None:
     assert next_time(text, datetime.fromisoformat(now)) == datetime.fromisoformat(then)
+
+
+@pytest.fixture
+def in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("text", "now", "hours"),
+    [
+        # The clocks of Berlin went from 02:00 to 03:00 on 2026-03-29, and from 03:00 to 02:00 on 2026-10-25.
+        ("06:30", "2026-03-28T22:00+01:00", 7.5),
+        ("02:30", "2026-03-28T22:00+01:00", 4),
+        ("02:00", "2026-03-28T22:00+01:00", 4),
+        ("03:00", "2026-03-28T22:00+01:00", 4),
+        ("02:30", "2026-03-29T03:00+02:00", 23.5),
+        ("06:30", "2026-10-24T22:00+02:00", 9.5),
+        ("02:30", "2026-10-24T22:00+02:00", 4.5),
+        ("02:30", "2026-10-25T02:30+02:00", 1),
+        ("02:30", "2026-10-25T02:45+02:00", 0.75),
+        ("02:00", "2026-10-25T02:45+02:00", 0.25),
+        ("02:45", "2026-10-25T02:30+01:00", 0.25),
+        ("02:30", "2026-10-25T02:30+01:00", 24),
+    ],
+)
+@pytest.mark.usefixtures("in_berlin")
+def test_until_is_the_next_time_also_if_the_clocks_change(text: str, now: str, hours: float) -> None:
+    begun = datetime.fromisoformat(now).timestamp()
+
+    end = next_time(text, datetime.fromtimestamp(begun)).timestamp()
+
+    assert (end - begun) / 3600 == hours
 
 
 @pytest.mark.parametrize("text", ["24:00", "12:60", "12", "", "12:30:00", "noon", "-1:00", "١٢:٣٠"])
