@@ -19,15 +19,16 @@ from service.daemon_threads import DaemonThreads
 from service.files import must_have_name, read_existing, read_file
 
 SETTLE_TIME = 2.0
-"""Seconds after which a changed file is read once more. A second change within one tick of the file system's clock leaves no
-other trace: FAT's clock ticks every two seconds, ext4's every few milliseconds."""
+"""Seconds for which each check reads a file that was written to, and after which one more does. A second change within one
+tick of the file system's clock leaves no other trace: FAT's clock ticks every two seconds, ext4's every few milliseconds."""
 
 QUIET_TIME = 0.1
 """Seconds for which the content of a changed file must stay as it is before it counts. Where a file is written in place, line
 by line, a part of it may be valid: a key without the list_ids that limit it. Batches whose leads are locked wait for it."""
 
-LONGEST_WRITE = 1.0
-"""Seconds after which a file that is written to again and again counts as one that cannot be read."""
+MOST_CHANGES = 10
+"""How often a file may have changed after QUIET_TIME. Then it counts as one that cannot be read. They are counted, since the
+process may stand still for longer than all of this takes: as with SLICE."""
 
 REMINDER_INTERVAL = 600.0
 """Seconds between two log lines about the same problem."""
@@ -75,7 +76,11 @@ class KeysFile:
         self._keys = Keys.parse(text, path)
         self._digest = hashlib.sha256(text).digest()
         """SHA-256 of the content that was read last."""
-        self._due = time.monotonic() + SETTLE_TIME
+        self._fault = ""
+        """What is wrong with this content."""
+        self._settled = time.monotonic() + SETTLE_TIME
+        """When no second change can have gone unnoticed any more, by time.monotonic()."""
+        self._due = 0.0
         """When the file is read again even if it seems unchanged, by time.monotonic()."""
         self._is_at_hand = False
         """Whether the file has changed, and only its content takes time, not its file system."""
@@ -173,26 +178,31 @@ class KeysFile:
             self._is_at_hand = False
 
     def _read(self, signature: tuple[int, ...] | None, *, is_asked_for: bool) -> None:
-        self._due = time.monotonic() + REMINDER_INTERVAL if self._told else math.inf
+        began = time.monotonic()
         must_have_name(self._path)
         text = read_file(self._path)
         digest = hashlib.sha256(text).digest()
+        if signature != self._signature:
+            self._settled = began + SETTLE_TIME
         if digest != self._digest:
             signature, text = self._read_quiet(text)
             digest = hashlib.sha256(text).digest()
-            self._due = time.monotonic() + SETTLE_TIME
-        elif not (self._told or is_asked_for):
+            self._settled = time.monotonic() + SETTLE_TIME
+        self._due = 0.0 if began < self._settled else began + REMINDER_INTERVAL if self._told else math.inf
+        if digest == self._digest and self._fault:
+            raise ValueError(self._fault)
+        if digest == self._digest and not (self._told or is_asked_for):
             self._signature = signature
             return
         try:
             keys = Keys.parse(text, self._path)
-        except ValueError:
-            self._digest = digest
+        except ValueError as error:
+            self._digest, self._fault = digest, str(error)
             raise
         # In this order: a worker that is forked in between must not have the new digest with the old keys.
         self._keys = keys
         self._signature = signature
-        self._digest = digest
+        self._digest, self._fault = digest, ""
         self._told.clear()
         logger.info("keys reloaded", file=str(self._path), keys=len(keys.entries))
 
@@ -201,8 +211,7 @@ class KeysFile:
 
         text: its content now.
         """
-        deadline = time.monotonic() + LONGEST_WRITE
-        while time.monotonic() < deadline:
+        for _ in range(MOST_CHANGES):
             self._is_at_hand = True
             time.sleep(QUIET_TIME)
             self._is_at_hand = False

@@ -277,10 +277,32 @@ def test_nobody_waits_for_very_many_keys_that_take_too_long_already(keys_file: P
     asyncio.run(ask())
 
 
+def test_a_process_that_stands_still_while_the_file_changes_twice_has_the_last_keys(
+    api: Api, keys_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its clock, the file has been written to for seconds."""
+    changes = [entry("new") + entry("one"), entry("new")]
+    stood_still = 0.0
+    monotonic = time.monotonic
+
+    def stand_still(_: float) -> None:
+        nonlocal stood_still
+        stood_still += 3.0
+        if changes:
+            keys_file.write_text(changes.pop())
+
+    monkeypatch.setattr(time, "sleep", stand_still)
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + stood_still)
+    keys_file.write_text(entry("other"))
+
+    assert (livestatus(api), livestatus(api, "new"), livestatus(api, "one")) == (401, 200, 200)
+    assert changes == []
+
+
 def test_a_file_that_is_written_to_all_the_time_keeps_the_old_keys_and_is_told_of(
     api: Api, keys_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.access.keys_file.LONGEST_WRITE", 0.3)
+    monkeypatch.setattr("service.access.keys_file.MOST_CHANGES", 3)
     stop = Event()
 
     def write() -> None:
@@ -336,18 +358,67 @@ def test_a_second_change_that_leaves_no_trace_counts_too(
 ) -> None:
     # As on a file system whose clock has not ticked in between: the size is all that tells the two apart.
     monkeypatch.setattr("service.access.keys_file._signature", lambda path: (path.stat().st_size,))
-    monkeypatch.setattr("service.access.keys_file.SETTLE_TIME", 1)
     api = new_api()
     keys_file.write_text(entry(KEY) + entry("one"))
     assert (livestatus(api), livestatus(api, "one")) == (200, 200)
 
     keys_file.write_text(entry("new") + entry("one"))
 
-    deadline = time.monotonic() + PATIENCE
-    while livestatus(api) != 401:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    assert livestatus(api, "new") == 200
+    assert (livestatus(api), livestatus(api, "new")) == (401, 200)
+
+
+@pytest.mark.parametrize("is_asked_between", [True, False])
+def test_a_change_that_leaves_no_trace_counts_after_one_that_left_the_content(
+    new_api: Callable[..., Api], keys_file: Path, monkeypatch: pytest.MonkeyPatch, is_asked_between: bool
+) -> None:
+    """A program that manages the configuration writes the same file again. In the same tick of the clock a key is replaced."""
+    ticks = [1]
+    settle_time = 0.2
+    monkeypatch.setattr("service.access.keys_file._signature", lambda _: (ticks[0],))
+    monkeypatch.setattr("service.access.keys_file.SETTLE_TIME", settle_time)
+    api = new_api()
+    for _ in range(2):
+        time.sleep(2 * settle_time)
+        assert livestatus(api) == 200  # the last check of the file as it was
+    ticks[0] = 2
+    assert livestatus(api) == 200
+
+    keys_file.write_text(entry("new"))
+
+    if is_asked_between:
+        assert (livestatus(api), livestatus(api, "new")) == (401, 200)
+    time.sleep(2 * settle_time)
+    assert (livestatus(api), livestatus(api, "new")) == (401, 200)
+
+
+@pytest.mark.usefixtures("keys_file")
+def test_a_file_that_has_not_changed_is_not_read(new_api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.access.keys_file.SETTLE_TIME", 0.1)
+    api = new_api()
+    time.sleep(0.2)
+    assert livestatus(api) == 200
+
+    with monkeypatch.context() as patch:
+        patch.setattr("service.access.keys_file.read_file", None)
+        patch.setattr("service.access.keys_file.must_have_name", None)
+        with capture_logs() as log:
+            assert livestatus(api) == 200
+    assert [line for line in log if line["event"] == "keys not reloaded"] == []
+
+
+def test_a_file_with_a_fault_is_looked_through_once(
+    new_api: Callable[..., Api], keys_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next checks read it, but thousands of keys take long to look through."""
+    api = new_api()
+    keys_file.write_text("keys = [")
+    assert livestatus(api) == 200
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Keys, "parse", None)
+        assert (livestatus(api), livestatus(api, "new")) == (200, 401)
+    keys_file.write_text(entry("new"))
+    assert (livestatus(api), livestatus(api, "new")) == (401, 200)
 
 
 def test_a_problem_that_lasts_is_told_of_again(
@@ -585,8 +656,12 @@ def test_a_look_that_took_too_long_and_found_nothing_new_ends_the_alarm(keys_fil
     assert [line["event"] for line in log] == ["keys not reloaded", "keys reloaded"] * 2
 
 
-def test_requests_that_come_during_a_look_share_the_next_one(keys_file: Path, file_system: StuckFileSystem) -> None:
+def test_requests_that_come_during_a_look_share_the_next_one(
+    keys_file: Path, file_system: StuckFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.access.keys_file.SETTLE_TIME", 0)  # a look need not read the file
     file = KeysFile(keys_file)
+    file.reload()
     old = file._keys
 
     async def ask() -> None:
