@@ -11,6 +11,7 @@ from service.access.keys_file import KeysFile
 from service.access.office_hours import OfficeHours
 from service.api.contract import Contract
 from service.api.in_progress import InProgress
+from service.api.large_bodies import LargeBodies
 from service.archive.admin_log import AdminLog
 from service.archive.comparer import Comparer
 from service.archive.finder import Finder
@@ -46,6 +47,7 @@ class AppContext:
     request_timeout: float
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     in_progress: InProgress = field(default_factory=InProgress)
+    large_bodies: LargeBodies = field(default_factory=LargeBodies)
     metrics_here: bool = True
     """Whether /metrics is served on the API's port."""
 

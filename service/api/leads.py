@@ -91,7 +91,10 @@ class LeadsEndpoint(HTTPEndpoint):
         caller = caller_of(request, key)
         try:
             # The body may be much larger than what is in it, and the batch may have to wait for long: keep only the fields.
-            fields = self.schema(context.contract).parse(await read_body(request, deadline, context.request_timeout))
+            body = await read_body(request, deadline, context.request_timeout)
+            async with context.large_bodies.turn(body):
+                fields = self.schema(context.contract).parse(body)
+            del body
             answer = await self.answer(context, fields, deadline, key, caller)
             pace = answer.pop("pace", None)
             return JSONResponse(answer, headers={PACE: pace} if pace else None)
