@@ -94,7 +94,10 @@ def lock(descriptor: int) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise OSError(errno.EWOULDBLOCK, "somebody else holds its lock (flock)") from None
+                raise OSError(
+                    errno.EWOULDBLOCK,
+                    "its lock (flock) is held, by another program or by a process of this service that waits for the disk",
+                ) from None
             time.sleep(0.001)
         else:
             return

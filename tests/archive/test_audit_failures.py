@@ -75,7 +75,10 @@ def lock_the_file(path: Path) -> Callable[[], object]:
         (make_a_fifo, "it is no regular file"),
         (make_a_folder, "Is a directory"),
         (lead_to_a_full_device, "it is no regular file"),
-        (lock_the_file, "somebody else holds its lock (flock)"),
+        (
+            lock_the_file,
+            "its lock (flock) is held, by another program or by a process of this service that waits for the disk",
+        ),
     ],
 )
 def test_a_batch_whose_intent_cannot_be_written_is_refused(
