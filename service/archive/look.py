@@ -180,17 +180,16 @@ class Looker:
 
         deleted: the leads that the batch has deleted. list_ids: the answer of lists_of().
         """
+        # First the lists: this may wait for the table, and a lead could get into use meanwhile.
+        values = {"list_rows": ", ".join(f"({integers([list_id])})" for list_id in list_ids), "matches": seen.of_lists}
+        if list_ids and await transaction.select(self._statements.unmatched_lists.fill(values)):
+            raise ListsChangedError("a list that the conditions look at was changed meanwhile", retry=True)
         try:
             await self._refuse_used_or_invisible(transaction, batch, seen, deleted)
         except DatabaseError as error:
             # A trigger of the last statement has made a temporary table, which may hide any other from this session.
             if error.code != HIDDEN_TABLES:
                 raise
-        if not list_ids:
-            return
-        values = {"list_rows": ", ".join(f"({integers([list_id])})" for list_id in list_ids), "matches": seen.of_lists}
-        if await transaction.select(self._statements.unmatched_lists.fill(values)):
-            raise ListsChangedError("a list that the conditions look at was changed meanwhile", retry=True)
 
     async def _refuse_used_or_invisible(self, transaction: Transaction, batch: Batch, seen: Seen, deleted: LeadIDs) -> None:
         """As refuse_changes(), for leads in use and for leads in other lists."""

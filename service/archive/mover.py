@@ -9,8 +9,9 @@ else in this module is order and bookkeeping.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from service.archive.batch import Batch, BeforeChange, MayChange, Result, always
@@ -43,6 +44,10 @@ HURRIED = 0.5
 
 LONGEST_LOCKED = 0.25
 """Seconds after which a batch rests no more before its transaction ends: its leads are locked, and a customer may call."""
+
+
+NEW = 0.05
+"""Seconds for which an answer counts as new."""
 
 
 class Mover:
@@ -161,14 +166,16 @@ class Mover:
             counts = await self._change_in_one_transaction(transaction, turn, seen.pair, steps, options)
             remaining = await self._remaining(transaction, seen, batch, counts)
             left, gone = leaving.difference(remaining), NONE
-            await may_change()  # its statements may have waited, and its audit record
-            await self._looker.refuse_changes(transaction, batch, seen, left, lists)
+            await until_both_are_new(
+                lambda: self._looker.refuse_changes(transaction, batch, seen, left, lists),
+                may_change,  # the statements of the batch may have waited, and its audit record
+            )
         else:
             await may_change()
             await before_change(list(leaving))
             chunks = Chunks(sql, self._changes, transaction, turn, may_change, was_blocked=was_blocked)
             seen = await self._change_in_chunks(chunks, seen, leads, batch)
-            counts, left = chunks.counts, LeadIDs(chunks.deleted)
+            counts, left = chunks.counts, chunks.deleted
             with transaction.insisting():  # it cannot be run again as a whole
                 # What somebody has brought back meanwhile does not remain from this batch.
                 remaining = (await self._remaining(transaction, seen, batch, counts)).difference(left)
@@ -301,3 +308,14 @@ class Mover:
         whole = await self._changes.select(transaction, self._statements.select_whole_leads, pair, lead_ids)
         await transaction.execute(self._statements.drop_staged.fill(values))
         return whole
+
+
+async def until_both_are_new(look: Callable[[], Awaitable[None]], may_change: MayChange) -> None:
+    """Wait for both, one after the other. Each of them may wait, for a table or for a file. If the second one has waited, what
+    the first one has found is out of date."""
+    clock = asyncio.get_running_loop().time
+    since = -math.inf
+    while clock() - since > NEW:
+        await look()
+        since = clock()
+        await may_change()

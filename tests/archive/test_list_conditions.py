@@ -18,6 +18,7 @@ from support.waiting import wait_until
 from service.app import create_context
 from service.archive.batch import Batch, Result
 from service.archive.pace import Turn
+from service.database.transaction import Transaction
 
 NewApi = Callable[..., Api]
 
@@ -35,6 +36,38 @@ def lists(tables: Tables) -> None:
     tables.execute(
         "INSERT INTO vicidial_lists (list_id, campaign_id, active) VALUES (101, 'SPRING', 'Y'), (102, 'SPRING', 'Y')"
     )
+
+
+# --- no lead leaves that gets into use before COMMIT --------------------------------------------------------------------
+
+
+@CONDITIONS
+@pytest.mark.parametrize("tables", ["InnoDB"], indirect=True)
+def test_a_lead_that_gets_into_use_while_the_last_look_waits_for_the_lists_stays(
+    tables: Tables, api: Api, monkeypatch: pytest.MonkeyPatch, where: dict[str, Any]
+) -> None:
+    """vicidial_lists is MyISAM in many databases: whoever writes to it keeps all others waiting."""
+    tables.execute("ALTER TABLE vicidial_lists ENGINE = MyISAM")
+    tables.live(1, 2, list_id=101)
+    before, _ = tables.both()
+    select = Transaction.select
+    waits = 0
+
+    async def select_and_wait(transaction: Transaction, statement: str) -> Any:
+        nonlocal waits
+        rows = await select(transaction, statement)
+        if "FROM source\nWHERE" in statement and not waits:
+            waits += 1
+            tables.run_elsewhere("INSERT INTO vicidial_hopper (lead_id, status) VALUES (2, 'READY')")
+        return rows
+
+    monkeypatch.setattr(Transaction, "select", select_and_wait)
+
+    answer = api.archive({**api.ALL, "lead_ids": [1, 2], "where": where}).json()
+
+    assert waits == 1
+    assert (answer["delete_count"], answer["remaining_lead_ids"]) == (1, [2])
+    assert tables.both() == ({2: before[2]}, {1: before[1]})
 
 
 # --- the dialler waits for nothing -------------------------------------------------------------------------------------
@@ -133,25 +166,29 @@ def archive(
     and so on. Return the result, and the number of attempts."""
     happens = list(before_commit)
     context = create_context(settings_from(environment))
-    looks: list[str] = []
+    attempts = 0
+    last_look = context.archive._looker.refuse_changes
 
     async def before_change(_: Sequence[int]) -> None:
-        looks.append("before the statements")
+        nonlocal attempts
+        attempts += 1
 
-    async def may_change() -> None:
-        looks.append("before both")
-        if looks[-2:] == ["before the statements", "before both"] and happens:
+    async def look_for_the_last_time(*arguments: Any) -> None:
+        if happens:
             await asyncio.to_thread(happens.pop(0))
+        await last_look(*arguments)
+
+    context.archive._looker.refuse_changes = look_for_the_last_time  # type: ignore[assignment, method-assign]
 
     async def process() -> Result:
         await context.database.connect()
         try:
-            return await context.archive.process(batch, 30, before_change, may_change)
+            return await context.archive.process(batch, 30, before_change)
         finally:
             await context.database.disconnect()
 
     result = asyncio.run(process())
-    return result, looks.count("before the statements")
+    return result, attempts
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,11 @@ from support.auditor import events
 from support.settings import key_entry, write_keys_file
 from support.tables import Tables
 
+from service.api.leads import LeadsEndpoint
 from service.archive.comparer import Comparer
 from service.archive.finder import Finder
 from service.archive.look import Looker
-from service.archive.mover import Mover
+from service.archive.mover import NEW, Mover
 from service.archive.row_changes import Changes
 from service.errors import DatabaseError
 from service.mariadb_errors import DEADLOCK
@@ -107,6 +108,53 @@ def test_a_batch_that_has_begun_to_change_when_office_hours_begin_ends_unless_it
     assert tables.both() == (({}, before) if ends else (before, {}))
     assert events(path) == [("intent", None), ("outcome", "committed" if ends else "rolled back")]
     assert timed.archive_all([1]).status_code == 403
+
+
+@pytest.mark.parametrize("operation", ["archive_all", "dearchive_all"])
+def test_a_batch_for_which_office_hours_begin_during_its_last_look_is_rolled_back(
+    tables: Tables, timed: Api, clock: Clock, path: Path, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    """Where vicidial_lists is MyISAM, the look may wait for a second."""
+    tables.live(1)
+    tables.archived(2)
+    before = tables.both()
+    look = Looker.refuse_changes
+
+    async def look_until_office_hours(looker: Looker, *arguments: Any) -> None:
+        await look(looker, *arguments)
+        clock.now = WITHIN
+
+    monkeypatch.setattr(Looker, "refuse_changes", look_until_office_hours)
+
+    assert getattr(timed, operation)([1, 2]).status_code == 403
+    assert tables.both() == before
+    assert events(path) == [("intent", None), ("outcome", "rolled back")]
+
+
+def test_a_lead_that_gets_into_use_while_the_key_is_looked_up_for_the_last_time_stays(
+    tables: Tables, new_api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file system of the keys may be slow."""
+    tables.live(1)
+    before = tables.both()
+    refuse = LeadsEndpoint.refuse_again
+    times = 0
+
+    async def refuse_slowly(endpoint: LeadsEndpoint, *arguments: Any, **options: Any) -> None:
+        nonlocal times
+        await refuse(endpoint, *arguments, **options)
+        times += 1
+        if times == 2:  # the first time is before anything is changed
+            tables.run_elsewhere("INSERT INTO vicidial_hopper (lead_id, status) VALUES (1, 'READY')")
+            await asyncio.sleep(2 * NEW)
+
+    monkeypatch.setattr(LeadsEndpoint, "refuse_again", refuse_slowly)
+
+    answer = new_api().archive_all([1]).json()
+
+    assert (answer["insert_count"], answer["remaining_lead_ids"]) == (0, [1])
+    assert tables.both() == before
+    assert times > 2
 
 
 @pytest.mark.parametrize("operation", ["archive_all", "dearchive_all"])
