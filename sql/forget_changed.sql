@@ -1,4 +1,5 @@
--- Before the first statement of a chunk in tables without row locks: no lead was inserted, updated or deleted yet.
+-- Before the first statement of a chunk, and before the insert_whole_leads of a batch that is one transaction: no lead was inserted,
+-- updated or deleted yet.
 SET
     @lead_archive_inserting = NULL,
     @lead_archive_inserted = NULL,

@@ -1,4 +1,4 @@
--- The condition same_data of update_leads if the target has no rollback. It also records each lead that does not meet it, for
+-- The condition same_data of update_leads if a batch is not one transaction. It also records each lead that does not meet it, for
 -- show_updated: what a user variable holds survives an error.
 IF(
     {same_data},

@@ -14,7 +14,7 @@ vicidial_list (error 1442). Otherwise the trigger could delete a lead that was c
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from typing import TypeVar
 import structlog
 
 from service.archive.batch import MayChange
-from service.archive.failures import Failures
+from service.archive.failures import Failures, LongSearchError
 from service.archive.lead_ids import LeadIDs
 from service.archive.pace import Turn
 from service.archive.row_changes import LONGEST_WAIT, Changes, Options
@@ -94,17 +94,8 @@ class Chunks:
         self._may_change = may_change
         self._sizes = GENTLE if turn.gentle else FULL
         self._table: ChunkTable | None = None
-        self.counts: Counter[Statement] = Counter()
-        """The number of rows that each statement has changed for good."""
-        self.deleted: set[int] = set()
-        """The leads that were deleted for good."""
-        self._noted = 0
-        """How many of the leads that were deleted for good are in `deleted`, whether others have brought some back or not."""
-        self._uncommitted: Counter[Statement] = Counter()
-        self._copied: set[int] = set()
-        """The leads that count as inserted or updated for good. While a chunk waits, others may change such a lead, or delete
-        its copy. It is copied once more then, and counts only once."""
-        self._uncommitted_copies: set[int] = set()
+        self._changed: dict[Statement, set[int]] = defaultdict(set)
+        """The leads that each statement has changed for good."""
         self._failures = Failures()
         self._was_blocked = was_blocked
         self._said_so = False
@@ -113,6 +104,20 @@ class Chunks:
         """Whether nothing but whole tables can be locked."""
         self._refused = False
         """Whether there is no temporary table for this batch: the server did not create it, or INSERT may not read from it."""
+
+    @property
+    def deleted(self) -> LeadIDs:
+        """The leads that were deleted for good, whether others have brought some back or not."""
+        return LeadIDs(self._changed[self._statements.delete_leads])
+
+    @property
+    def counts(self) -> dict[Statement, int]:
+        """The number of leads that each statement has changed for good. While a chunk waits, others may change a lead that it
+        has copied, or delete the copy. The lead is copied once more then, and counts only once."""
+        sql = self._statements
+        inserted = self._changed[sql.insert_leads]
+        updated = self._changed[sql.update_leads] - inserted
+        return {sql.insert_leads: len(inserted), sql.update_leads: len(updated), sql.delete_leads: len(self.deleted)}
 
     def of(self, leads: LeadIDs) -> list[LeadIDs]:
         """Return the leads in chunks. The tables are looked at before each of them."""
@@ -129,11 +134,14 @@ class Chunks:
         batch follows. Raises DatabaseError for a lock if nothing was changed yet, so that the whole transaction can be run
         again, if only one of the tables has row locks and somebody keeps a row locked, and after ATTEMPTS deadlocks.
         """
-        pauses = Pauses(LONGEST_PAUSE)
-        deadlocks = 0
+        pauses, deadlocks = Pauses(LONGEST_PAUSE), 0
+        self._failures.begin_chunk()
         while not await self._try(plan, look_again, is_last=is_last):
             error = self._failures.blocked
             assert error
+            if isinstance(error, LongSearchError):
+                pauses, deadlocks = Pauses(LONGEST_PAUSE), 0  # it gets on: without the leads that it has found
+                continue
             deadlocks += error.code == DEADLOCK
             is_over = not self._locks_tables and pauses.seconds > self.turn.seconds / 3
             if is_over or deadlocks >= ATTEMPTS or not self.transaction.changes_may_persist:
@@ -150,8 +158,7 @@ class Chunks:
         self, plan: Callable[[], Awaitable[Plan]], look_again: Callable[[], Awaitable[TablePair]], *, is_last: bool
     ) -> bool:
         """As change(). Return False if a lock was in the way. Nothing is held any more then."""
-        self._failures.blocked = None
-        counts_before, failures_before = Counter(self.counts), self._failures.copy()
+        self._failures.begin_again()
         async with AsyncExitStack() as stack:
             # One batch looks while another one writes; but only one waits for a table.
             if self._was_blocked:
@@ -168,15 +175,10 @@ class Chunks:
                 self.transaction.send_first(self._statements.forget_changed.fill())
                 await self._change(planned, look_again, is_last=is_last)
                 if not self._failures.blocked:
-                    await self._commit()
-        if planned:
-            leads = planned.steps[self._statements.delete_leads]
-            are_all = (self.counts - counts_before)[self._statements.delete_leads] == len(leads)
-            await self._note_deleted(leads if are_all else None)
+                    await self._commit(planned.pair)
         if self._failures.blocked:
-            self._uncommitted.clear()  # it was rolled back
-            self._uncommitted_copies.clear()
-            self._failures.take_back(failures_before, self._changes.by_statement(self.counts - counts_before))
+            if planned:
+                await self._note_changed(planned.pair, was_rolled_back=True)
             await self.end()  # what the temporary table holds may be out of date next time
         await self.transaction.let_go()  # the question what was done has opened the tables again
         return not self._failures.blocked
@@ -232,7 +234,7 @@ class Chunks:
                 return
             if statement == self._statements.delete_leads and leads and has_changed and not plan.pair.same_rollback:
                 # The copies must be permanent before the DELETE if only one of the tables can roll back.
-                await self._commit()
+                await self._commit(plan.pair)
                 pair = None if self._failures.blocked else await self._unless_blocked(look_again())
                 if pair:
                     self._refuse_other_engines(pair)
@@ -254,11 +256,8 @@ class Chunks:
             if pair.same_rollback:
                 await self.turn.rest()
             return pair
-        await self._commit()
+        await self._commit(pair)
         if not self._failures.blocked:
-            # What the next statements record is undone if a lock is in their way.
-            await self._note_deleted()
-            await self._changes.forget_deleted(self.transaction)
             await self.transaction.let_go()
         await self.turn.rest()
         now = None if self._failures.blocked else await self._unless_blocked(look_again())
@@ -288,17 +287,9 @@ class Chunks:
         self._failures.blocked = error
 
     async def _run(self, pair: TablePair, steps: Mapping[Statement, LeadIDs], options: Options) -> None:
-        counts = await self._unless_blocked(self._changes.run(self.transaction, pair, steps, options=options)) or {}
-        copied_before = LeadIDs(self._copied)
-        for statement, count in counts.items():
-            is_permanent = not self._changes.written(pair, statement).transactional
-            new = steps[statement]
-            if statement != self._statements.delete_leads:
-                new = new.difference(copied_before)
-                (self._copied if is_permanent else self._uncommitted_copies).update(self._failures.done.pop(statement, ()))
-            (self.counts if is_permanent else self._uncommitted)[statement] += min(count, len(new))
+        await self._unless_blocked(self._changes.run(self.transaction, pair, steps, options=options))
 
-    async def _commit(self) -> None:
+    async def _commit(self, pair: TablePair) -> None:
         """Commit. A deadlock at this moment has rolled back what was not permanent yet."""
         try:
             await self.transaction.commit()
@@ -307,19 +298,15 @@ class Chunks:
                 raise
             await self._let_go(error)
             return
-        self.counts.update(self._uncommitted)
-        self._uncommitted.clear()
-        self._copied |= self._uncommitted_copies
-        self._uncommitted_copies.clear()
+        await self._note_changed(pair)
 
-    async def _note_deleted(self, leads: LeadIDs | None = None) -> None:
-        """Take note of the leads that DELETE has deleted for good since the last time. Others may have brought some of them
-        back since. leads: which ones, if that is known."""
-        count = self.counts[self._statements.delete_leads]
-        if count > self._noted:
-            with self.transaction.insisting():
-                self.deleted.update(leads or await self._changes.deleted(self.transaction))
-        self._noted = count
+    async def _note_changed(self, pair: TablePair, *, was_rolled_back: bool = False) -> None:
+        """Take note of the leads that each statement has changed for good. was_rolled_back: what was not permanent yet."""
+        with self.transaction.insisting():
+            changed = await self._changes.changed(self.transaction, pair, self._failures)
+        for statement, leads in changed.items():
+            if not (was_rolled_back and self._changes.written(pair, statement).transactional):
+                self._changed[statement].update(leads)
 
     async def end(self) -> None:
         """Drop the temporary table."""

@@ -4,66 +4,114 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+import structlog
 
 from service.archive.lead_ids import LeadIDs
 from service.database.statements import Statement
 from service.database.transaction import BLOCKED, Transaction
 from service.errors import DatabaseError
 from service.mariadb_errors import LOCK_WAIT_TIMEOUT
+from service.tables.definitions import TablePair
+
+logger = structlog.get_logger()
 
 LONGEST_SEARCH = 1.0
-"""Seconds for which a batch that is one transaction looks for the leads that statements fail for. Then it lets go of
-everything: its leads are locked, and behind an ALTER TABLE that waits for it the dialler waits."""
+"""Seconds for which a batch, or its chunk, looks for the leads that statements fail for. Then it lets go of everything: its
+leads are locked, and behind an ALTER TABLE that waits for it the dialler waits."""
 
 MOST_SEARCHES = 3
-"""A search may also last as long as all searches of the batch took, divided by this. So a batch of thousands of such leads
-comes to its end."""
+"""A search may also last as long as all searches of the batch or the chunk took, divided by this. So a batch of thousands of
+such leads comes to its end."""
+
+LONGEST_SEARCH_WITHOUT_ROLLBACK = 0.25
+"""Seconds for which a chunk looks for them if nothing that it has changed is undone when it lets go. The dialler waits behind
+LOCK TABLES."""
 
 
-class LongSearchError(Exception):
-    """A batch is to let go of everything, and to begin again: statements leave out the leads that they have failed for."""
+class LongSearchError(DatabaseError):
+    """A batch, or its chunk, is to let go of everything, and to begin again: statements leave out the leads that they have
+    failed for."""
 
 
 @dataclass
 class Failures:
     """The leads for which statements have failed, one by one."""
 
-    given: Counter[Statement] = field(default_factory=Counter)
-    """How many leads each statement was to be run for."""
-    codes: dict[Statement, list[int | None]] = field(default_factory=lambda: defaultdict(list))
-    left_alone: dict[Statement, set[int]] = field(default_factory=lambda: defaultdict(set))
-    """The leads for which each statement has failed: it is not run for them again."""
+    codes: dict[Statement, dict[int, int | None]] = field(default_factory=lambda: defaultdict(dict))
+    """The leads for which each statement has failed, with the errors: it is not run for them again."""
     done: dict[Statement, set[int]] = field(default_factory=lambda: defaultdict(set))
     """The leads for which each statement has been run without an error."""
+    finished: dict[Statement, set[int]] = field(default_factory=lambda: defaultdict(set))
+    """The leads that each statement had changed before an error."""
+    rows: Counter[Statement] = field(default_factory=Counter)
+    """How many rows each statement has changed."""
     more_to_come: bool = False
     """Whether the statements will be run for more leads of the batch."""
     blocked: DatabaseError | None = None
-    """The error of a statement if a lock was in its way, so that the transaction has ended."""
+    """Why the transaction has ended: a lock was in the way of a statement, or a LongSearchError."""
+    _worked: set[Statement] = field(default_factory=set)
+    """The statements that have been run for a lead without an error."""
     _searches_since: float | None = None
     """When the first lead was found in this transaction, by the clock of the event loop."""
     _searched: float = 0.0
     """Seconds of all searches before."""
 
     def begin_again(self) -> None:
-        """Begin the batch again, in another transaction."""
-        self.given.clear()
+        """Begin the batch or its chunk again, in another transaction."""
+        self.blocked = None
+        for noted in (self.done, self.finished, self.rows):
+            noted.clear()
         self._searched += self._seconds
         self._searches_since = None
 
-    def give(self, statement: Statement, leads: LeadIDs) -> LeadIDs:
-        """Count the leads that a statement is to be run for. Return those that it has not failed for."""
-        self.given[statement] += len(leads)
-        return leads.difference(LeadIDs(self.left_alone[statement]))
+    def begin_chunk(self) -> None:
+        """Begin another chunk. What it has changed is permanent when it ends."""
+        self._searched, self._searches_since = 0.0, None
 
-    def leave_alone(self, statement: Statement, lead_id: int) -> None:
-        """Run a statement for a lead no more. Raises LongSearchError if such leads have been looked for long enough."""
-        self.left_alone[statement].add(lead_id)
+    def left_alone(self, *statements: Statement) -> LeadIDs:
+        """Return the leads for which one of these statements has failed."""
+        return LeadIDs({lead_id for statement in statements for lead_id in self.codes[statement]})
+
+    def note_done(self, statement: Statement, lead_ids: Iterable[int], rows: int) -> None:
+        """Take note of leads for which a statement has been run without an error, and of how many rows it has changed."""
+        self.done[statement].update(lead_ids)
+        self.rows[statement] += rows
+        self._worked.add(statement)
+
+    def note_finished(self, statement: Statement, leads: LeadIDs) -> None:
+        """Take note of leads that a statement has changed before an error."""
+        self.finished[statement].update(leads)
+        self.rows[statement] += len(leads)
+        if leads:
+            self._worked.add(statement)
+
+    def rename(self, statement: Statement, other: Statement, undone: LeadIDs) -> None:
+        """Count what a statement has done as that of another one, except for leads for which it was undone."""
+        for noted in (self.done, self.finished):
+            noted[other] |= noted.pop(statement, set()).difference(undone)
+
+    def leave_alone(self, statement: Statement, leads: LeadIDs, error: DatabaseError, *, is_last: bool) -> None:
+        """Run a statement for a single lead no more. Raise its error if the statement has failed with it for all leads of the
+        batch, and it is not certain that rows are the reason. is_last: whether it is run for no other lead after this."""
+        (lead_id,) = leads
+        codes = self.codes[statement]
+        codes[lead_id] = error.code
+        has_failed_for_all = is_last and not self.more_to_come and statement not in self._worked
+        if has_failed_for_all and not error.is_certainly_of_a_row and set(codes.values()) == {error.code}:
+            raise error
+        logger.warning("lead left alone", lead_id=lead_id, statement=statement.name, code=error.code)
         if self._searches_since is None:
             self._searches_since = asyncio.get_running_loop().time()
-        if self._seconds >= max(LONGEST_SEARCH, self._searched / MOST_SEARCHES):
-            raise LongSearchError
+
+    def searches_long(self, transaction: Transaction, pair: TablePair) -> bool:
+        """Return whether such leads have been looked for long enough in a transaction."""
+        longest = max(LONGEST_SEARCH, self._searched / MOST_SEARCHES)
+        if not (pair.source.transactional or pair.target.transactional):
+            longest = LONGEST_SEARCH_WITHOUT_ROLLBACK
+        return min(self._seconds, transaction.seconds) >= longest
 
     @property
     def _seconds(self) -> float:
@@ -77,19 +125,3 @@ class Failures:
         elif not self.blocked and not transaction.knows_tables:
             self.blocked = DatabaseError("a table was locked for too long", LOCK_WAIT_TIMEOUT)
         return self.blocked is not None
-
-    def copy(self) -> Failures:
-        """Return a copy of what was noted. Where a batch is not one transaction, each chunk is run for its leads once."""
-        return Failures(Counter(self.given), defaultdict(list, {name: list(codes) for name, codes in self.codes.items()}))
-
-    def take_back(self, before: Failures, done: Mapping[Statement, int]) -> None:
-        """Forget what was noted since `before`, since it is tried again, but not what was done: how many rows each statement
-        has changed."""
-        self.given, self.codes = before.given + Counter(done), before.codes
-
-    def all_failed(self, statement: Statement, error: DatabaseError) -> bool:
-        """Count a lead. Return whether the statement has failed with this error for all leads of the batch, and it is not
-        certain that rows are the reason."""
-        self.codes[statement].append(error.code)
-        same = self.codes[statement] == [error.code] * self.given[statement]
-        return same and not self.more_to_come and not error.is_certainly_of_a_row

@@ -269,7 +269,7 @@ class Mover:
                 turn.look(agents=seen.agents, table_locks=True)
                 last[number] = seen
                 # A lead that an earlier attempt has deleted, and that is there again, was brought back by somebody.
-                movable = part.intersection(self._movable(seen, batch)).difference(LeadIDs(chunks.deleted))
+                movable = part.intersection(self._movable(seen, batch)).difference(chunks.deleted)
                 steps = await self._steps(transaction, seen, movable, batch)
                 return Plan(seen.pair, steps)
 
@@ -281,11 +281,10 @@ class Mover:
             await chunks.change(plan, look_again, is_last=number == len(parts))
         await chunks.end()
         seen = [first, *last.values()]
-        return replace(
-            first,
-            unmatched=LeadIDs({lead_id for look in seen for lead_id in look.unmatched}),
-            reused=LeadIDs({lead_id for look in seen for lead_id in look.reused}),
-        )
+        unmatched = LeadIDs({lead_id for look in seen for lead_id in look.unmatched})
+        reused = LeadIDs({lead_id for look in seen for lead_id in look.reused})
+        # What somebody has brought back since is another lead.
+        return replace(first, unmatched=unmatched.difference(chunks.deleted), reused=reused.difference(chunks.deleted))
 
     async def _claim(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs, options: Options) -> LeadIDs:
         """On a Galera cluster, protect older copies that the DELETE relies on from changes by other nodes.
@@ -294,11 +293,8 @@ class Mover:
         """
         sql = self._statements
         equal = await self._changes.select(transaction, sql.select_equal_leads, pair, lead_ids)
-        refused: set[int] = set()
-        await self._changes.run(
-            transaction, pair, {sql.touch_leads: equal, sql.restore_leads: equal}, refused, options=options
-        )
-        return lead_ids.difference(LeadIDs(refused))
+        await self._changes.run(transaction, pair, {sql.touch_leads: equal, sql.restore_leads: equal}, options=options)
+        return lead_ids.difference(options.failures.left_alone(sql.touch_leads, sql.restore_leads))
 
     async def _whole(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
         """Return the leads that the target can store without changing a value."""

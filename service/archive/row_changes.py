@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from service.archive.failures import Failures
+from service.archive.failures import Failures, LongSearchError
 from service.archive.lead_ids import NONE, LeadIDs
 from service.database.pauses import Pauses
 from service.database.statements import Statement, Statements, identifier
@@ -60,7 +60,6 @@ class Changes:
         transaction: Transaction,
         pair: TablePair,
         steps: Mapping[Statement, LeadIDs],
-        left_alone: set[int] | None = None,
         values: Mapping[str, str] | None = None,
         *,
         options: Options | None = None,
@@ -68,21 +67,19 @@ class Changes:
         """Run the statements in one round trip, each for its leads. Return the number of rows that each has changed.
 
         A statement that fails because of a row is repeated for each half of its leads, down to a single lead. That lead stays
-        as it is and is added to left_alone. Raises LongSearchError if that takes long and can be begun again. Raises
-        DatabaseError if a statement fails for each of its leads with the same error, and it is not certain that rows are the
-        reason; and if a lock is in the way or there is a deadlock, so that what was not committed must be run again. If the
-        statement writes to a table without rollback, these raise no error: the other statements are not run,
-        options.failures.blocked is set, and the counts are those until then. The same is true if a lock is in the way of
-        finding out which rows a statement has changed before a row made it fail. values: of placeholders that the pair does
-        not know.
+        as it is and is added to options.failures. Raises LongSearchError if that takes long. Raises DatabaseError if a
+        statement fails for each of its leads with the same error, and it is not certain that rows are the reason; and if a
+        lock is in the way or there is a deadlock, so that what was not committed must be run again. If the statement writes to
+        a table without rollback, locks raise no error: the other statements are not run, options.failures.blocked is set, and
+        the counts are those until then. The same is true if a lock is in the way of finding out which rows a statement has
+        changed before a row made it fail, and of long searches if the batch is not one transaction. values: of placeholders
+        that the pair does not know.
         """
         transaction.must_know_tables()
         values = {**pair.values, **(values or {})}
         counts = dict.fromkeys(steps, 0)
         options = options or Options()
         todo = self._all_runs(steps, options)
-        left_alone = set() if left_alone is None else left_alone
-        left_alone.update(*(options.failures.left_alone[statement] for statement in steps))
         warned: list[tuple[Run, Warnings]] = []
         most_sent = len(todo)  # many leads that fail one by one make a long list
         pauses = Pauses()
@@ -97,7 +94,7 @@ class Changes:
                 filled = {self._filled(pair, run, values, options): run for run in sent}
                 async for run, count in self._execute(transaction, filled, warned):
                     counts[run.statement] += count
-                    options.failures.done[run.statement].update(run.leads)
+                    options.failures.note_done(run.statement, run.leads, count)
                     done += 1
                 todo = todo[done:]
             except DatabaseError as error:
@@ -115,7 +112,7 @@ class Changes:
                     continue
                 finished = await self._finished_before(error, transaction, pair, failed)
                 counts[failed.statement] += len(finished)
-                options.failures.done[failed.statement].update(finished)
+                options.failures.note_finished(failed.statement, finished)
                 if options.failures.must_look_again(transaction, error):
                     if error.code in BLOCKED and not any(counts.values()) and not await self._begun(transaction, failed):
                         transaction.changes_may_persist = persisted_already
@@ -123,10 +120,11 @@ class Changes:
                 rest = failed.leads.difference(finished)
                 parts = [part for part in rest.halves() if part]
                 if len(parts) == 1 and not finished:  # else the row at which it failed may be stored: an AFTER trigger's
-                    if options.failures.all_failed(failed.statement, error):
-                        raise
-                    left_alone.update(parts.pop())
-                    self._leave_alone(pair, failed, error, options)
+                    parts = []
+                    is_last = all(run.statement != failed.statement for run in others)
+                    options.failures.leave_alone(failed.statement, failed.leads, error, is_last=is_last)
+                    if await self._must_let_go(transaction, pair, options.failures):
+                        return counts
                 todo = [*(replace(failed, leads=part) for part in parts), *others]
         await self._log_left_out(transaction, pair, warned)
         return counts
@@ -134,19 +132,25 @@ class Changes:
     @staticmethod
     def _all_runs(steps: Mapping[Statement, LeadIDs], options: Options) -> list[Run]:
         """Return what is to be run, each statement for as many leads at a time as it may change."""
-        return [
-            Run(statement, part)
-            for statement, leads in steps.items()
-            for part in options.failures.give(statement, leads).parts(options.most.get(statement) or len(leads) or 1)
-        ]
+        runs: list[Run] = []
+        for statement, leads in steps.items():
+            most = options.most.get(statement) or len(leads) or 1
+            left = leads.difference(options.failures.left_alone(statement))
+            runs += [Run(statement, part) for part in left.parts(most)]
+        return runs
 
     @staticmethod
-    def _leave_alone(pair: TablePair, failed: Run, error: DatabaseError, options: Options) -> None:
-        """Take note of the one lead for which a statement has failed."""
-        (lead_id,) = failed.leads
-        logger.warning("lead left alone", lead_id=lead_id, statement=failed.statement.name, code=error.code)
+    async def _must_let_go(transaction: Transaction, pair: TablePair, failures: Failures) -> bool:
+        """Let go of everything if leads for which statements fail have been looked for long enough, and return whether that is
+        so. Raises LongSearchError if the batch is one transaction."""
+        if not failures.searches_long(transaction, pair):
+            return False
+        error = LongSearchError("it took long to find the rows that statements fail for", retry=True)
         if pair.one_transaction:
-            options.failures.leave_alone(failed.statement, lead_id)
+            raise error
+        await transaction.let_go()
+        failures.blocked = error
+        return True
 
     async def _execute(
         self, transaction: Transaction, filled: Mapping[str, Run], warned: list[tuple[Run, Warnings]]
@@ -197,10 +201,6 @@ class Changes:
             return NONE
         return failed.leads.intersection(await self._recorded(transaction, self._statements.show_updated))
 
-    def by_statement(self, counts: Mapping[Statement, int]) -> Mapping[Statement, int]:
-        """Return the counts of run() by the statements that were sent."""
-        return counts
-
     def _send_first(self, transaction: Transaction, pair: TablePair, runs: Sequence[Run]) -> None:
         """Send what must come before some statements, together with them."""
         del runs  # for subclasses
@@ -210,13 +210,13 @@ class Changes:
         filled = {**values, "lead_ids": run.leads.sql}
         if run.statement == self._statements.insert_leads:
             filled |= options.insert_from
-        if self._inserts(run.statement) and not pair.target.transactional:
+        if self._inserts(run.statement) and not pair.one_transaction:
             filled["matches"] = self._statements.record_inserting.fill(filled)
             filled["returning"] = self._statements.record_inserted.fill(filled)
         if run.statement == self._statements.delete_leads and not pair.one_transaction:
             filled["not_in_use"] += not_listed(without_key(pair.leads_in_use), run.leads.sql)
             filled["same_data"] = self._statements.record_deleted.fill(filled)
-        if run.statement == self._statements.update_leads and not pair.target.transactional:
+        if run.statement == self._statements.update_leads and not pair.one_transaction:
             filled["same_data"] = self._statements.record_updated.fill(filled)
         sql = self._statements
         opens_both = run.statement != sql.insert_leads or not options.insert_from
@@ -252,10 +252,16 @@ class Changes:
             return NONE
         if statement == sql.update_leads:
             begun = await self._begun(transaction, failed)
-            return begun.difference(await self.select(transaction, sql.select_different_leads, pair, begun)) if begun else NONE
+            return await self._updated(transaction, pair, begun) if begun else NONE
         if statement == sql.delete_damaged_copies:
             return leads.difference(await self.find(transaction, pair.target.name, leads))
         return await self._inserted(transaction, pair, leads)
+
+    async def _updated(self, transaction: Transaction, pair: TablePair, begun: LeadIDs) -> LeadIDs:
+        """Return the leads whose copy was changed, of those for which UPDATE has begun to."""
+        different = await self.select(transaction, self._statements.select_different_leads, pair, begun)
+        equal = begun.difference(different)  # or somebody has deleted the copy
+        return await self.find(transaction, pair.target.name, equal) if equal else NONE
 
     async def _inserted(self, transaction: Transaction, pair: TablePair, leads: LeadIDs) -> LeadIDs:
         """Return the leads that INSERT has inserted before it failed. The one at which it failed is among them if it is there:
@@ -283,14 +289,24 @@ class Changes:
             await transaction.select(self._statements.correct_deleted.fill({"numbers": ",".join(map(str, rest))}))
         return leads.intersection(LeadIDs(rest))
 
-    async def deleted(self, transaction: Transaction) -> LeadIDs:
-        """Return which leads DELETE has deleted since forget_changed, where a batch is not one transaction. Other sessions may
-        have deleted more, or brought some back."""
-        return await self._recorded(transaction, self._statements.show_deleted)
-
-    async def forget_deleted(self, transaction: Transaction) -> None:
-        """Have deleted() return only the leads that are deleted from now on."""
-        await transaction.select(self._statements.correct_deleted.fill({"numbers": ""}))
+    async def changed(self, transaction: Transaction, pair: TablePair, failures: Failures) -> dict[Statement, LeadIDs]:
+        """Return which leads INSERT, UPDATE and DELETE have changed since forget_changed, where a batch is not one
+        transaction. Among them are those that were rolled back."""
+        sql = self._statements
+        shown = {
+            sql.insert_leads: sql.show_inserted,
+            sql.update_leads: sql.show_updated,
+            sql.delete_leads: sql.show_deleted,
+        }
+        rows = await transaction.select_each(*(show.fill() for show in shown.values()))
+        changed = {
+            statement: LeadIDs(failures.done[statement].intersection(_ids(text)) | failures.finished[statement])
+            for statement, ((text, *_),) in zip(shown, rows, strict=True)
+        }
+        updated = changed[sql.update_leads]
+        if len(updated) > failures.rows[sql.update_leads]:  # IGNORE has left some as they were, such as for a CHECK
+            changed[sql.update_leads] = await self._updated(transaction, pair, updated)
+        return changed
 
     async def _recorded(self, transaction: Transaction, show: Statement) -> LeadIDs:
         """Return the leads that a user variable holds, as a SELECT shows it."""

@@ -18,6 +18,7 @@ from service.database.pauses import Pauses
 from service.database.statements import Statement
 from service.database.transaction import BLOCKED, Transaction
 from service.errors import DatabaseError
+from service.mariadb_errors import NO_SAVEPOINTS
 from service.tables.definitions import TablePair
 
 logger = structlog.get_logger()
@@ -38,7 +39,6 @@ class WholeCopies(Changes):
         transaction: Transaction,
         pair: TablePair,
         steps: Mapping[Statement, LeadIDs],
-        left_alone: set[int] | None = None,
         values: Mapping[str, str] | None = None,
         *,
         options: Options | None = None,
@@ -47,18 +47,16 @@ class WholeCopies(Changes):
         insert = self._statements.insert_leads
         leads = steps.get(insert, NONE)
         if not leads:
-            return await super().run(transaction, pair, steps, left_alone, values, options=options)
+            return await super().run(transaction, pair, steps, values, options=options)
         options = options or Options()
-        undo = self._insert_or_roll_back if pair.has_savepoints else self._insert_or_delete
-        count = await undo(transaction, pair, leads, options)
+        has_savepoint = pair.has_savepoints and await self._set_savepoint(transaction)
+        undo = self._insert_or_roll_back if has_savepoint else self._insert_or_delete
+        count, undone = await undo(transaction, pair, leads, options)
+        options.failures.rename(self._statements.insert_whole_leads, insert, undone)
         if options.failures.must_look_again(transaction):
             return {**dict.fromkeys(steps, 0), insert: count}
         others = {statement: ids for statement, ids in steps.items() if statement != insert}
-        return {insert: count, **await super().run(transaction, pair, others, left_alone, values, options=options)}
-
-    def by_statement(self, counts: Mapping[Statement, int]) -> Mapping[Statement, int]:
-        sql = self._statements
-        return {sql.insert_whole_leads if step == sql.insert_leads else step: count for step, count in counts.items()}
+        return {insert: count, **await super().run(transaction, pair, others, values, options=options)}
 
     def _send_first(self, transaction: Transaction, pair: TablePair, runs: Sequence[Run]) -> None:
         super()._send_first(transaction, pair, runs)
@@ -75,24 +73,20 @@ class WholeCopies(Changes):
         return finished
 
     async def _insert(
-        self,
-        transaction: Transaction,
-        pair: TablePair,
-        leads: LeadIDs,
-        options: Options,
-        refused: set[int] | None = None,
+        self, transaction: Transaction, pair: TablePair, leads: LeadIDs, options: Options
     ) -> tuple[int, int, LeadIDs]:
         """Insert leads. Return the number of copies, the number of damaged ones, and the ids of the damaged ones.
 
-        Not all of these ids are known if the fingerprints of the copies are longer than max_allowed_packet. refused: the leads
-        that cannot be inserted are added to it.
+        Not all of these ids are known if the fingerprints of the copies are longer than max_allowed_packet.
         """
         sql = self._statements
         options = replace(options, most={sql.insert_whole_leads: LEADS_AN_INSERT, **options.most})
         transaction.send_first(sql.forget_damaged_copies.fill())
+        if pair.one_transaction:
+            transaction.send_first(sql.forget_changed.fill())
         count = 0
         for part in leads.parts(LEADS_AT_ONCE):
-            counts = await super().run(transaction, pair, {sql.insert_whole_leads: part}, refused, options=options)
+            counts = await super().run(transaction, pair, {sql.insert_whole_leads: part}, options=options)
             count += counts[sql.insert_whole_leads]
             if options.failures.blocked:
                 break
@@ -100,29 +94,44 @@ class WholeCopies(Changes):
         copies = {int(copy.split(":")[0]) for copy in _text(text).split(",") if copy}
         return count, int(damaged), LeadIDs(copies)
 
-    async def _insert_or_roll_back(self, transaction: Transaction, pair: TablePair, leads: LeadIDs, options: Options) -> int:
-        """Insert leads. If a copy is damaged, roll back and insert the others only. Return the number of copies."""
+    async def _set_savepoint(self, transaction: Transaction) -> bool:
+        """Return whether the transaction can have a savepoint. MariaDB refuses it if any table of Aria was read, such as that
+        of the agents."""
+        try:
+            await transaction.execute(self._statements.set_savepoint.fill())
+        except DatabaseError as error:
+            if error.code != NO_SAVEPOINTS:
+                raise
+            return False
+        return True
+
+    async def _insert_or_roll_back(
+        self, transaction: Transaction, pair: TablePair, leads: LeadIDs, options: Options
+    ) -> tuple[int, LeadIDs]:
+        """Insert leads. If a copy is damaged, roll back and insert the others only. Return the number of copies, and the leads
+        that were not inserted in the end."""
         sql = self._statements
         count, remaining = 0, leads
-        refused: set[int] = set()
         while remaining:
-            await transaction.execute(sql.set_savepoint.fill())
-            count, damaged, _ = await self._insert(transaction, pair, remaining, options, refused)
+            count, damaged, _ = await self._insert(transaction, pair, remaining, options)
             if not damaged or options.failures.blocked:
                 break
             # A trigger may have changed lead_id. So the leads that are whole are known, and those that are damaged are not.
             whole = await self.select(transaction, sql.select_equal_leads, pair, remaining)
             await transaction.execute(sql.roll_back_to_savepoint.fill())
             count, remaining = 0, whole if len(whole) < len(remaining) else NONE
-        if undone := leads.difference(remaining, LeadIDs(refused)):
+        if undone := leads.difference(remaining, options.failures.left_alone(sql.insert_whole_leads)):
             logger.warning("damaged copies undone", lead_ids=list(undone))
-        return count
+        return count, leads.difference(remaining)
 
-    async def _insert_or_delete(self, transaction: Transaction, pair: TablePair, leads: LeadIDs, options: Options) -> int:
-        """Insert leads, and delete the damaged copies. Return the number of copies that are left."""
+    async def _insert_or_delete(
+        self, transaction: Transaction, pair: TablePair, leads: LeadIDs, options: Options
+    ) -> tuple[int, LeadIDs]:
+        """Insert leads, and delete the damaged copies. Return the number of copies that are left, and the ids of those that
+        were deleted."""
         count, damaged, copies = await self._insert(transaction, pair, leads, options)
         if not damaged:
-            return count
+            return count, NONE
         deleted, is_over = NONE, False
         try:
             if copies:
@@ -138,7 +147,7 @@ class WholeCopies(Changes):
             is_rolled_back = pair.target.transactional and not is_over
             if len(deleted) < damaged and not is_rolled_back:
                 logger.error("damaged copies left", lead_ids=list(copies.difference(deleted)), count=damaged - len(deleted))
-        return max(0, count - len(deleted))
+        return max(0, count - len(deleted)), deleted
 
     async def _delete_damaged(
         self, transaction: Transaction, pair: TablePair, copies: LeadIDs, asked: LeadIDs, options: Options
@@ -147,6 +156,7 @@ class WholeCopies(Changes):
         altered meanwhile, they stay: their fingerprints do not show what somebody may have written into a new column."""
         delete = self._statements.delete_damaged_copies
         count = 0
+        own = Options()
         pauses = Pauses()
         target = pair.target
         while True:
@@ -161,7 +171,7 @@ class WholeCopies(Changes):
                     continue
                 if pair.target != target:
                     return count
-            own = Options()
+            own.failures.begin_again()
             counts = await super().run(transaction, pair, {delete: copies}, values={"asked_lead_ids": asked.sql}, options=own)
             count += counts[delete]
             if not own.failures.blocked:

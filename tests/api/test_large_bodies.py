@@ -63,10 +63,10 @@ def test_the_turn_is_free_again_after_a_body_with_an_error() -> None:
 
     async def fail() -> None:
         async with bodies.turn(bytes(LARGE)):
-            raise ValueError
+            raise ValueError("a fault")
 
     async def run() -> None:
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="a fault"):
             await fail()
         async with asyncio.timeout(5), bodies.turn(bytes(LARGE)):
             pass

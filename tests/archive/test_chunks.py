@@ -32,6 +32,7 @@ from service.database.transaction import Transaction
 from service.errors import DatabaseError
 from service.mariadb_errors import DEADLOCK, LOCK_WAIT_TIMEOUT
 from service.tables.chunk_table import NAME
+from service.tables.definitions import TablePair
 
 GONE = (
     "leads of the batch were deleted or moved by another program while it was processed; the batch may have been applied to "
@@ -586,6 +587,65 @@ def test_a_lead_that_is_changed_while_its_chunk_waits_counts_once(
     assert (read(path)[-1]["insert_count"], read(path)[-1]["update_count"]) == (12, 5)
 
 
+@pytest.mark.parametrize("pace", ["full", "gentle"])
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_a_lead_that_is_brought_back_twice_counts_once(
+    tables: Tables, new_api: Callable[..., Api], path: Path, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str], pace: str
+) -> None:
+    """Somebody deletes a lead that was brought back, while it is in both tables."""
+    api = new_api(AUDIT_LOG=str(path), PACE=pace)
+    use_engines(tables, *pair)
+    tables.archived(*range(1, 18))
+    _, before = tables.both()
+    fail_once(tables, "BEFORE", "DELETE", "vicidial_list_archive", "@lead_id = 1", LOCK_WAIT_TIMEOUT)
+    pause = Pauses.pause
+
+    async def delete_and_pause(pauses: Pauses) -> None:
+        tables.run_elsewhere("DELETE FROM vicidial_list WHERE lead_id = 3")
+        await pause(pauses)
+
+    monkeypatch.setattr(Pauses, "pause", delete_and_pause)
+
+    answer = api.dearchive_all(list(range(1, 18))).json()
+
+    monkeypatch.undo()
+    assert (answer["select_count"], answer["insert_count"], answer["delete_count"]) == (17, 17, 17)
+    assert tables.both() == (before, {})
+    assert (read(path)[-1]["insert_count"], read(path)[-1]["delete_count"]) == (17, 17)
+
+
+@pytest.mark.parametrize("pair", MIXED, ids="-".join)
+def test_leads_whose_copies_were_rolled_back_count_when_they_are_copied_again(
+    tables: Tables, new_api: Callable[..., Api], path: Path, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str]
+) -> None:
+    """In the second chunk, a trigger refuses lead 18, so the INSERT is halved, and a lock is in the way of lead 20. When the
+    chunk is tried again, each part of it is committed by itself."""
+    monkeypatch.setattr(chunks, "GENTLE", Sizes(chunk=10, joined=5, delete=5))
+    api = new_api(AUDIT_LOG=str(path), PACE="gentle")
+    use_engines(tables, *pair)
+    tables.live(*range(1, 21))
+    before, _ = tables.both()
+    fail_once(tables, "BEFORE", "INSERT", "vicidial_list_archive", "@lead_id = 20", LOCK_WAIT_TIMEOUT)
+    tables.execute(
+        "CREATE TRIGGER refuse BEFORE INSERT ON vicidial_list_archive FOR EACH ROW"
+        " IF NEW.lead_id = 18 THEN SIGNAL SQLSTATE '45000'; END IF"
+    )
+    pause = Pauses.pause
+
+    async def be_slow_and_pause(pauses: Pauses) -> None:
+        monkeypatch.setattr(chunks, "LONGEST_KEPT", 0.0)
+        await pause(pauses)
+
+    monkeypatch.setattr(Pauses, "pause", be_slow_and_pause)
+
+    answer = api.archive_all(list(range(1, 21))).json()
+
+    monkeypatch.undo()
+    assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (19, 19, [18])
+    assert tables.both() == ({18: before.pop(18)}, before)
+    assert (read(path)[-1]["insert_count"], read(path)[-1]["delete_count"]) == (19, 19)
+
+
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
 def test_a_lead_that_matches_again_when_its_chunk_is_tried_again_is_not_named_as_unmatched(
     tables: Tables, new_api: Callable[..., Api], path: Path, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str]
@@ -614,6 +674,125 @@ def test_a_lead_that_matches_again_when_its_chunk_is_tried_again_is_not_named_as
     assert (response["remaining_lead_ids"], response["unmatched_lead_ids"]) == ([], [])
     assert tables.both() == ({}, before)
     assert (read(path)[-1]["deleted_lead_ids"], read(path)[-1]["unmatched_lead_ids"]) == ([1, 2, 3], [])
+
+
+CHANGES_OF_A_LEAD = {
+    "unmatched": {"status": "INCALL"},
+    "reused": {"entry_date": "2025-01-01 00:00:00", "phone_number": "7"},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES_OF_A_LEAD)
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair[0] != "InnoDB"], ids="-".join)
+def test_a_lead_that_was_deleted_is_not_named_if_somebody_brings_another_one_back(
+    tables: Tables,
+    new_api: Callable[..., Api],
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pair: tuple[str, str],
+    change: str,
+) -> None:
+    """A lock is in the way of the second part of the DELETE. Before the chunk is tried again, lead 1 is in the list again."""
+    monkeypatch.setattr(chunks, "GENTLE", Sizes(chunk=10, joined=5, delete=2))
+    api = new_api(AUDIT_LOG=str(path), PACE="gentle")
+    use_engines(tables, *pair)
+    tables.live(1, 2, 3, status="SALE", entry_date="2024-01-01 00:00:00")
+    before, _ = tables.both()
+    fail_once(tables, "BEFORE", "DELETE", "vicidial_list", "@lead_id = 3", LOCK_WAIT_TIMEOUT)
+    pause = Pauses.pause
+
+    async def bring_back_and_pause(pauses: Pauses) -> None:
+        if tables.ids()[0] == [3]:
+            tables.live(1, **{"status": "SALE", **CHANGES_OF_A_LEAD[change]})
+        await pause(pauses)
+
+    monkeypatch.setattr(Pauses, "pause", bring_back_and_pause)
+
+    response = api.archive({**api.ALL, "lead_ids": [1, 2, 3], "where": {"statuses": ["SALE"]}}).json()
+
+    monkeypatch.undo()
+    live, archived = tables.both()
+    assert (sorted(live), archived) == ([1], before)
+    assert (response["select_count"], response["insert_count"], response["delete_count"]) == (3, 3, 3)
+    named = ("remaining_lead_ids", "unmatched_lead_ids", "reused_lead_ids")
+    assert [response[name] for name in named] == [[], [], []]
+    assert [read(path)[-1][name] for name in ("deleted_lead_ids", *named)] == [[1, 2, 3], [], [], []]
+
+
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair[1] != "InnoDB"], ids="-".join)
+def test_a_copy_that_a_trigger_refuses_to_update_and_somebody_deletes_does_not_count(
+    tables: Tables, new_api: Callable[..., Api], path: Path, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str]
+) -> None:
+    api = new_api(AUDIT_LOG=str(path))
+    use_engines(tables, *pair)
+    tables.live(1, 2, 3)
+    tables.archived(1, 2, 3, status="OLD")
+    before, archived = tables.both()
+    tables.execute("CREATE TRIGGER refuse BEFORE UPDATE ON vicidial_list_archive FOR EACH ROW SIGNAL SQLSTATE '45000'")
+    finished = Changes._finished
+
+    async def delete_a_copy(self: Changes, *arguments: Any) -> LeadIDs:
+        tables.run_elsewhere("DELETE FROM vicidial_list_archive WHERE lead_id = 1")
+        return await finished(self, *arguments)
+
+    monkeypatch.setattr(Changes, "_finished", delete_a_copy)
+
+    answer = api.archive_all([1, 2, 3]).json()
+
+    monkeypatch.undo()
+    assert (answer["update_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (0, 0, [1, 2, 3])
+    assert tables.both() == (before, {2: archived[2], 3: archived[3]})
+    assert read(path)[-1]["update_count"] == 0
+
+
+@pytest.mark.parametrize("pace", ["full", "gentle"])
+@pytest.mark.parametrize("step", ["insert", "update"])
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair[0] != "InnoDB"], ids="-".join)
+def test_a_lead_counts_when_it_is_copied_not_when_a_statement_leaves_it_out(
+    tables: Tables,
+    new_api: Callable[..., Api],
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pair: tuple[str, str],
+    step: str,
+    pace: str,
+) -> None:
+    """While the leads are copied, the dialler has leads 1 to 5. A lock is in the way of the DELETE. Then they match again."""
+    api = new_api(AUDIT_LOG=str(path), PACE=pace)
+    use_engines(tables, *pair)
+    tables.live(*range(1, 18), status="SALE")
+    if step == "update":
+        tables.archived(*range(1, 18), status="NEW")
+    before, _ = tables.both()
+    fail_once(tables, "BEFORE", "DELETE", "vicidial_list", "@lead_id = 17", LOCK_WAIT_TIMEOUT)
+    change = Chunks._change
+    statuses = iter(["INCALL", "SALE"])
+
+    async def change_after_a_call(self: Chunks, *arguments: Any, **options: Any) -> None:
+        status = next(statuses, None)
+        if status == "INCALL":
+            set_status(status)
+        await change(self, *arguments, **options)
+
+    def set_status(status: str) -> None:
+        tables.run_elsewhere(f"UPDATE vicidial_list SET status = '{status}', modify_date = modify_date WHERE lead_id < 6")
+
+    pause = Pauses.pause
+
+    async def end_calls_and_pause(pauses: Pauses) -> None:
+        set_status("SALE")
+        await pause(pauses)
+
+    monkeypatch.setattr(Chunks, "_change", change_after_a_call)
+    monkeypatch.setattr(Pauses, "pause", end_calls_and_pause)
+
+    answer = api.archive({**api.ALL, "lead_ids": list(range(1, 18)), "where": {"statuses": ["SALE"]}}).json()
+
+    monkeypatch.undo()
+    assert next(statuses, None) is None
+    assert tables.both() == ({}, before)
+    assert (answer[f"{step}_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (17, 17, [])
+    assert read(path)[-1][f"{step}_count"] == 17
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -863,8 +1042,8 @@ def test_a_column_that_is_added_between_copy_and_delete_is_compared(
     commit = Chunks._commit
     commits = []
 
-    async def alter_after_the_first(chunks: Chunks) -> None:
-        await commit(chunks)
+    async def alter_after_the_first(chunks: Chunks, pair: TablePair) -> None:
+        await commit(chunks, pair)
         commits.append(1)
         if len(commits) == 1:
             for table in (source, target):

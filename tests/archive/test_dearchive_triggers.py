@@ -28,6 +28,27 @@ def on_insert(tables: Tables, body: str, when: str = "BEFORE INSERT") -> None:
     tables.execute(f"CREATE TRIGGER of_the_site {when} ON {LIST} FOR EACH ROW BEGIN {body}; END")
 
 
+@pytest.mark.parametrize("bad", [[], [2], [1, 2, 3]], ids=["none", "one", "all"])
+@pytest.mark.parametrize("table", ["vicidial_live_agents", "vicidial_lists"])
+def test_a_damaged_copy_is_undone_where_a_table_of_aria_prevents_savepoints(
+    tables: Tables, api: Api, table: str, bad: list[int]
+) -> None:
+    tables.execute(f"ALTER TABLE {table} ENGINE = Aria")
+    tables.execute("INSERT INTO vicidial_lists (list_id, active) VALUES (101, 'Y')")
+    tables.archived(1, 2, 3, list_id=101)
+    _, before = tables.both()
+    ids = ", ".join(map(str, bad)) or "NULL"
+    on_insert(tables, f"IF NEW.lead_id IN ({ids}) THEN SET NEW.called_count = NEW.called_count + 1; END IF")
+    body = {"insert_leads": True, "delete_leads": True, "lead_ids": [1, 2, 3], "where": {"list_active": True}}
+
+    answer = api.dearchive(body).json()
+
+    good = [lead_id for lead_id in before if lead_id not in bad]
+    assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (len(good), len(good), bad)
+    assert tables.both() == ({i: before[i] for i in good}, {i: before[i] for i in bad})
+    assert problems(api) == []
+
+
 CHANGES = [
     "SET NEW.called_count = NEW.called_count + 1",
     "SET NEW.first_name = 'JOSE'",  # the collation calls it equal

@@ -15,8 +15,10 @@ from support.remedies import ARCHIVE, LIST, problems
 from support.tables import Row, Tables
 
 from service.archive import failures
+from service.archive.chunks import Chunks
 
 PAIRS = list(product(["InnoDB", "MyISAM", "Aria"], repeat=2))
+WITHOUT_ROLLBACK = [pair for pair in PAIRS if pair != ("InnoDB", "InnoDB")]
 LEADS = list(range(1, 22))
 BAD = {4, 5, 17}
 
@@ -153,6 +155,7 @@ def test_a_lead_id_that_is_shown_with_zeros_is_the_same_number(
 def shortest_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch lets go of everything after each lead that it has found."""
     monkeypatch.setattr(failures, "LONGEST_SEARCH", 0.0)
+    monkeypatch.setattr(failures, "LONGEST_SEARCH_WITHOUT_ROLLBACK", 0.0)
     monkeypatch.setattr(failures, "MOST_SEARCHES", 1_000_000)
 
 
@@ -192,6 +195,85 @@ def test_a_batch_does_not_keep_its_leads_locked_while_it_looks_for_those_that_ar
     records = read(path)
     assert [record["event"] for record in records] == [*["intent"] * (1 + len(bad)), "outcome"]
     assert records[-1]["deleted_lead_ids"] == [lead_id for lead_id in LEADS if lead_id not in bad]
+
+
+@pytest.fixture
+def attempts(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each attempt at a chunk has come to its end."""
+    attempts: list[bool] = []
+    attempt = Chunks._try
+
+    async def noted(self: Chunks, *args: Any, **kwargs: Any) -> bool:
+        attempts.append(await attempt(self, *args, **kwargs))
+        return attempts[-1]
+
+    monkeypatch.setattr(Chunks, "_try", noted)
+    return attempts
+
+
+@pytest.mark.usefixtures("shortest_search")
+@pytest.mark.parametrize("pace", ["full", "gentle"])
+@pytest.mark.parametrize("event", REFUSALS)
+@pytest.mark.parametrize("pair", WITHOUT_ROLLBACK, ids="-".join, indirect=True)
+def test_a_chunk_does_not_keep_its_tables_while_it_looks_for_leads_that_are_refused(
+    tables: Tables, new_api: Callable[..., Api], path: Path, attempts: list[bool], pair: tuple[str, str], event: str, pace: str
+) -> None:
+    table, counts = REFUSALS[event]
+    bad = {2} if event == "BEFORE UPDATE" else BAD
+    tables.live(*LEADS)
+    tables.archived(1, 2, 3, status="NEW")
+    before, stale = tables.both()
+    refuse(tables, event, table, bad)
+    api = new_api(PACE=pace, AUDIT_LOG=str(path))
+
+    with capture_logs() as lines:
+        answer = api.archive_all(LEADS).json()
+
+    # If the archive cannot roll back, a row that an AFTER trigger refuses is there nevertheless.
+    is_refused = event != "AFTER INSERT" or pair[1] == "InnoDB"
+    bad, counts = (bad, counts) if is_refused else (set(), (18, 3, 21))
+    assert attempts == [*[False] * len(bad), True]
+    assert tuple(answer[f"{step}_count"] for step in ("insert", "update", "delete")) == counts
+    kept = sorted(bad)
+    assert answer["remaining_lead_ids"] == kept
+    live, copies = tables.both()
+    assert live == only(before, kept)
+    assert only(copies, sorted({*LEADS} - bad)) == only(before, sorted({*LEADS} - bad))
+    assert [line["lead_id"] for line in lines if line["event"] == "lead left alone"] == kept
+    assert read(path)[-1]["deleted_lead_ids"] == [lead_id for lead_id in LEADS if lead_id not in bad]
+    assert only(copies, bad & {2}) == (only(stale, bad) if event == "BEFORE UPDATE" else {})
+
+
+@pytest.mark.usefixtures("shortest_search", "pair")
+@pytest.mark.parametrize("event", ["BEFORE INSERT", "BEFORE DELETE"])
+@pytest.mark.parametrize("pair", WITHOUT_ROLLBACK, ids="-".join, indirect=True)
+def test_a_chunk_on_its_way_back_does_not_keep_its_tables(tables: Tables, api: Api, attempts: list[bool], event: str) -> None:
+    tables.archived(*LEADS)
+    _, before = tables.both()
+    refuse(tables, event, LIST if event == "BEFORE INSERT" else ARCHIVE, BAD)
+
+    answer = api.dearchive_all(LEADS).json()
+
+    assert attempts == [*[False] * len(BAD), True]
+    inserted = [lead_id for lead_id in LEADS if event == "BEFORE DELETE" or lead_id not in BAD]
+    assert (answer["insert_count"], answer["delete_count"]) == (len(inserted), len(LEADS) - len(BAD))
+    assert answer["remaining_lead_ids"] == sorted(BAD)
+    assert tables.both() == (only(before, inserted), only(before, sorted(BAD)))
+
+
+@pytest.mark.usefixtures("shortest_search")
+@pytest.mark.parametrize("pair", WITHOUT_ROLLBACK, ids="-".join, indirect=True)
+def test_a_batch_that_begins_again_after_each_lead_knows_if_one_reason_keeps_all_of_them(
+    tables: Tables, api: Api, attempts: list[bool], pair: tuple[str, str]
+) -> None:
+    tables.live(1, 2, 3)
+    before = tables.both()
+    refuse(tables, "BEFORE INSERT", ARCHIVE, how="SIGNAL SQLSTATE '42000' SET MYSQL_ERRNO = 1227")
+
+    assert api.archive_all([1, 2, 3]).status_code == 503
+    # Twice if nothing can have been changed yet: then the batch looks once more whether it is still so.
+    assert attempts == [False, False] * (2 if pair[1] == "InnoDB" else 1)
+    assert tables.both() == before
 
 
 @pytest.mark.usefixtures("shortest_search")
