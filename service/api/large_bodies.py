@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+
+from service.api.error_responses import refusal_for
+from service.archive.caller import Caller
+from service.archive.pace import Pace
+from service.archive.turns import Turns
+from service.errors import DatabaseError
+from service.observability import metrics
 
 LARGE = 32_768
 """Bytes. A smaller body takes about a millisecond to parse: it has no more than some thousand lead ids."""
@@ -13,21 +19,20 @@ LARGE = 32_768
 class LargeBodies:
     """Nothing else goes on while a body is parsed: no statement is sent of a batch whose leads are locked, and the dialler
     waits for these leads. If many bodies were parsed without a pause, it would wait for all of them, between any two
-    statements."""
+    statements. So they take turns, fairly among the API keys, with a rest after each that is as long as it took."""
 
     def __init__(self) -> None:
-        self._turn = asyncio.Lock()
+        self._pace = Pace("gentle", Turns(1, metrics.WAITING))
 
     @asynccontextmanager
-    async def turn(self, body: bytes) -> AsyncIterator[None]:
-        """Wait until a body may be parsed. After this block, no other large body is parsed for as long as it took."""
+    async def turn(self, body: bytes, caller: Caller, seconds: float) -> AsyncIterator[None]:
+        """Wait until a body may be parsed, and have it parsed in this block. seconds: to wait. Raises RefusalError (503) if
+        they are over, and CallerGoneError if the caller goes away before."""
         if len(body) < LARGE:
             yield
             return
-        clock = asyncio.get_running_loop().time
-        async with self._turn:
-            began = clock()
-            try:
+        try:
+            async with self._pace.turn(caller, seconds):
                 yield
-            finally:
-                await asyncio.sleep(clock() - began)
+        except DatabaseError as error:
+            raise refusal_for(error) from error

@@ -92,7 +92,7 @@ class LeadsEndpoint(HTTPEndpoint):
         try:
             # The body may be much larger than what is in it, and the batch may have to wait for long: keep only the fields.
             body = await read_body(request, deadline, context.request_timeout)
-            async with context.large_bodies.turn(body):
+            async with context.large_bodies.turn(body, caller, deadline - asyncio.get_running_loop().time()):
                 fields = self.schema(context.contract).parse(body)
             del body
             answer = await self.answer(context, fields, deadline, key, caller)

@@ -13,18 +13,23 @@ from support.api import Api
 from support.tables import Tables
 
 from service.api.large_bodies import LARGE, LargeBodies
+from service.archive.caller import Caller
+from service.errors import CallerGoneError, RefusalError
 
 PARSED = 0.002
 """Seconds that it takes to parse a body."""
 
+LONG = 60.0
+"""Seconds that nobody waits for in these tests."""
+
 
 def test_what_else_goes_on_waits_for_one_body_at_a_time() -> None:
     parsed: list[int] = []
-    """How many bodies were parsed when something else went on."""
+    """How many bodies were parsed each time before something else went on."""
     bodies = LargeBodies()
 
-    async def parse(body: bytes) -> None:
-        async with bodies.turn(body):
+    async def parse() -> None:
+        async with bodies.turn(bytes(LARGE), Caller(), LONG):
             time.sleep(PARSED)  # noqa: ASYNC251  # nothing else goes on
             parsed[-1] += 1
 
@@ -36,7 +41,7 @@ def test_what_else_goes_on_waits_for_one_body_at_a_time() -> None:
     async def run() -> None:
         going_on = asyncio.create_task(go_on())
         await asyncio.sleep(0)
-        await asyncio.gather(*(parse(bytes(LARGE)) for _ in range(20)))
+        await asyncio.gather(*(parse() for _ in range(20)))
         going_on.cancel()
 
     asyncio.run(run())
@@ -45,31 +50,82 @@ def test_what_else_goes_on_waits_for_one_body_at_a_time() -> None:
     assert set(parsed) == {0, 1}
 
 
-def test_a_rest_is_as_long_as_a_body_took() -> None:
+def test_after_a_body_no_other_is_parsed_for_as_long_as_it_took() -> None:
     bodies = LargeBodies()
 
-    async def parse(body: bytes, takes: float) -> float:
-        async with bodies.turn(body):
-            time.sleep(takes)  # noqa: ASYNC251
+    async def run(size: int) -> float:
+        async with bodies.turn(bytes(size), Caller(), LONG):
+            time.sleep(0.05)  # noqa: ASYNC251
             ended = asyncio.get_running_loop().time()
-        return asyncio.get_running_loop().time() - ended
+        async with bodies.turn(bytes(size), Caller(), LONG):
+            return asyncio.get_running_loop().time() - ended
 
-    assert asyncio.run(parse(bytes(LARGE), 0.05)) >= 0.05
-    assert asyncio.run(parse(bytes(LARGE - 1), 0.05)) < 0.05
+    assert asyncio.run(run(LARGE)) >= 0.05
+    assert asyncio.run(run(LARGE - 1)) < 0.05
 
 
 def test_the_turn_is_free_again_after_a_body_with_an_error() -> None:
     bodies = LargeBodies()
 
-    async def fail() -> None:
-        async with bodies.turn(bytes(LARGE)):
-            raise ValueError("a fault")
-
     async def run() -> None:
         with pytest.raises(ValueError, match="a fault"):
-            await fail()
-        async with asyncio.timeout(5), bodies.turn(bytes(LARGE)):
+            async with bodies.turn(bytes(LARGE), Caller(), LONG):
+                raise ValueError("a fault")
+        async with bodies.turn(bytes(LARGE), Caller(), LONG):
             pass
+
+    asyncio.run(run())
+
+
+def test_keys_take_turns() -> None:
+    """A key with many bodies does not keep the others waiting."""
+    bodies = LargeBodies()
+    parsed: list[str] = []
+
+    async def parse(key: str) -> None:
+        async with bodies.turn(bytes(LARGE), Caller(key), LONG):
+            parsed.append(key)
+
+    async def run() -> None:
+        await asyncio.gather(*(parse("many") for _ in range(20)), parse("one"))
+
+    asyncio.run(run())
+
+    assert parsed.index("one") < 3
+
+
+def test_nobody_waits_for_longer_than_the_time_of_the_request() -> None:
+    bodies = LargeBodies()
+
+    async def run() -> RefusalError:
+        async with bodies.turn(bytes(LARGE), Caller(), LONG):
+            with pytest.raises(RefusalError) as refusal:
+                async with bodies.turn(bytes(LARGE), Caller(), 0.05):
+                    pass
+        return refusal.value
+
+    refusal = asyncio.run(run())
+
+    assert refusal.status == 503
+    assert refusal.headers == {"Retry-After": "5"}
+    assert "nothing was changed" in str(refusal)
+
+
+def test_the_body_of_a_caller_that_has_gone_is_not_parsed() -> None:
+    bodies = LargeBodies()
+    caller = Caller()
+
+    async def wait() -> None:
+        async with bodies.turn(bytes(LARGE), caller, LONG):
+            raise AssertionError
+
+    async def run() -> None:
+        async with bodies.turn(bytes(LARGE), Caller(), LONG):
+            waiting = asyncio.create_task(wait())
+            await asyncio.sleep(0.01)
+            caller.leave()
+            with pytest.raises(CallerGoneError):
+                await waiting
 
     asyncio.run(run())
 
@@ -78,13 +134,13 @@ def test_the_turn_is_free_again_after_a_body_with_an_error() -> None:
 def test_every_operation_waits_for_the_turn_of_its_body(
     tables: Tables, api: Api, monkeypatch: pytest.MonkeyPatch, operation: str
 ) -> None:
-    turns: list[int] = []
+    turns: list[tuple[int, str]] = []
     turn = LargeBodies.turn
 
     @asynccontextmanager
-    async def noted(self: LargeBodies, body: bytes) -> AsyncIterator[None]:
-        turns.append(len(body))
-        async with turn(self, body):
+    async def noted(self: LargeBodies, body: bytes, caller: Caller, seconds: float) -> AsyncIterator[None]:
+        turns.append((len(body), caller.key))
+        async with turn(self, body, caller, seconds):
             yield
 
     monkeypatch.setattr(LargeBodies, "turn", noted)
@@ -94,5 +150,5 @@ def test_every_operation_waits_for_the_turn_of_its_body(
 
     answer = api.post(body, f"/vicidial/leads/{operation}")
 
-    assert (answer.status_code, turns) == (400, [len(body)])
+    assert (answer.status_code, turns) == (400, [(len(body), "tests")])
     assert tables.both() == before
