@@ -23,7 +23,7 @@ from typing import TypeVar
 import structlog
 
 from service.archive.batch import MayChange
-from service.archive.failures import Failures, LongSearchError
+from service.archive.failures import BeginAgainError, Failures
 from service.archive.lead_ids import LeadIDs
 from service.archive.pace import Turn
 from service.archive.row_changes import LONGEST_WAIT, Changes, Options
@@ -139,7 +139,7 @@ class Chunks:
         while not await self._try(plan, look_again, is_last=is_last):
             error = self._failures.blocked
             assert error
-            if isinstance(error, LongSearchError):
+            if isinstance(error, BeginAgainError):
                 pauses, deadlocks = Pauses(LONGEST_PAUSE), 0  # it gets on: without the leads that it has found
                 continue
             deadlocks += error.code == DEADLOCK
@@ -178,7 +178,7 @@ class Chunks:
                     await self._commit(planned.pair)
         if self._failures.blocked:
             if planned:
-                await self._note_changed(planned.pair, was_rolled_back=True)
+                self._note_changed(planned.pair, was_rolled_back=True)
             await self.end()  # what the temporary table holds may be out of date next time
         await self.transaction.let_go()  # the question what was done has opened the tables again
         return not self._failures.blocked
@@ -298,13 +298,11 @@ class Chunks:
                 raise
             await self._let_go(error)
             return
-        await self._note_changed(pair)
+        self._note_changed(pair)
 
-    async def _note_changed(self, pair: TablePair, *, was_rolled_back: bool = False) -> None:
+    def _note_changed(self, pair: TablePair, *, was_rolled_back: bool = False) -> None:
         """Take note of the leads that each statement has changed for good. was_rolled_back: what was not permanent yet."""
-        with self.transaction.insisting():
-            changed = await self._changes.changed(self.transaction, pair, self._failures)
-        for statement, leads in changed.items():
+        for statement, leads in self._failures.done.items():
             if not (was_rolled_back and self._changes.written(pair, statement).transactional):
                 self._changed[statement].update(leads)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 import structlog
@@ -31,7 +30,7 @@ LONGEST_SEARCH_WITHOUT_ROLLBACK = 0.25
 LOCK TABLES."""
 
 
-class LongSearchError(DatabaseError):
+class BeginAgainError(DatabaseError):
     """A batch, or its chunk, is to let go of everything, and to begin again: statements leave out the leads that they have
     failed for."""
 
@@ -43,17 +42,13 @@ class Failures:
     codes: dict[Statement, dict[int, int | None]] = field(default_factory=lambda: defaultdict(dict))
     """The leads for which each statement has failed, with the errors: it is not run for them again."""
     done: dict[Statement, set[int]] = field(default_factory=lambda: defaultdict(set))
-    """The leads for which each statement has been run without an error."""
-    finished: dict[Statement, set[int]] = field(default_factory=lambda: defaultdict(set))
-    """The leads that each statement had changed before an error."""
-    rows: Counter[Statement] = field(default_factory=Counter)
-    """How many rows each statement has changed."""
+    """The leads that each statement has changed."""
     more_to_come: bool = False
     """Whether the statements will be run for more leads of the batch."""
     blocked: DatabaseError | None = None
-    """Why the transaction has ended: a lock was in the way of a statement, or a LongSearchError."""
+    """Why the transaction has ended: a lock was in the way of a statement, or a BeginAgainError."""
     _worked: set[Statement] = field(default_factory=set)
-    """The statements that have been run for a lead without an error."""
+    """The statements that have been run without an error."""
     _searches_since: float | None = None
     """When the first lead was found in this transaction, by the clock of the event loop."""
     _searched: float = 0.0
@@ -62,8 +57,7 @@ class Failures:
     def begin_again(self) -> None:
         """Begin the batch or its chunk again, in another transaction."""
         self.blocked = None
-        for noted in (self.done, self.finished, self.rows):
-            noted.clear()
+        self.done.clear()
         self._searched += self._seconds
         self._searches_since = None
 
@@ -75,23 +69,14 @@ class Failures:
         """Return the leads for which one of these statements has failed."""
         return LeadIDs({lead_id for statement in statements for lead_id in self.codes[statement]})
 
-    def note_done(self, statement: Statement, lead_ids: Iterable[int], rows: int) -> None:
-        """Take note of leads for which a statement has been run without an error, and of how many rows it has changed."""
-        self.done[statement].update(lead_ids)
-        self.rows[statement] += rows
+    def leave_out(self, statement: Statement, leads: LeadIDs) -> None:
+        """Have a statement run for some leads no more, though it has not failed for them."""
+        self.codes[statement].update(dict.fromkeys(leads))
+
+    def note_done(self, statement: Statement, changed: LeadIDs) -> None:
+        """Take note that a statement works, and of the leads that it has changed."""
         self._worked.add(statement)
-
-    def note_finished(self, statement: Statement, leads: LeadIDs) -> None:
-        """Take note of leads that a statement has changed before an error."""
-        self.finished[statement].update(leads)
-        self.rows[statement] += len(leads)
-        if leads:
-            self._worked.add(statement)
-
-    def rename(self, statement: Statement, other: Statement, undone: LeadIDs) -> None:
-        """Count what a statement has done as that of another one, except for leads for which it was undone."""
-        for noted in (self.done, self.finished):
-            noted[other] |= noted.pop(statement, set()).difference(undone)
+        self.done[statement].update(changed)
 
     def leave_alone(self, statement: Statement, leads: LeadIDs, error: DatabaseError, *, is_last: bool) -> None:
         """Run a statement for a single lead no more. Raise its error if the statement has failed with it for all leads of the
@@ -108,9 +93,8 @@ class Failures:
 
     def searches_long(self, transaction: Transaction, pair: TablePair) -> bool:
         """Return whether such leads have been looked for long enough in a transaction."""
-        longest = max(LONGEST_SEARCH, self._searched / MOST_SEARCHES)
-        if not (pair.source.transactional or pair.target.transactional):
-            longest = LONGEST_SEARCH_WITHOUT_ROLLBACK
+        has_rollback = pair.source.transactional or pair.target.transactional
+        longest = max(LONGEST_SEARCH, self._searched / MOST_SEARCHES) if has_rollback else LONGEST_SEARCH_WITHOUT_ROLLBACK
         return min(self._seconds, transaction.seconds) >= longest
 
     @property

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from service.archive.batch import Batch, BeforeChange, MayChange, Result, always
 from service.archive.chunks import Chunks, Plan
-from service.archive.failures import Failures, LongSearchError
+from service.archive.failures import BeginAgainError, Failures
 from service.archive.kept_copies import KeptCopies
 from service.archive.lead_ids import NONE, LeadIDs
 from service.archive.look import Looker, Seen
@@ -103,7 +103,7 @@ class Mover:
                         # Perhaps a trigger changes the list, because of what the batch itself writes, each time.
                         locks_lists=lists_changed > 1,
                     )
-                except LongSearchError:
+                except BeginAgainError:
                     await transaction.let_go()
 
         try:
@@ -134,7 +134,7 @@ class Mover:
         """Insert, update and delete, always in this order. The caller commits.
 
         failures: of a batch that is one transaction, and of its attempts before. was_blocked: as Chunks. locks_lists: as
-        Looker.look(). Raises LongSearchError as Changes.run().
+        Looker.look(). Raises BeginAgainError as Changes.run().
         """
         asked = LeadIDs(batch.lead_ids)
         transaction.set_limits(self._statements.wait_briefly.fill())
@@ -292,9 +292,13 @@ class Mover:
         Return the leads whose copy could be protected: a trigger may refuse the write that protects it.
         """
         sql = self._statements
+        failures = options.failures
         equal = await self._changes.select(transaction, sql.select_equal_leads, pair, lead_ids)
-        await self._changes.run(transaction, pair, {sql.touch_leads: equal, sql.restore_leads: equal}, options=options)
-        return lead_ids.difference(options.failures.left_alone(sql.touch_leads, sql.restore_leads))
+        touched = equal.difference(failures.left_alone(sql.touch_leads, sql.restore_leads))
+        await self._changes.run(transaction, pair, {sql.touch_leads: touched, sql.restore_leads: touched}, options=options)
+        if touched.intersection(failures.left_alone(sql.restore_leads)):
+            raise BeginAgainError("a copy that was touched cannot be restored", retry=True)
+        return lead_ids.difference(failures.left_alone(sql.touch_leads, sql.restore_leads))
 
     async def _whole(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
         """Return the leads that the target can store without changing a value."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 import structlog
 
-from service.archive.failures import Failures, LongSearchError
+from service.archive.failures import BeginAgainError, Failures
 from service.archive.lead_ids import NONE, LeadIDs
 from service.database.pauses import Pauses
 from service.database.statements import Statement, Statements, identifier
@@ -67,7 +68,7 @@ class Changes:
         """Run the statements in one round trip, each for its leads. Return the number of rows that each has changed.
 
         A statement that fails because of a row is repeated for each half of its leads, down to a single lead. That lead stays
-        as it is and is added to options.failures. Raises LongSearchError if that takes long. Raises DatabaseError if a
+        as it is and is added to options.failures. Raises BeginAgainError if that takes long. Raises DatabaseError if a
         statement fails for each of its leads with the same error, and it is not certain that rows are the reason; and if a
         lock is in the way or there is a deadlock, so that what was not committed must be run again. If the statement writes to
         a table without rollback, locks raise no error: the other statements are not run, options.failures.blocked is set, and
@@ -84,9 +85,9 @@ class Changes:
         most_sent = len(todo)  # many leads that fail one by one make a long list
         pauses = Pauses()
         while todo:
-            done = 0
+            done: list[tuple[Run, int]] = []
             persisted_already = transaction.changes_may_persist
-            sent = todo[:most_sent]
+            sent = todo[: self._most_sent(pair, todo, most_sent)]
             self._send_first(transaction, pair, sent)
             if not all(self.written(pair, run.statement).transactional for run in sent):
                 transaction.changes_may_persist = True
@@ -94,12 +95,12 @@ class Changes:
                 filled = {self._filled(pair, run, values, options): run for run in sent}
                 async for run, count in self._execute(transaction, filled, warned):
                     counts[run.statement] += count
-                    options.failures.note_done(run.statement, run.leads, count)
-                    done += 1
-                todo = todo[done:]
+                    done.append((run, count))
+                todo = todo[len(done) :]
+                await self._note_done(transaction, pair, done, options)
             except DatabaseError as error:
                 self._must_be_of(filled, error)
-                todo = todo[done:]
+                todo = todo[len(done) :]
                 failed, *others = todo
                 if (
                     error.code == LOCK_WAIT_TIMEOUT
@@ -108,11 +109,14 @@ class Changes:
                     and not await self._begun(transaction, failed)
                 ):
                     transaction.changes_may_persist = persisted_already or any(counts.values())
+                    await self._note_done(transaction, pair, done, options)
                     await pauses.pause()
                     continue
                 finished = await self._finished_before(error, transaction, pair, failed)
+                await self._note_done(transaction, pair, done, options)
                 counts[failed.statement] += len(finished)
-                options.failures.note_finished(failed.statement, finished)
+                if finished:
+                    options.failures.note_done(failed.statement, finished)
                 if options.failures.must_look_again(transaction, error):
                     if error.code in BLOCKED and not any(counts.values()) and not await self._begun(transaction, failed):
                         transaction.changes_may_persist = persisted_already
@@ -142,10 +146,10 @@ class Changes:
     @staticmethod
     async def _must_let_go(transaction: Transaction, pair: TablePair, failures: Failures) -> bool:
         """Let go of everything if leads for which statements fail have been looked for long enough, and return whether that is
-        so. Raises LongSearchError if the batch is one transaction."""
+        so. Raises BeginAgainError if the batch is one transaction."""
         if not failures.searches_long(transaction, pair):
             return False
-        error = LongSearchError("it took long to find the rows that statements fail for", retry=True)
+        error = BeginAgainError("it took long to find the rows that statements fail for", retry=True)
         if pair.one_transaction:
             raise error
         await transaction.let_go()
@@ -228,6 +232,11 @@ class Changes:
         needed = [variable for variable, is_needed in variables.items() if is_needed]
         return sql.under(run.statement.fill(filled), *needed)
 
+    def _most_sent(self, pair: TablePair, runs: Sequence[Run], most: int) -> int:
+        """Return how many statements are sent in one round trip."""
+        del pair, runs  # for subclasses
+        return most
+
     def _inserts(self, statement: Statement) -> bool:
         return statement in {self._statements.insert_leads, self._statements.insert_whole_leads}
 
@@ -256,6 +265,36 @@ class Changes:
         if statement == sql.delete_damaged_copies:
             return leads.difference(await self.find(transaction, pair.target.name, leads))
         return await self._inserted(transaction, pair, leads)
+
+    async def _note_done(
+        self, transaction: Transaction, pair: TablePair, runs: Sequence[tuple[Run, int]], options: Options
+    ) -> None:
+        """Take note of the leads that statements have changed, each with the number of its rows. Where a batch is one
+        transaction, nobody asks for them."""
+        for run, count in runs:
+            changed = run.leads
+            if count < len(changed) and not pair.one_transaction:
+                # What can be rolled back would be rolled back by insisting.
+                with nullcontext() if self.written(pair, run.statement).transactional else transaction.insisting():
+                    changed = await self._changed(transaction, pair, run, count)
+            options.failures.note_done(run.statement, NONE if pair.one_transaction else changed)
+
+    async def _changed(self, transaction: Transaction, pair: TablePair, run: Run, count: int) -> LeadIDs:
+        """Return the leads of which a statement has changed so many rows.
+
+        What was recorded may be too much: IGNORE leaves a copy as it is because of a CHECK, say, and a statement that was
+        rolled back has recorded rows, too. It may be too little: a trigger gives a copy another lead_id.
+        """
+        sql = self._statements
+        if not count:
+            return NONE
+        show = {sql.update_leads: sql.show_updated, sql.delete_leads: sql.show_deleted}.get(run.statement, sql.show_inserted)
+        changed = run.leads.intersection(await self._recorded(transaction, show))
+        if len(changed) > count and run.statement == sql.update_leads:
+            changed = await self._updated(transaction, pair, changed)
+        elif len(changed) > count and self._inserts(run.statement):
+            changed = await self.find(transaction, pair.target.name, changed)
+        return LeadIDs([*changed, *run.leads.difference(changed)][:count])
 
     async def _updated(self, transaction: Transaction, pair: TablePair, begun: LeadIDs) -> LeadIDs:
         """Return the leads whose copy was changed, of those for which UPDATE has begun to."""
@@ -288,25 +327,6 @@ class Changes:
         if rest != recorded:
             await transaction.select(self._statements.correct_deleted.fill({"numbers": ",".join(map(str, rest))}))
         return leads.intersection(LeadIDs(rest))
-
-    async def changed(self, transaction: Transaction, pair: TablePair, failures: Failures) -> dict[Statement, LeadIDs]:
-        """Return which leads INSERT, UPDATE and DELETE have changed since forget_changed, where a batch is not one
-        transaction. Among them are those that were rolled back."""
-        sql = self._statements
-        shown = {
-            sql.insert_leads: sql.show_inserted,
-            sql.update_leads: sql.show_updated,
-            sql.delete_leads: sql.show_deleted,
-        }
-        rows = await transaction.select_each(*(show.fill() for show in shown.values()))
-        changed = {
-            statement: LeadIDs(failures.done[statement].intersection(_ids(text)) | failures.finished[statement])
-            for statement, ((text, *_),) in zip(shown, rows, strict=True)
-        }
-        updated = changed[sql.update_leads]
-        if len(updated) > failures.rows[sql.update_leads]:  # IGNORE has left some as they were, such as for a CHECK
-            changed[sql.update_leads] = await self._updated(transaction, pair, updated)
-        return changed
 
     async def _recorded(self, transaction: Transaction, show: Statement) -> LeadIDs:
         """Return the leads that a user variable holds, as a SELECT shows it."""

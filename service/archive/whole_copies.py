@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import structlog
 
+from service.archive.failures import BeginAgainError
 from service.archive.lead_ids import NONE, LeadIDs
 from service.archive.row_changes import Changes, Options, Run
 from service.database.pauses import Pauses
@@ -50,13 +51,20 @@ class WholeCopies(Changes):
             return await super().run(transaction, pair, steps, values, options=options)
         options = options or Options()
         has_savepoint = pair.has_savepoints and await self._set_savepoint(transaction)
-        undo = self._insert_or_roll_back if has_savepoint else self._insert_or_delete
-        count, undone = await undo(transaction, pair, leads, options)
-        options.failures.rename(self._statements.insert_whole_leads, insert, undone)
+        if has_savepoint or pair.one_transaction:
+            count, undone = await self._insert_or_roll_back(transaction, pair, leads, options, has_savepoint=has_savepoint)
+        else:
+            count, undone = await self._insert_or_delete(transaction, pair, leads, options)
+        done = sorted(options.failures.done.pop(self._statements.insert_whole_leads, set()).difference(undone))
+        options.failures.note_done(insert, LeadIDs(done[:count]))
         if options.failures.must_look_again(transaction):
             return {**dict.fromkeys(steps, 0), insert: count}
         others = {statement: ids for statement, ids in steps.items() if statement != insert}
         return {insert: count, **await super().run(transaction, pair, others, values, options=options)}
+
+    def _most_sent(self, pair: TablePair, runs: Sequence[Run], most: int) -> int:
+        """As Changes._most_sent(). If an INSERT is rolled back, the damaged copies of the one before it are still there."""
+        return 1 if runs[0].statement == self._statements.insert_whole_leads and pair.target.transactional else most
 
     def _send_first(self, transaction: Transaction, pair: TablePair, runs: Sequence[Run]) -> None:
         super()._send_first(transaction, pair, runs)
@@ -106,10 +114,10 @@ class WholeCopies(Changes):
         return True
 
     async def _insert_or_roll_back(
-        self, transaction: Transaction, pair: TablePair, leads: LeadIDs, options: Options
+        self, transaction: Transaction, pair: TablePair, leads: LeadIDs, options: Options, *, has_savepoint: bool
     ) -> tuple[int, LeadIDs]:
         """Insert leads. If a copy is damaged, roll back and insert the others only. Return the number of copies, and the leads
-        that were not inserted in the end."""
+        that were not inserted in the end. Raises BeginAgainError if all of the transaction must be rolled back for that."""
         sql = self._statements
         count, remaining = 0, leads
         while remaining:
@@ -118,10 +126,16 @@ class WholeCopies(Changes):
                 break
             # A trigger may have changed lead_id. So the leads that are whole are known, and those that are damaged are not.
             whole = await self.select(transaction, sql.select_equal_leads, pair, remaining)
-            await transaction.execute(sql.roll_back_to_savepoint.fill())
+            if has_savepoint:
+                await transaction.execute(sql.roll_back_to_savepoint.fill())
             count, remaining = 0, whole if len(whole) < len(remaining) else NONE
+            if not has_savepoint:
+                break
         if undone := leads.difference(remaining, options.failures.left_alone(sql.insert_whole_leads)):
             logger.warning("damaged copies undone", lead_ids=list(undone))
+            if not has_savepoint:
+                options.failures.leave_out(sql.insert_whole_leads, undone)
+                raise BeginAgainError("copies are damaged, and the transaction has no savepoint", retry=True)
         return count, leads.difference(remaining)
 
     async def _insert_or_delete(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, contextmanager
 from itertools import count, product
@@ -25,7 +25,7 @@ from service.archive import chunks
 from service.archive.chunks import Chunks, Sizes
 from service.archive.lead_ids import LeadIDs
 from service.archive.pace import Turn
-from service.archive.row_changes import Changes
+from service.archive.row_changes import Changes, Run
 from service.database.pauses import Pauses
 from service.database.pool import ATTEMPTS
 from service.database.transaction import Transaction
@@ -743,6 +743,118 @@ def test_a_copy_that_a_trigger_refuses_to_update_and_somebody_deletes_does_not_c
     assert (answer["update_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (0, 0, [1, 2, 3])
     assert tables.both() == (before, {2: archived[2], 3: archived[3]})
     assert read(path)[-1]["update_count"] == 0
+
+
+@pytest.fixture
+def between_statements(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], object]], None]:
+    """between_statements(then) has then(name) called before a statement is sent that changes leads."""
+
+    def call(then: Callable[[str], object]) -> None:
+        send_first = Changes._send_first
+
+        def send(self: Changes, transaction: Transaction, pair: TablePair, runs: Sequence[Run]) -> None:
+            then(runs[0].statement.name)
+            send_first(self, transaction, pair, runs)
+
+        monkeypatch.setattr(Changes, "_send_first", send)
+
+    return call
+
+
+@pytest.mark.parametrize("change", ["match no more", "are copied by others"])
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+@pytest.mark.parametrize("way", ["archive", "dearchive"])
+def test_leads_that_an_insert_had_recorded_before_it_was_rolled_back_count_only_if_they_are_copied(
+    tables: Tables,
+    new_api: Callable[..., Api],
+    pair: tuple[str, str],
+    way: str,
+    change: str,
+    between_statements: Callable[[Callable[[str], object]], None],
+) -> None:
+    """A trigger refuses lead 20 of 40. Before the INSERT is sent again, others change leads 1 to 5."""
+    use_engines(tables, *(pair if way == "archive" else pair[::-1]))
+    source, target = ("vicidial_list", "vicidial_list_archive")[:: 1 if way == "archive" else -1]
+    leads = list(range(1, 41))
+    tables.insert(source, *leads, status="NEW")
+    tables.execute("CREATE TABLE of_the_site (id INT)")  # so no temporary table takes new leads
+    tables.execute(
+        f"CREATE TRIGGER refuse BEFORE INSERT ON {target} FOR EACH ROW"
+        " IF NEW.lead_id = 20 AND NOT EXISTS (SELECT 1 FROM of_the_site) THEN"
+        " SIGNAL SQLSTATE '45000'; END IF"
+    )
+    statements = {
+        "match no more": f"UPDATE {source} SET status = 'SALE', modify_date = modify_date WHERE lead_id < 6",
+        "are copied by others": f"INSERT IGNORE INTO {target} SELECT * FROM {source} WHERE lead_id < 6",
+    }
+    inserts: list[str] = []
+    own = 0
+
+    def change_leads(name: str) -> None:
+        nonlocal own
+        inserts.extend([name] if name.startswith("insert") else [])
+        if len(inserts) == 2:
+            own = len(tables.ids()[1 if way == "archive" else 0])
+            tables.run_elsewhere(statements[change])
+
+    api = new_api(PACE="gentle")
+    between_statements(change_leads)
+    body = {"insert_leads": True, "delete_leads": False, "lead_ids": leads, "where": {"statuses": ["NEW"]}}
+
+    answer = api.dearchive(body) if way == "dearchive" else api.archive(body | {"update_leads": False})
+
+    copies = tables.ids()[1 if way == "archive" else 0]
+    others = 5 - min(own, 5) if change == "are copied by others" else 0
+    assert len(inserts) > 2
+    assert answer.json()["insert_count"] == len(copies) - others
+
+
+@pytest.mark.parametrize("pace", ["full", "gentle"])
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_a_row_that_a_trigger_has_given_another_lead_id_counts(
+    tables: Tables, new_api: Callable[..., Api], pair: tuple[str, str], pace: str
+) -> None:
+    use_engines(tables, *pair)
+    tables.live(1, 2, 3)
+    tables.execute(
+        "CREATE TRIGGER renumber BEFORE INSERT ON vicidial_list_archive FOR EACH ROW"
+        " IF NEW.lead_id < 3 THEN SET NEW.lead_id = NEW.lead_id + 1000; END IF"
+    )
+
+    answer = new_api(PACE=pace).archive_all([1, 2, 3]).json()
+
+    assert tables.ids() == ([1, 2], [3, 1001, 1002])
+    assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (3, 1, [1, 2])
+
+
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair[0] != "InnoDB"], ids="-".join)
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE vicidial_list SET comments = 'edited', modify_date = modify_date WHERE lead_id IN (2, 3)",
+        "DELETE FROM vicidial_list WHERE lead_id = 10",
+        "SELECT 1",
+    ],
+)
+def test_copies_that_a_check_has_not_kept_as_they_were_count_whatever_happens_after_the_update(
+    tables: Tables,
+    new_api: Callable[..., Api],
+    path: Path,
+    pair: tuple[str, str],
+    change: str,
+    between_statements: Callable[[Callable[[str], object]], None],
+) -> None:
+    use_engines(tables, *pair)
+    leads = list(range(1, 11))
+    tables.archived(*leads, status="OLD")
+    tables.execute("ALTER TABLE vicidial_list_archive ADD CHECK (lead_id <> 10 OR status = 'OLD')")
+    tables.live(*leads)
+    api = new_api(PACE="gentle", AUDIT_LOG=str(path))
+    between_statements(lambda name: tables.run_elsewhere(change) if name == "delete_leads" else None)
+
+    answer = api.archive_all(leads).json()
+
+    assert (answer["update_count"], read(path)[-1]["update_count"]) == (9, 9)
 
 
 @pytest.mark.parametrize("pace", ["full", "gentle"])

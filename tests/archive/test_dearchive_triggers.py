@@ -49,6 +49,42 @@ def test_a_damaged_copy_is_undone_where_a_table_of_aria_prevents_savepoints(
     assert problems(api) == []
 
 
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join, indirect=True)
+@pytest.mark.parametrize("damaged", [[3, 4], [3, 60], [3, 60, 120]], ids=str)
+@pytest.mark.usefixtures("pair")
+def test_damaged_copies_are_undone_if_a_later_statement_is_refused(tables: Tables, api: Api, damaged: list[int]) -> None:
+    """An INSERT takes 50 leads. The one of lead 70 is rolled back, and run again for each half of its leads."""
+    leads = list(range(1, 131))
+    tables.archived(*leads)
+    _, before = tables.both()
+    on_insert(
+        tables,
+        "IF NEW.lead_id = 70 THEN SIGNAL SQLSTATE '45000'; END IF;"
+        f" IF NEW.lead_id IN ({str(damaged)[1:-1]}) THEN SET NEW.called_count = NEW.called_count + 1; END IF",
+    )
+
+    answer = api.dearchive_all(leads).json()
+
+    stay = sorted([*damaged, 70])
+    good = [lead_id for lead_id in leads if lead_id not in stay]
+    assert tables.both() == ({i: before[i] for i in good}, {i: before[i] for i in stay})
+    assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (len(good), len(good), stay)
+
+
+def test_a_damaged_copy_is_undone_also_if_a_trigger_refuses_to_delete_it(tables: Tables, api: Api) -> None:
+    """A table of Aria prevents savepoints."""
+    tables.execute("ALTER TABLE vicidial_live_agents ENGINE = Aria")
+    tables.archived(1, 2, 3)
+    _, before = tables.both()
+    on_insert(tables, "IF NEW.lead_id = 2 THEN SET NEW.called_count = NEW.called_count + 1; END IF")
+    tables.execute(f"CREATE TRIGGER keep BEFORE DELETE ON {LIST} FOR EACH ROW SIGNAL SQLSTATE '45000'")
+
+    answer = api.dearchive_all([1, 2, 3]).json()
+
+    assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (2, 2, [2])
+    assert tables.both() == ({1: before[1], 3: before[3]}, {2: before[2]})
+
+
 CHANGES = [
     "SET NEW.called_count = NEW.called_count + 1",
     "SET NEW.first_name = 'JOSE'",  # the collation calls it equal

@@ -392,6 +392,25 @@ def test_a_copy_that_cannot_be_kept_from_other_nodes_is_not_relied_on(
         cluster.execute(f"DROP TRIGGER {DATABASE}.refuse")
 
 
+def test_a_copy_that_cannot_be_restored_is_not_touched(cluster: Cluster, apis: list[Api], tables: list[Tables]) -> None:
+    """A trigger takes the UPDATE that locks the copy, and refuses the one that restores it."""
+    for insert in (tables[0].live, tables[0].archived):
+        insert(1, 2, 3)
+    before, _ = tables[0].both()
+    cluster.execute(
+        f"CREATE TRIGGER {DATABASE}.refuse BEFORE UPDATE ON {DATABASE}.vicidial_list_archive FOR EACH ROW"
+        " IF OLD.lead_id = 2 AND OLD.modify_date < '2001-01-01' THEN SIGNAL SQLSTATE '45000'; END IF"
+    )
+    try:
+        answer = apis[0].archive_all([1, 2, 3]).json()
+        assert (answer["insert_count"], answer["update_count"], answer["delete_count"]) == (0, 0, 2)
+        assert answer["remaining_lead_ids"] == [2]
+        for seen in tables:
+            assert seen.both() == ({2: before[2]}, before)
+    finally:
+        cluster.execute(f"DROP TRIGGER {DATABASE}.refuse")
+
+
 @pytest.mark.parametrize("way", ["archive", "dearchive"])
 def test_a_trigger_of_the_update_deletes_no_lead(cluster: Cluster, apis: list[Api], tables: list[Tables], way: str) -> None:
     """A trigger of the target deletes the lead from the source when its copy is changed for a moment."""
