@@ -282,14 +282,16 @@ class Changes:
     async def _changed(self, transaction: Transaction, pair: TablePair, run: Run, count: int) -> LeadIDs:
         """Return the leads of which a statement has changed so many rows.
 
-        What was recorded may be too much: IGNORE leaves a copy as it is because of a CHECK, say, and a statement that was
-        rolled back has recorded rows, too. It may be too little: a trigger gives a copy another lead_id.
+        What was recorded may be too much, but not for a DELETE: IGNORE leaves a copy as it is because of a CHECK, say, and an
+        INSERT that was rolled back has recorded rows, too. It may be too little: a trigger gives a copy another lead_id.
         """
         sql = self._statements
         if not count:
             return NONE
         show = {sql.update_leads: sql.show_updated, sql.delete_leads: sql.show_deleted}.get(run.statement, sql.show_inserted)
         changed = run.leads.intersection(await self._recorded(transaction, show))
+        if run.statement == sql.delete_leads:
+            return changed
         if len(changed) > count and run.statement == sql.update_leads:
             changed = await self._updated(transaction, pair, changed)
         elif len(changed) > count and self._inserts(run.statement):

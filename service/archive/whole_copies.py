@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NoReturn
 
 import structlog
 
@@ -126,17 +127,23 @@ class WholeCopies(Changes):
                 break
             # A trigger may have changed lead_id. So the leads that are whole are known, and those that are damaged are not.
             whole = await self.select(transaction, sql.select_equal_leads, pair, remaining)
-            if has_savepoint:
-                await transaction.execute(sql.roll_back_to_savepoint.fill())
+            if not has_savepoint:
+                self._begin_without(remaining.difference(whole, self._refused(options)) or remaining, options)
+            await transaction.execute(sql.roll_back_to_savepoint.fill())
             count, remaining = 0, whole if len(whole) < len(remaining) else NONE
-            if not has_savepoint:
-                break
-        if undone := leads.difference(remaining, options.failures.left_alone(sql.insert_whole_leads)):
+        if undone := leads.difference(remaining, self._refused(options)):
             logger.warning("damaged copies undone", lead_ids=list(undone))
-            if not has_savepoint:
-                options.failures.leave_out(sql.insert_whole_leads, undone)
-                raise BeginAgainError("copies are damaged, and the transaction has no savepoint", retry=True)
         return count, leads.difference(remaining)
+
+    def _refused(self, options: Options) -> LeadIDs:
+        """Return the leads that cannot be inserted."""
+        return options.failures.left_alone(self._statements.insert_whole_leads)
+
+    def _begin_without(self, damaged: LeadIDs, options: Options) -> NoReturn:
+        """Raise BeginAgainError. The leads whose copies are damaged are not inserted again."""
+        logger.warning("damaged copies undone", lead_ids=list(damaged))
+        options.failures.leave_out(self._statements.insert_whole_leads, damaged)
+        raise BeginAgainError("copies are damaged, and the transaction has no savepoint", retry=True)
 
     async def _insert_or_delete(
         self, transaction: Transaction, pair: TablePair, leads: LeadIDs, options: Options
