@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from service.api.error_responses import refusal_for
+from service.api.error_responses import RETRY_AFTER
 from service.archive.caller import Caller
 from service.archive.pace import Pace
 from service.archive.turns import Turns
-from service.errors import DatabaseError
+from service.errors import DatabaseError, RefusalError
 from service.observability import metrics
 
 LARGE = 32_768
@@ -22,7 +22,7 @@ class LargeBodies:
     statements. So they take turns, fairly among the API keys, with a rest after each that is as long as it took."""
 
     def __init__(self) -> None:
-        self._pace = Pace("gentle", Turns(1, metrics.WAITING))
+        self._pace = Pace("gentle", Turns(1, metrics.WAITING_BODIES))
 
     @asynccontextmanager
     async def turn(self, body: bytes, caller: Caller, seconds: float) -> AsyncIterator[None]:
@@ -34,5 +34,6 @@ class LargeBodies:
         try:
             async with self._pace.turn(caller, seconds):
                 yield
-        except DatabaseError as error:
-            raise refusal_for(error) from error
+        except DatabaseError:  # no turn in time
+            message = "too many large request bodies are in progress; nothing was changed, repeat the request later"
+            raise RefusalError(503, message, {"Retry-After": str(RETRY_AFTER)}) from None

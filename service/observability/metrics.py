@@ -38,6 +38,7 @@ ADMIN_LOG_FAILURES = Counter("admin_log_failures_total", "Batches that could not
 IN_USE = Gauge("database_pool_in_use", "Connections that a request is using.", multiprocess_mode="livesum")
 WAITING = Gauge("database_pool_waiting", "Requests that wait for a connection.", multiprocess_mode="livesum")
 WAITING_TURN = Gauge("batches_waiting", "Batches that wait for their turn.", multiprocess_mode="livesum")
+WAITING_BODIES = Gauge("large_bodies_waiting", "Large bodies that wait to be parsed.", multiprocess_mode="livesum")
 PACE_GENTLE = Gauge("pace_gentle", "Whether the last batch was gentle to the dialler.", multiprocess_mode="livemax")
 
 logger = structlog.get_logger()
@@ -59,7 +60,8 @@ def keep_in_files(folder: MetricsFolder) -> None:
     values.MmapedDict = ReservedFile  # type: ignore[attr-defined]
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
     # Metrics with labels ask for their ValueClass when they are first used.
-    for figure in (IN_USE, WAITING, WAITING_TURN, PACE_GENTLE, TOO_MANY, LOG_LINES_LOST, AUDIT_FAILURES, ADMIN_LOG_FAILURES):
+    waiting = (WAITING, WAITING_TURN, WAITING_BODIES)
+    for figure in (IN_USE, *waiting, PACE_GENTLE, TOO_MANY, LOG_LINES_LOST, AUDIT_FAILURES, ADMIN_LOG_FAILURES):
         figure._metric_init()
 
 
