@@ -143,18 +143,22 @@ class Changes:
             runs += [Run(statement, part) for part in left.parts(most)]
         return runs
 
-    @staticmethod
-    async def _must_let_go(transaction: Transaction, pair: TablePair, failures: Failures) -> bool:
+    async def _must_let_go(self, transaction: Transaction, pair: TablePair, failures: Failures) -> bool:
         """Let go of everything if leads for which statements fail have been looked for long enough, and return whether that is
         so. Raises BeginAgainError if the batch is one transaction."""
         if not failures.searches_long(transaction, pair):
             return False
         error = BeginAgainError("it took long to find the rows that statements fail for", retry=True)
+        await self._begin_again(transaction, pair, failures, error)
+        return True
+
+    @staticmethod
+    async def _begin_again(transaction: Transaction, pair: TablePair, failures: Failures, error: BeginAgainError) -> None:
+        """Have the batch or its chunk begin again. Raise the error if the batch is one transaction."""
         if pair.one_transaction:
             raise error
         await transaction.let_go()
         failures.blocked = error
-        return True
 
     async def _execute(
         self, transaction: Transaction, filled: Mapping[str, Run], warned: list[tuple[Run, Warnings]]

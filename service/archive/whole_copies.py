@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NoReturn
 
 import structlog
 
@@ -51,11 +50,8 @@ class WholeCopies(Changes):
         if not leads:
             return await super().run(transaction, pair, steps, values, options=options)
         options = options or Options()
-        has_savepoint = pair.has_savepoints and await self._set_savepoint(transaction)
-        if has_savepoint or pair.one_transaction:
-            count, undone = await self._insert_or_roll_back(transaction, pair, leads, options, has_savepoint=has_savepoint)
-        else:
-            count, undone = await self._insert_or_delete(transaction, pair, leads, options)
+        undo = self._insert_or_roll_back if pair.target.transactional else self._insert_or_delete
+        count, undone = await undo(transaction, pair, leads, options)
         done = sorted(options.failures.done.pop(self._statements.insert_whole_leads, set()).difference(undone))
         options.failures.note_done(insert, LeadIDs(done[:count]))
         if options.failures.must_look_again(transaction):
@@ -115,11 +111,13 @@ class WholeCopies(Changes):
         return True
 
     async def _insert_or_roll_back(
-        self, transaction: Transaction, pair: TablePair, leads: LeadIDs, options: Options, *, has_savepoint: bool
+        self, transaction: Transaction, pair: TablePair, leads: LeadIDs, options: Options
     ) -> tuple[int, LeadIDs]:
         """Insert leads. If a copy is damaged, roll back and insert the others only. Return the number of copies, and the leads
-        that were not inserted in the end. Raises BeginAgainError if all of the transaction must be rolled back for that."""
+        that were not inserted in the end. If all of the transaction must be rolled back for that: as Changes.run() if leads
+        have been looked for long enough for which statements fail."""
         sql = self._statements
+        has_savepoint = await self._set_savepoint(transaction)
         count, remaining = 0, leads
         while remaining:
             count, damaged, _ = await self._insert(transaction, pair, remaining, options)
@@ -128,7 +126,9 @@ class WholeCopies(Changes):
             # A trigger may have changed lead_id. So the leads that are whole are known, and those that are damaged are not.
             whole = await self.select(transaction, sql.select_equal_leads, pair, remaining)
             if not has_savepoint:
-                self._begin_without(remaining.difference(whole, self._refused(options)) or remaining, options)
+                damaged_leads = remaining.difference(whole, self._refused(options)) or remaining
+                await self._begin_without(transaction, pair, damaged_leads, options)
+                return 0, leads
             await transaction.execute(sql.roll_back_to_savepoint.fill())
             count, remaining = 0, whole if len(whole) < len(remaining) else NONE
         if undone := leads.difference(remaining, self._refused(options)):
@@ -139,11 +139,12 @@ class WholeCopies(Changes):
         """Return the leads that cannot be inserted."""
         return options.failures.left_alone(self._statements.insert_whole_leads)
 
-    def _begin_without(self, damaged: LeadIDs, options: Options) -> NoReturn:
-        """Raise BeginAgainError. The leads whose copies are damaged are not inserted again."""
+    async def _begin_without(self, transaction: Transaction, pair: TablePair, damaged: LeadIDs, options: Options) -> None:
+        """Have the batch or its chunk begin again. The leads whose copies are damaged are not inserted then."""
         logger.warning("damaged copies undone", lead_ids=list(damaged))
         options.failures.leave_out(self._statements.insert_whole_leads, damaged)
-        raise BeginAgainError("copies are damaged, and the transaction has no savepoint", retry=True)
+        error = BeginAgainError("copies are damaged, and the transaction has no savepoint", retry=True)
+        await self._begin_again(transaction, pair, options.failures, error)
 
     async def _insert_or_delete(
         self, transaction: Transaction, pair: TablePair, leads: LeadIDs, options: Options
@@ -153,7 +154,7 @@ class WholeCopies(Changes):
         count, damaged, copies = await self._insert(transaction, pair, leads, options)
         if not damaged:
             return count, NONE
-        deleted, is_over = NONE, False
+        deleted = NONE
         try:
             if copies:
                 if await self._delete_damaged(transaction, pair, copies, leads, options) == len(copies):
@@ -161,12 +162,10 @@ class WholeCopies(Changes):
                 else:
                     with transaction.insisting():
                         deleted = copies.difference(await self.find(transaction, pair.target.name, copies))
-            is_over = True
         finally:
             if deleted:
                 logger.warning("damaged copies undone", lead_ids=list(deleted))
-            is_rolled_back = pair.target.transactional and not is_over
-            if len(deleted) < damaged and not is_rolled_back:
+            if len(deleted) < damaged:
                 logger.error("damaged copies left", lead_ids=list(copies.difference(deleted)), count=damaged - len(deleted))
         return max(0, count - len(deleted)), deleted
 

@@ -198,12 +198,6 @@ class TablePair:
         """Whether a statement on both tables locks vicidial_list as a whole while it runs."""
         return not all(table.transactional for table in (self.source, self.target) if table.name == LEADS)
 
-    @property
-    def has_savepoints(self) -> bool:
-        """Whether the INSERT alone can be rolled back. MariaDB refuses savepoints in a transaction that has read an Aria
-        table."""
-        return self.target.transactional and self.source.engine != "Aria"
-
     @cached_property
     def values(self) -> Mapping[str, str]:
         """The values of all placeholders of sql/ except lead_ids."""

@@ -125,7 +125,7 @@ class StatementTrial:
         sql = self._statements
         tried = [sql.select_leads, sql.insert_whole_leads if whole_only else sql.insert_leads, sql.delete_leads]
         tried += [sql.try_insert_whole] if whole_only else [sql.try_insert, sql.update_leads]
-        tried += [sql.delete_damaged_copies] if whole_only and not pair.has_savepoints else []
+        tried += [sql.delete_damaged_copies] if whole_only and not pair.target.transactional else []
         tried += [sql.touch_leads, sql.restore_leads] if on_cluster else []
         tried += [sql.stage_table] if whole_only and pair.differences else []
         problems = []

@@ -3,6 +3,7 @@ is the lead."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from support.api import Api
 from support.remedies import ARCHIVE, LIST, problems
 from support.tables import Tables
 
+from service.archive import failures
 from service.archive.whole_copies import WholeCopies
 
 PAIRS = [("InnoDB", "InnoDB"), ("MyISAM", "MyISAM"), ("InnoDB", "MyISAM"), ("Aria", "InnoDB"), ("InnoDB", "Aria")]
@@ -22,6 +24,13 @@ def pair(tables: Tables, request: pytest.FixtureRequest) -> tuple[str, str]:
     pair: tuple[str, str] = getattr(request, "param", ("InnoDB", "InnoDB"))
     tables.set_engines(*pair)
     return pair
+
+
+@pytest.fixture
+def shortest_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch lets go of everything after each lead for which a statement fails."""
+    monkeypatch.setattr(failures, "LONGEST_SEARCH", 0.0)
+    monkeypatch.setattr(failures, "MOST_SEARCHES", 1_000_000)
 
 
 def on_insert(tables: Tables, body: str, when: str = "BEFORE INSERT") -> None:
@@ -71,7 +80,14 @@ def test_damaged_copies_are_undone_if_a_later_statement_is_refused(tables: Table
     assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (len(good), len(good), stay)
 
 
-def test_a_damaged_copy_is_undone_also_if_a_trigger_refuses_to_delete_it(tables: Tables, api: Api) -> None:
+@pytest.mark.parametrize(
+    "pair", [("InnoDB", archive) for archive in ("InnoDB", "MyISAM", "Aria")], ids="-".join, indirect=True
+)
+@pytest.mark.parametrize("pace", ["auto", "full", "gentle"])
+@pytest.mark.usefixtures("pair", "shortest_search")
+def test_a_damaged_copy_is_undone_also_if_a_trigger_refuses_to_delete_it(
+    tables: Tables, new_api: Callable[..., Api], pace: str
+) -> None:
     """A table of Aria prevents savepoints."""
     tables.execute("ALTER TABLE vicidial_live_agents ENGINE = Aria")
     tables.archived(1, 2, 3)
@@ -79,7 +95,7 @@ def test_a_damaged_copy_is_undone_also_if_a_trigger_refuses_to_delete_it(tables:
     on_insert(tables, "IF NEW.lead_id = 2 THEN SET NEW.called_count = NEW.called_count + 1; END IF")
     tables.execute(f"CREATE TRIGGER keep BEFORE DELETE ON {LIST} FOR EACH ROW SIGNAL SQLSTATE '45000'")
 
-    answer = api.dearchive_all([1, 2, 3]).json()
+    answer = new_api(PACE=pace).dearchive_all([1, 2, 3]).json()
 
     assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (2, 2, [2])
     assert tables.both() == ({1: before[1], 3: before[3]}, {2: before[2]})
