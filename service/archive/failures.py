@@ -47,6 +47,8 @@ class Failures:
     """Whether the statements will be run for more leads of the batch."""
     blocked: DatabaseError | None = None
     """Why the transaction has ended: a lock was in the way of a statement, or a BeginAgainError."""
+    begins_again: BeginAgainError | None = None
+    """Why the batch is to begin again when its statement has been run for all leads."""
     _worked: set[Statement] = field(default_factory=set)
     """The statements that have been run without an error."""
     _searches_since: float | None = None
@@ -56,7 +58,7 @@ class Failures:
 
     def begin_again(self) -> None:
         """Begin the batch or its chunk again, in another transaction."""
-        self.blocked = None
+        self.blocked = self.begins_again = None
         self.done.clear()
         self._searched += self._seconds
         self._searches_since = None

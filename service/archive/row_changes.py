@@ -98,6 +98,8 @@ class Changes:
                     done.append((run, count))
                 todo = todo[len(done) :]
                 await self._note_done(transaction, pair, done, options)
+                if options.failures.must_look_again(transaction):
+                    return counts
             except DatabaseError as error:
                 self._must_be_of(filled, error)
                 todo = todo[len(done) :]
@@ -110,6 +112,8 @@ class Changes:
                 ):
                     transaction.changes_may_persist = persisted_already or any(counts.values())
                     await self._note_done(transaction, pair, done, options)
+                    if options.failures.must_look_again(transaction):
+                        return counts
                     await pauses.pause()
                     continue
                 finished = await self._finished_before(error, transaction, pair, failed)

@@ -52,6 +52,8 @@ class WholeCopies(Changes):
         options = options or Options()
         undo = self._insert_or_roll_back if pair.target.transactional else self._insert_or_delete
         count, undone = await undo(transaction, pair, leads, options)
+        if options.failures.begins_again and not options.failures.more_to_come:
+            raise options.failures.begins_again
         done = sorted(options.failures.done.pop(self._statements.insert_whole_leads, set()).difference(undone))
         options.failures.note_done(insert, LeadIDs(done[:count]))
         if options.failures.must_look_again(transaction):
@@ -114,8 +116,8 @@ class WholeCopies(Changes):
         self, transaction: Transaction, pair: TablePair, leads: LeadIDs, options: Options
     ) -> tuple[int, LeadIDs]:
         """Insert leads. If a copy is damaged, roll back and insert the others only. Return the number of copies, and the leads
-        that were not inserted in the end. If all of the transaction must be rolled back for that: as Changes.run() if leads
-        have been looked for long enough for which statements fail."""
+        that were not inserted in the end. If all of the transaction must be rolled back for that, the batch or its chunk
+        begins again."""
         sql = self._statements
         has_savepoint = await self._set_savepoint(transaction)
         count, remaining = 0, leads
@@ -144,7 +146,10 @@ class WholeCopies(Changes):
         logger.warning("damaged copies undone", lead_ids=list(damaged))
         options.failures.leave_out(self._statements.insert_whole_leads, damaged)
         error = BeginAgainError("copies are damaged, and the transaction has no savepoint", retry=True)
-        await self._begin_again(transaction, pair, options.failures, error)
+        if pair.one_transaction:
+            options.failures.begins_again = error  # once, also if the copies of other leads are damaged
+        else:
+            await self._begin_again(transaction, pair, options.failures, error)
 
     async def _insert_or_delete(
         self, transaction: Transaction, pair: TablePair, leads: LeadIDs, options: Options

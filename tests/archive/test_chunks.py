@@ -858,6 +858,34 @@ def test_copies_that_a_check_has_not_kept_as_they_were_count_whatever_happens_af
 
 
 @pytest.mark.parametrize("pace", ["full", "gentle"])
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair[1] != "InnoDB"], ids="-".join)
+def test_a_lock_in_the_way_of_the_question_what_was_updated_only_delays_a_batch(
+    tables: Tables, new_api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str], pace: str
+) -> None:
+    """A CHECK has kept a copy as it was, so the service asks which ones. It lets go of everything before it asks again."""
+    monkeypatch.setattr(chunks, "GENTLE", Sizes(chunk=10, joined=3, delete=3))
+    use_engines(tables, *pair)
+    leads = list(range(1, 11))
+    tables.archived(*leads, status="OLD")
+    tables.execute("ALTER TABLE vicidial_list_archive ADD CHECK (lead_id <> 2 OR status = 'OLD')")
+    tables.live(*leads)
+    before, archived = tables.both()
+    updated = Changes._updated
+
+    async def let_go_before(self: Changes, transaction: Transaction, *arguments: Any) -> LeadIDs:
+        await transaction.let_go()
+        return await updated(self, transaction, *arguments)
+
+    monkeypatch.setattr(Changes, "_updated", let_go_before)
+
+    answer = new_api(PACE=pace).archive_all(leads)
+
+    assert (answer.status_code, answer.json().get("remaining_lead_ids")) == (200, [2])
+    assert (answer.json()["update_count"], answer.json()["delete_count"]) == (9, 9)
+    assert tables.both() == ({2: before[2]}, {**before, 2: archived[2]})
+
+
+@pytest.mark.parametrize("pace", ["full", "gentle"])
 @pytest.mark.parametrize("step", ["insert", "update"])
 @pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair[0] != "InnoDB"], ids="-".join)
 def test_a_lead_counts_when_it_is_copied_not_when_a_statement_leaves_it_out(

@@ -12,7 +12,7 @@ from support.api import Api
 from support.remedies import ARCHIVE, LIST, problems
 from support.tables import Tables
 
-from service.archive import failures
+from service.archive import failures, mover
 from service.archive.whole_copies import WholeCopies
 
 PAIRS = [("InnoDB", "InnoDB"), ("MyISAM", "MyISAM"), ("InnoDB", "MyISAM"), ("Aria", "InnoDB"), ("InnoDB", "Aria")]
@@ -24,6 +24,27 @@ def pair(tables: Tables, request: pytest.FixtureRequest) -> tuple[str, str]:
     pair: tuple[str, str] = getattr(request, "param", ("InnoDB", "InnoDB"))
     tables.set_engines(*pair)
     return pair
+
+
+def test_a_batch_begins_again_once_for_all_its_damaged_copies(
+    tables: Tables, new_api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its INSERT is run for a few leads at a time, and a table of Aria prevents savepoints."""
+    monkeypatch.setattr(mover, "GENTLE_PART", 3)
+    tables.execute("ALTER TABLE vicidial_live_agents ENGINE = Aria")
+    tables.execute("INSERT INTO vicidial_live_agents (user) VALUES ('6666')")
+    leads = list(range(1, 21))
+    tables.archived(*leads)
+    _, before = tables.both()
+    on_insert(tables, "IF NEW.lead_id IN (2, 3, 8, 14) THEN SET NEW.called_count = NEW.called_count + 1; END IF")
+    rollbacks = tables.rollbacks()
+
+    answer = new_api().dearchive_all(leads).json()
+
+    assert tables.rollbacks() - rollbacks == 1
+    bad = [2, 3, 8, 14]
+    assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (16, 16, bad)
+    assert tables.both() == ({i: before[i] for i in leads if i not in bad}, {i: before[i] for i in bad})
 
 
 @pytest.fixture
