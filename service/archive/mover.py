@@ -289,15 +289,19 @@ class Mover:
     async def _claim(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs, options: Options) -> LeadIDs:
         """On a Galera cluster, protect older copies that the DELETE relies on from changes by other nodes.
 
-        Return the leads whose copy could be protected: a trigger may refuse the write that protects it.
+        Return the leads whose copy could be protected: a trigger may refuse the write that protects it, or change the copy.
+        Raises BeginAgainError if a copy was changed.
         """
         sql = self._statements
         failures = options.failures
         equal = await self._changes.select(transaction, sql.select_equal_leads, pair, lead_ids)
         touched = equal.difference(failures.left_alone(sql.touch_leads, sql.restore_leads))
         await self._changes.run(transaction, pair, {sql.touch_leads: touched, sql.restore_leads: touched}, options=options)
-        if touched.intersection(failures.left_alone(sql.restore_leads)):
-            raise BeginAgainError("a copy that was touched cannot be restored", retry=True)
+        if touched:
+            restored = await self._changes.select(transaction, sql.select_equal_leads, pair, touched)
+            if changed := touched.difference(restored):  # by a trigger, which may also have refused to restore it
+                failures.leave_out(sql.restore_leads, changed)
+                raise BeginAgainError("copies that were touched cannot be restored", retry=True)
         return lead_ids.difference(failures.left_alone(sql.touch_leads, sql.restore_leads))
 
     async def _whole(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:

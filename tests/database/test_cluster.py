@@ -392,14 +392,24 @@ def test_a_copy_that_cannot_be_kept_from_other_nodes_is_not_relied_on(
         cluster.execute(f"DROP TRIGGER {DATABASE}.refuse")
 
 
-def test_a_copy_that_cannot_be_restored_is_not_touched(cluster: Cluster, apis: list[Api], tables: list[Tables]) -> None:
-    """A trigger takes the UPDATE that locks the copy, and refuses the one that restores it."""
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        "IF OLD.lead_id = 2 AND OLD.modify_date < '2001-01-01' THEN SIGNAL SQLSTATE '45000'; END IF",
+        "IF OLD.lead_id = 2 AND OLD.modify_date < '2001-01-01' THEN SET NEW.modify_date = OLD.modify_date; END IF",
+        "IF OLD.lead_id = 2 THEN SET NEW.comments = 'touched'; END IF",
+    ],
+    ids=["refuses", "keeps", "stamps"],
+)
+def test_a_copy_that_cannot_be_restored_is_not_touched(
+    cluster: Cluster, apis: list[Api], tables: list[Tables], trigger: str
+) -> None:
+    """A trigger takes the UPDATE that locks the copy, and refuses or changes the one that restores it."""
     for insert in (tables[0].live, tables[0].archived):
         insert(1, 2, 3)
     before, _ = tables[0].both()
     cluster.execute(
-        f"CREATE TRIGGER {DATABASE}.refuse BEFORE UPDATE ON {DATABASE}.vicidial_list_archive FOR EACH ROW"
-        " IF OLD.lead_id = 2 AND OLD.modify_date < '2001-01-01' THEN SIGNAL SQLSTATE '45000'; END IF"
+        f"CREATE TRIGGER {DATABASE}.refuse BEFORE UPDATE ON {DATABASE}.vicidial_list_archive FOR EACH ROW {trigger}"
     )
     try:
         answer = apis[0].archive_all([1, 2, 3]).json()
