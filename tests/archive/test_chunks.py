@@ -39,6 +39,8 @@ GONE = (
     "the others. Send the same request again: the answer names those that are gone"
 )
 PAIRS = [pair for pair in product(["InnoDB", "MyISAM", "Aria"], repeat=2) if pair != ("InnoDB", "InnoDB")]
+FEW_PAIRS = [("MyISAM", "MyISAM"), ("Aria", "Aria"), ("MyISAM", "InnoDB"), ("InnoDB", "MyISAM")]
+"""For tests of what is counted: with and without rollback, on either side."""
 ACCOUNT = "'no_temporary_tables'@'127.0.0.1'"
 
 
@@ -588,7 +590,7 @@ def test_a_lead_that_is_changed_while_its_chunk_waits_counts_once(
 
 
 @pytest.mark.parametrize("pace", ["full", "gentle"])
-@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+@pytest.mark.parametrize("pair", FEW_PAIRS, ids="-".join)
 def test_a_lead_that_is_brought_back_twice_counts_once(
     tables: Tables, new_api: Callable[..., Api], path: Path, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str], pace: str
 ) -> None:
@@ -683,7 +685,7 @@ CHANGES_OF_A_LEAD = {
 
 
 @pytest.mark.parametrize("change", CHANGES_OF_A_LEAD)
-@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair[0] != "InnoDB"], ids="-".join)
+@pytest.mark.parametrize("pair", [pair for pair in FEW_PAIRS if pair[0] != "InnoDB"], ids="-".join)
 def test_a_lead_that_was_deleted_is_not_named_if_somebody_brings_another_one_back(
     tables: Tables,
     new_api: Callable[..., Api],
@@ -719,7 +721,7 @@ def test_a_lead_that_was_deleted_is_not_named_if_somebody_brings_another_one_bac
     assert [read(path)[-1][name] for name in ("deleted_lead_ids", *named)] == [[1, 2, 3], [], [], []]
 
 
-@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair[1] != "InnoDB"], ids="-".join)
+@pytest.mark.parametrize("pair", [pair for pair in FEW_PAIRS if pair[1] != "InnoDB"], ids="-".join)
 def test_a_copy_that_a_trigger_refuses_to_update_and_somebody_deletes_does_not_count(
     tables: Tables, new_api: Callable[..., Api], path: Path, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str]
 ) -> None:
@@ -762,7 +764,7 @@ def between_statements(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[s
 
 
 @pytest.mark.parametrize("change", ["match no more", "are copied by others"])
-@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+@pytest.mark.parametrize("pair", FEW_PAIRS, ids="-".join)
 @pytest.mark.parametrize("way", ["archive", "dearchive"])
 def test_leads_that_an_insert_had_recorded_before_it_was_rolled_back_count_only_if_they_are_copied(
     tables: Tables,
@@ -810,7 +812,7 @@ def test_leads_that_an_insert_had_recorded_before_it_was_rolled_back_count_only_
 
 
 @pytest.mark.parametrize("pace", ["full", "gentle"])
-@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+@pytest.mark.parametrize("pair", FEW_PAIRS, ids="-".join)
 def test_a_row_that_a_trigger_has_given_another_lead_id_counts(
     tables: Tables, new_api: Callable[..., Api], pair: tuple[str, str], pace: str
 ) -> None:
@@ -827,7 +829,7 @@ def test_a_row_that_a_trigger_has_given_another_lead_id_counts(
     assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (3, 1, [1, 2])
 
 
-@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair[0] != "InnoDB"], ids="-".join)
+@pytest.mark.parametrize("pair", [pair for pair in FEW_PAIRS if pair[0] != "InnoDB"], ids="-".join)
 @pytest.mark.parametrize(
     "change",
     [
@@ -858,7 +860,7 @@ def test_copies_that_a_check_has_not_kept_as_they_were_count_whatever_happens_af
 
 
 @pytest.mark.parametrize("pace", ["full", "gentle"])
-@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair[1] != "InnoDB"], ids="-".join)
+@pytest.mark.parametrize("pair", [pair for pair in FEW_PAIRS if pair[1] != "InnoDB"], ids="-".join)
 def test_a_lock_in_the_way_of_the_question_what_was_updated_only_delays_a_batch(
     tables: Tables, new_api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str], pace: str
 ) -> None:
@@ -887,7 +889,7 @@ def test_a_lock_in_the_way_of_the_question_what_was_updated_only_delays_a_batch(
 
 @pytest.mark.parametrize("pace", ["full", "gentle"])
 @pytest.mark.parametrize("step", ["insert", "update"])
-@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair[0] != "InnoDB"], ids="-".join)
+@pytest.mark.parametrize("pair", [pair for pair in FEW_PAIRS if pair[0] != "InnoDB"], ids="-".join)
 def test_a_lead_counts_when_it_is_copied_not_when_a_statement_leaves_it_out(
     tables: Tables,
     new_api: Callable[..., Api],
