@@ -96,6 +96,8 @@ class Chunks:
         self._table: ChunkTable | None = None
         self._changed: dict[Statement, set[int]] = defaultdict(set)
         """The leads that each statement has changed for good."""
+        self._unsure: dict[Statement, list[tuple[LeadIDs, int]]] = defaultdict(list)
+        """Leads of which each statement has changed some for good, and how many."""
         self._failures = Failures()
         self._was_blocked = was_blocked
         self._said_so = False
@@ -116,8 +118,16 @@ class Chunks:
         has copied, or delete the copy. The lead is copied once more then, and counts only once."""
         sql = self._statements
         inserted = self._changed[sql.insert_leads]
-        updated = self._changed[sql.update_leads] - inserted
-        return {sql.insert_leads: len(inserted), sql.update_leads: len(updated), sql.delete_leads: len(self.deleted)}
+        copied = inserted | self._changed[sql.update_leads]
+        return {
+            sql.insert_leads: len(inserted) + self._others(sql.insert_leads, inserted),
+            sql.update_leads: len(copied) - len(inserted) + self._others(sql.update_leads, copied),
+            sql.delete_leads: len(self.deleted),
+        }
+
+    def _others(self, statement: Statement, counted: set[int]) -> int:
+        """Return how many more leads a statement has changed at least: it may be those that are counted."""
+        return sum(max(0, number - len(counted.intersection(leads))) for leads, number in self._unsure[statement])
 
     def of(self, leads: LeadIDs) -> list[LeadIDs]:
         """Return the leads in chunks. The tables are looked at before each of them."""
@@ -305,6 +315,7 @@ class Chunks:
         for statement, leads in self._failures.done.items():
             if not (was_rolled_back and self._changes.written(pair, statement).transactional):
                 self._changed[statement].update(leads)
+                self._unsure[statement] += self._failures.unsure.pop(statement, [])
 
     async def end(self) -> None:
         """Drop the temporary table."""

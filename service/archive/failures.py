@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from service.archive.lead_ids import LeadIDs
+from service.archive.lead_ids import NONE, LeadIDs
 from service.database.statements import Statement
 from service.database.transaction import BLOCKED, Transaction
 from service.errors import DatabaseError
@@ -43,6 +43,8 @@ class Failures:
     """The leads for which each statement has failed, with the errors: it is not run for them again."""
     done: dict[Statement, set[int]] = field(default_factory=lambda: defaultdict(set))
     """The leads that each statement has changed."""
+    unsure: dict[Statement, list[tuple[LeadIDs, int]]] = field(default_factory=lambda: defaultdict(list))
+    """Leads of which each statement has changed some, and how many."""
     more_to_come: bool = False
     """Whether the statements will be run for more leads of the batch."""
     blocked: DatabaseError | None = None
@@ -60,6 +62,7 @@ class Failures:
         """Begin the batch or its chunk again, in another transaction."""
         self.blocked = self.begins_again = None
         self.done.clear()
+        self.unsure.clear()
         self._searched += self._seconds
         self._searches_since = None
 
@@ -75,10 +78,12 @@ class Failures:
         """Have a statement run for some leads no more, though it has not failed for them."""
         self.codes[statement].update(dict.fromkeys(leads))
 
-    def note_done(self, statement: Statement, changed: LeadIDs) -> None:
-        """Take note that a statement works, and of the leads that it has changed."""
+    def note_done(self, statement: Statement, changed: LeadIDs, others: LeadIDs = NONE, number: int = 0) -> None:
+        """Take note that a statement works, of the leads that it has changed, and of how many others."""
         self._worked.add(statement)
         self.done[statement].update(changed)
+        if number > 0:
+            self.unsure[statement].append((others, number))
 
     def leave_alone(self, statement: Statement, leads: LeadIDs, error: DatabaseError, *, is_last: bool) -> None:
         """Run a statement for a single lead no more. Raise its error if the statement has failed with it for all leads of the

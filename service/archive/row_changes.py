@@ -280,15 +280,19 @@ class Changes:
         """Take note of the leads that statements have changed, each with the number of its rows. Where a batch is one
         transaction, nobody asks for them."""
         for run, count in runs:
-            changed = run.leads
-            if count < len(changed) and not pair.one_transaction:
+            if pair.one_transaction:
+                options.failures.note_done(run.statement, NONE)
+            elif count == len(run.leads):
+                options.failures.note_done(run.statement, run.leads)
+            else:
                 # What can be rolled back would be rolled back by insisting.
                 with nullcontext() if self.written(pair, run.statement).transactional else transaction.insisting():
                     changed = await self._changed(transaction, pair, run, count)
-            options.failures.note_done(run.statement, NONE if pair.one_transaction else changed)
+                others = run.leads.difference(changed)
+                options.failures.note_done(run.statement, changed, others, count - len(changed))
 
     async def _changed(self, transaction: Transaction, pair: TablePair, run: Run, count: int) -> LeadIDs:
-        """Return the leads of which a statement has changed so many rows.
+        """Return the leads that a statement has certainly changed. count: how many rows it has changed.
 
         What was recorded may be too much, but not for a DELETE: IGNORE leaves a copy as it is because of a CHECK, say, and an
         INSERT that was rolled back has recorded rows, too. It may be too little: a trigger gives a copy another lead_id.
@@ -304,7 +308,7 @@ class Changes:
             changed = await self._updated(transaction, pair, changed)
         elif len(changed) > count and self._inserts(run.statement):
             changed = await self.find(transaction, pair.target.name, changed)
-        return LeadIDs([*changed, *run.leads.difference(changed)][:count])
+        return LeadIDs(list(changed)[:count])
 
     async def _updated(self, transaction: Transaction, pair: TablePair, begun: LeadIDs) -> LeadIDs:
         """Return the leads whose copy was changed, of those for which UPDATE has begun to."""

@@ -54,8 +54,10 @@ class WholeCopies(Changes):
         count, undone = await undo(transaction, pair, leads, options)
         if options.failures.begins_again and not options.failures.more_to_come:
             raise options.failures.begins_again
-        done = sorted(options.failures.done.pop(self._statements.insert_whole_leads, set()).difference(undone))
-        options.failures.note_done(insert, LeadIDs(done[:count]))
+        whole = self._statements.insert_whole_leads
+        done = LeadIDs(sorted(options.failures.done.pop(whole, set()).difference(undone))[:count])
+        options.failures.unsure.pop(whole, None)
+        options.failures.note_done(insert, done, leads.difference(done), count - len(done))
         if options.failures.must_look_again(transaction):
             return {**dict.fromkeys(steps, 0), insert: count}
         others = {statement: ids for statement, ids in steps.items() if statement != insert}

@@ -887,6 +887,32 @@ def test_a_lock_in_the_way_of_the_question_what_was_updated_only_delays_a_batch(
     assert tables.both() == ({2: before[2]}, {**before, 2: archived[2]})
 
 
+@pytest.mark.parametrize("pair", [("MyISAM", "MyISAM"), ("Aria", "Aria")], ids="-".join)
+def test_copies_that_a_check_has_not_kept_count_once_if_a_list_reset_comes_before_the_delete(
+    tables: Tables, new_api: Callable[..., Api], path: Path, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str]
+) -> None:
+    """Vicidial has changed all leads before the service asks which copies were updated. So they are updated once more."""
+    use_engines(tables, *pair)
+    leads = list(range(1, 26))
+    tables.archived(*leads, status="OLD")
+    tables.execute("ALTER TABLE vicidial_list_archive ADD CHECK (lead_id > 5 OR status = 'OLD')")
+    tables.live(*leads)
+    fail_once(tables, "BEFORE", "DELETE", "vicidial_list", "@lead_id = 6", LOCK_WAIT_TIMEOUT)
+    finished_before = Changes._finished_before
+
+    async def reset_before(*arguments: Any) -> LeadIDs:
+        tables.run_elsewhere("UPDATE vicidial_list SET called_since_last_reset = 'D', modify_date = modify_date")
+        return await finished_before(*arguments)
+
+    monkeypatch.setattr(Changes, "_finished_before", reset_before)
+
+    answer = new_api(PACE="full", AUDIT_LOG=str(path)).archive_all(leads).json()
+
+    assert (answer["update_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (20, 20, [1, 2, 3, 4, 5])
+    assert tables.ids() == ([1, 2, 3, 4, 5], leads)
+    assert read(path)[-1]["update_count"] == 20
+
+
 @pytest.mark.parametrize("pace", ["full", "gentle"])
 @pytest.mark.parametrize("step", ["insert", "update"])
 @pytest.mark.parametrize("pair", [pair for pair in FEW_PAIRS if pair[0] != "InnoDB"], ids="-".join)
