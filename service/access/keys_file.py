@@ -189,11 +189,12 @@ class KeysFile:
             digest = hashlib.sha256(text).digest()
             self._settled = time.monotonic() + SETTLE_TIME
         self._due = 0.0 if began < self._settled else began + REMINDER_INTERVAL if self._told else math.inf
-        if digest == self._digest and self._fault:
-            raise ValueError(self._fault)
-        if digest == self._digest and not (self._told or is_asked_for):
-            self._signature = signature
-            return
+        if digest == self._digest:
+            if self._fault:
+                raise ValueError(self._fault)
+            if not (self._told or is_asked_for):
+                self._signature = signature
+                return
         try:
             keys = Keys.parse(text, self._path)
         except ValueError as error:
