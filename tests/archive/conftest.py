@@ -1,4 +1,4 @@
-"""Fixtures of several files: the audit log, and the server's max_allowed_packet."""
+"""Fixtures of several files: the audit log, the server's max_allowed_packet, and searches that end at once."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from support.tables import Tables
 
 from service.api.context import AppContext
 from service.app import create_context
+from service.archive import failures
 
 
 @pytest.fixture
@@ -50,3 +51,11 @@ def packet(tables: Tables) -> Iterator[Callable[[int], None]]:
 
     yield change
     tables.execute("SET GLOBAL max_allowed_packet = 16777216")
+
+
+@pytest.fixture
+def shortest_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch lets go of everything after each lead that it has found."""
+    monkeypatch.setattr(failures, "LONGEST_SEARCH", 0.0)
+    monkeypatch.setattr(failures, "LONGEST_SEARCH_WITHOUT_ROLLBACK", 0.0)
+    monkeypatch.setattr(failures, "MOST_SEARCHES", 1_000_000)

@@ -524,6 +524,25 @@ def fail_once(
     )
 
 
+BeforeEachPause = Callable[[Callable[[], object]], None]
+
+
+@pytest.fixture
+def before_each_pause(monkeypatch: pytest.MonkeyPatch) -> BeforeEachPause:
+    """before_each_pause(then) has then() called before each pause: a lock was in the way, and the batch has let go."""
+
+    def call(then: Callable[[], object]) -> None:
+        pause = Pauses.pause
+
+        async def call_and_pause(pauses: Pauses) -> None:
+            then()
+            await pause(pauses)
+
+        monkeypatch.setattr(Pauses, "pause", call_and_pause)
+
+    return call
+
+
 NUMBERS = {"a deadlock": DEADLOCK, "a lock": LOCK_WAIT_TIMEOUT}
 
 
@@ -562,7 +581,13 @@ def test_after_a_deadlock_or_a_lock_in_the_middle_of_a_statement_what_was_done_c
 @pytest.mark.parametrize("pace", ["full", "gentle"])
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
 def test_a_lead_that_is_changed_while_its_chunk_waits_counts_once(
-    tables: Tables, new_api: Callable[..., Api], path: Path, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str], pace: str
+    tables: Tables,
+    new_api: Callable[..., Api],
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pair: tuple[str, str],
+    pace: str,
+    before_each_pause: BeforeEachPause,
 ) -> None:
     """Vicidial resets the list when the leads are copied, but not deleted yet: each copy is updated once more. And somebody
     deletes a copy."""
@@ -570,14 +595,12 @@ def test_a_lead_that_is_changed_while_its_chunk_waits_counts_once(
     use_engines(tables, *pair)
     fill(tables)
     fail_once(tables, "BEFORE", "DELETE", "vicidial_list", "@lead_id = 1", LOCK_WAIT_TIMEOUT)
-    pause = Pauses.pause
 
-    async def reset_and_pause(pauses: Pauses) -> None:
+    def reset() -> None:
         tables.run_elsewhere("UPDATE vicidial_list SET called_since_last_reset = 'D', modify_date = modify_date")
         tables.run_elsewhere("DELETE FROM vicidial_list_archive WHERE lead_id = 3")
-        await pause(pauses)
 
-    monkeypatch.setattr(Pauses, "pause", reset_and_pause)
+    before_each_pause(reset)
 
     response = api.archive_all(list(range(1, 18)))
 
@@ -592,7 +615,13 @@ def test_a_lead_that_is_changed_while_its_chunk_waits_counts_once(
 @pytest.mark.parametrize("pace", ["full", "gentle"])
 @pytest.mark.parametrize("pair", FEW_PAIRS, ids="-".join)
 def test_a_lead_that_is_brought_back_twice_counts_once(
-    tables: Tables, new_api: Callable[..., Api], path: Path, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str], pace: str
+    tables: Tables,
+    new_api: Callable[..., Api],
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pair: tuple[str, str],
+    pace: str,
+    before_each_pause: BeforeEachPause,
 ) -> None:
     """Somebody deletes a lead that was brought back, while it is in both tables."""
     api = new_api(AUDIT_LOG=str(path), PACE=pace)
@@ -600,13 +629,11 @@ def test_a_lead_that_is_brought_back_twice_counts_once(
     tables.archived(*range(1, 18))
     _, before = tables.both()
     fail_once(tables, "BEFORE", "DELETE", "vicidial_list_archive", "@lead_id = 1", LOCK_WAIT_TIMEOUT)
-    pause = Pauses.pause
 
-    async def delete_and_pause(pauses: Pauses) -> None:
+    def delete() -> None:
         tables.run_elsewhere("DELETE FROM vicidial_list WHERE lead_id = 3")
-        await pause(pauses)
 
-    monkeypatch.setattr(Pauses, "pause", delete_and_pause)
+    before_each_pause(delete)
 
     answer = api.dearchive_all(list(range(1, 18))).json()
 
@@ -618,7 +645,12 @@ def test_a_lead_that_is_brought_back_twice_counts_once(
 
 @pytest.mark.parametrize("pair", MIXED, ids="-".join)
 def test_leads_whose_copies_were_rolled_back_count_when_they_are_copied_again(
-    tables: Tables, new_api: Callable[..., Api], path: Path, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str]
+    tables: Tables,
+    new_api: Callable[..., Api],
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pair: tuple[str, str],
+    before_each_pause: BeforeEachPause,
 ) -> None:
     """In the second chunk, a trigger refuses lead 18, so the INSERT is halved, and a lock is in the way of lead 20. When the
     chunk is tried again, each part of it is committed by itself."""
@@ -632,13 +664,11 @@ def test_leads_whose_copies_were_rolled_back_count_when_they_are_copied_again(
         "CREATE TRIGGER refuse BEFORE INSERT ON vicidial_list_archive FOR EACH ROW"
         " IF NEW.lead_id = 18 THEN SIGNAL SQLSTATE '45000'; END IF"
     )
-    pause = Pauses.pause
 
-    async def be_slow_and_pause(pauses: Pauses) -> None:
+    def be_slow() -> None:
         monkeypatch.setattr(chunks, "LONGEST_KEPT", 0.0)
-        await pause(pauses)
 
-    monkeypatch.setattr(Pauses, "pause", be_slow_and_pause)
+    before_each_pause(be_slow)
 
     answer = api.archive_all(list(range(1, 21))).json()
 
@@ -650,7 +680,12 @@ def test_leads_whose_copies_were_rolled_back_count_when_they_are_copied_again(
 
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
 def test_a_lead_that_matches_again_when_its_chunk_is_tried_again_is_not_named_as_unmatched(
-    tables: Tables, new_api: Callable[..., Api], path: Path, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str]
+    tables: Tables,
+    new_api: Callable[..., Api],
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pair: tuple[str, str],
+    before_each_pause: BeforeEachPause,
 ) -> None:
     """A lock is in the way of the DELETE twice. In between, the dialler has lead 3."""
     api = new_api(AUDIT_LOG=str(path), PACE="full")
@@ -659,14 +694,12 @@ def test_a_lead_that_matches_again_when_its_chunk_is_tried_again_is_not_named_as
     before, _ = tables.both()
     fail_once(tables, "BEFORE", "DELETE", "vicidial_list", "@lead_id IN (1, 2)", LOCK_WAIT_TIMEOUT)
     statuses = iter(["QUEUE", "SALE"])
-    pause = Pauses.pause
 
-    async def change_and_pause(pauses: Pauses) -> None:
+    def change() -> None:
         status = next(statuses)
         tables.run_elsewhere(f"UPDATE vicidial_list SET status = '{status}', modify_date = modify_date WHERE lead_id = 3")
-        await pause(pauses)
 
-    monkeypatch.setattr(Pauses, "pause", change_and_pause)
+    before_each_pause(change)
 
     response = api.archive({**api.ALL, "lead_ids": [1, 2, 3], "where": {"statuses": ["SALE"]}}).json()
 
@@ -693,6 +726,7 @@ def test_a_lead_that_was_deleted_is_not_named_if_somebody_brings_another_one_bac
     monkeypatch: pytest.MonkeyPatch,
     pair: tuple[str, str],
     change: str,
+    before_each_pause: BeforeEachPause,
 ) -> None:
     """A lock is in the way of the second part of the DELETE. Before the chunk is tried again, lead 1 is in the list again."""
     monkeypatch.setattr(chunks, "GENTLE", Sizes(chunk=10, joined=5, delete=2))
@@ -701,14 +735,12 @@ def test_a_lead_that_was_deleted_is_not_named_if_somebody_brings_another_one_bac
     tables.live(1, 2, 3, status="SALE", entry_date="2024-01-01 00:00:00")
     before, _ = tables.both()
     fail_once(tables, "BEFORE", "DELETE", "vicidial_list", "@lead_id = 3", LOCK_WAIT_TIMEOUT)
-    pause = Pauses.pause
 
-    async def bring_back_and_pause(pauses: Pauses) -> None:
+    def bring_back() -> None:
         if tables.ids()[0] == [3]:
             tables.live(1, **{"status": "SALE", **CHANGES_OF_A_LEAD[change]})
-        await pause(pauses)
 
-    monkeypatch.setattr(Pauses, "pause", bring_back_and_pause)
+    before_each_pause(bring_back)
 
     response = api.archive({**api.ALL, "lead_ids": [1, 2, 3], "where": {"statuses": ["SALE"]}}).json()
 
@@ -924,6 +956,7 @@ def test_a_lead_counts_when_it_is_copied_not_when_a_statement_leaves_it_out(
     pair: tuple[str, str],
     step: str,
     pace: str,
+    before_each_pause: BeforeEachPause,
 ) -> None:
     """While the leads are copied, the dialler has leads 1 to 5. A lock is in the way of the DELETE. Then they match again."""
     api = new_api(AUDIT_LOG=str(path), PACE=pace)
@@ -945,14 +978,8 @@ def test_a_lead_counts_when_it_is_copied_not_when_a_statement_leaves_it_out(
     def set_status(status: str) -> None:
         tables.run_elsewhere(f"UPDATE vicidial_list SET status = '{status}', modify_date = modify_date WHERE lead_id < 6")
 
-    pause = Pauses.pause
-
-    async def end_calls_and_pause(pauses: Pauses) -> None:
-        set_status("SALE")
-        await pause(pauses)
-
     monkeypatch.setattr(Chunks, "_change", change_after_a_call)
-    monkeypatch.setattr(Pauses, "pause", end_calls_and_pause)
+    before_each_pause(lambda: set_status("SALE"))
 
     answer = api.archive({**api.ALL, "lead_ids": list(range(1, 18)), "where": {"statuses": ["SALE"]}}).json()
 

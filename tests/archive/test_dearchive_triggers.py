@@ -12,7 +12,7 @@ from support.api import Api
 from support.remedies import ARCHIVE, LIST, problems
 from support.tables import Tables
 
-from service.archive import failures, mover
+from service.archive import mover
 from service.archive.whole_copies import WholeCopies
 
 PAIRS = [("InnoDB", "InnoDB"), ("MyISAM", "MyISAM"), ("InnoDB", "MyISAM"), ("Aria", "InnoDB"), ("InnoDB", "Aria")]
@@ -45,13 +45,6 @@ def test_a_batch_begins_again_once_for_all_its_damaged_copies(
     bad = [2, 3, 8, 14]
     assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (16, 16, bad)
     assert tables.both() == ({i: before[i] for i in leads if i not in bad}, {i: before[i] for i in bad})
-
-
-@pytest.fixture
-def shortest_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch lets go of everything after each lead for which a statement fails."""
-    monkeypatch.setattr(failures, "LONGEST_SEARCH", 0.0)
-    monkeypatch.setattr(failures, "MOST_SEARCHES", 1_000_000)
 
 
 def on_insert(tables: Tables, body: str, when: str = "BEFORE INSERT") -> None:
