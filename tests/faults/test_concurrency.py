@@ -4,6 +4,7 @@ lost, and the counts match the rows."""
 from __future__ import annotations
 
 import random
+import re
 import time
 from functools import partial
 
@@ -26,6 +27,12 @@ def draw(dearchives: float, rng: random.Random) -> Batch:
     lead_ids = rng.sample(range(first, first + 60), BATCH)
     archive = rng.choice(["archive_all", "archive_if_active"])
     return ("dearchive_all", lead_ids[:10]) if rng.random() < dearchives else (archive, lead_ids)
+
+
+def retries(service: ServiceProcess) -> int:
+    """Return how many batches, or parts of them, a service has begun again."""
+    text = service.get("/metrics")[1].decode()
+    return sum(int(float(number)) for number in re.findall(r"^database_retries_total\{.*\} (\S+)$", text, re.MULTILINE))
 
 
 @pytest.mark.parametrize(
@@ -57,6 +64,7 @@ def test_a_dialler_and_clients_with_overlapping_batches(
             # More on a busy machine.
             wait_until(lambda: sum(running.deleted for running in clients) > 100)
             wait_until(lambda: not dearchives or sum(running.brought_back for running in clients) > 10)
+        begun_again = retries(one) + retries(other)
 
     at_least, at_most = assert_no_lead_is_lost(tables, dialler)
 
@@ -68,7 +76,10 @@ def test_a_dialler_and_clients_with_overlapping_batches(
     assert answers.keys() <= {"200", "404"}
     deleted = sum(running.deleted for running in clients)
     back = sum(running.brought_back for running in clients)
-    assert at_least - uncounted <= deleted - back <= at_most
+    # Without row locks, a batch that has moved a lead and begins again may find that another one has moved it the other
+    # way. It then moves the lead once more, and counts it once.
+    twice = 0 if engines == ("InnoDB", "InnoDB") or not dearchives else begun_again * BATCH
+    assert at_least - uncounted - twice <= deleted - back <= at_most + twice
     assert deleted > 100
     assert (back > 10) is (dearchives > 0)
     # A wait for a lock ends after a third of REQUEST_TIMEOUT. No wait may take nearly as long: the dialler would stop.
