@@ -145,7 +145,7 @@ class Chunks:
         again, if only one of the tables has row locks and somebody keeps a row locked, and after ATTEMPTS deadlocks.
         """
         pauses, deadlocks = Pauses(LONGEST_PAUSE), 0
-        self._failures.begin_chunk()
+        self._failures.start_chunk()
         while not await self._try(plan, look_again, is_last=is_last):
             error = self._failures.blocked
             assert error
@@ -168,7 +168,7 @@ class Chunks:
         self, plan: Callable[[], Awaitable[Plan]], look_again: Callable[[], Awaitable[TablePair]], *, is_last: bool
     ) -> bool:
         """As change(). Return False if a lock was in the way. Nothing is held any more then."""
-        self._failures.begin_again()
+        self._failures.start_attempt()
         async with AsyncExitStack() as stack:
             # One batch looks while another one writes; but only one waits for a table.
             if self._was_blocked:

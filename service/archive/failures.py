@@ -49,7 +49,7 @@ class Failures:
     """Whether the statements will be run for more leads of the batch."""
     blocked: DatabaseError | None = None
     """Why the transaction has ended: a lock was in the way of a statement, or a BeginAgainError."""
-    begins_again: BeginAgainError | None = None
+    at_the_end: BeginAgainError | None = None
     """Why the batch is to begin again when its statement has been run for all leads."""
     _worked: set[Statement] = field(default_factory=set)
     """The statements that have been run without an error."""
@@ -58,15 +58,15 @@ class Failures:
     _searched: float = 0.0
     """Seconds of all searches before."""
 
-    def begin_again(self) -> None:
-        """Begin the batch or its chunk again, in another transaction."""
-        self.blocked = self.begins_again = None
+    def start_attempt(self) -> None:
+        """Run the statements of the batch or its chunk from the first one on, in another transaction."""
+        self.blocked = self.at_the_end = None
         self.done.clear()
         self.unsure.clear()
         self._searched += self._seconds
         self._searches_since = None
 
-    def begin_chunk(self) -> None:
+    def start_chunk(self) -> None:
         """Begin another chunk. What it has changed is permanent when it ends."""
         self._searched, self._searches_since = 0.0, None
 

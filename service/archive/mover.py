@@ -90,7 +90,7 @@ class Mover:
 
         async def move(transaction: Transaction) -> Result:
             while True:
-                failures.begin_again()
+                failures.start_attempt()
                 try:
                     return await self._move(
                         transaction,

@@ -153,11 +153,11 @@ class Changes:
         if not failures.searches_long(transaction, pair):
             return False
         error = BeginAgainError("it took long to find the rows that statements fail for", retry=True)
-        await self._begin_again(transaction, pair, failures, error)
+        await self._end_attempt(transaction, pair, failures, error)
         return True
 
     @staticmethod
-    async def _begin_again(transaction: Transaction, pair: TablePair, failures: Failures, error: BeginAgainError) -> None:
+    async def _end_attempt(transaction: Transaction, pair: TablePair, failures: Failures, error: BeginAgainError) -> None:
         """Have the batch or its chunk begin again. Raise the error if the batch is one transaction."""
         if pair.one_transaction:
             raise error

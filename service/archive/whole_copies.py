@@ -52,8 +52,8 @@ class WholeCopies(Changes):
         options = options or Options()
         undo = self._insert_or_roll_back if pair.target.transactional else self._insert_or_delete
         count, undone = await undo(transaction, pair, leads, options)
-        if options.failures.begins_again and not options.failures.more_to_come:
-            raise options.failures.begins_again
+        if options.failures.at_the_end and not options.failures.more_to_come:
+            raise options.failures.at_the_end
         whole = self._statements.insert_whole_leads
         done = LeadIDs(sorted(options.failures.done.pop(whole, set()).difference(undone))[:count])
         options.failures.unsure.pop(whole, None)
@@ -149,9 +149,9 @@ class WholeCopies(Changes):
         options.failures.leave_out(self._statements.insert_whole_leads, damaged)
         error = BeginAgainError("copies are damaged, and the transaction has no savepoint", retry=True)
         if pair.one_transaction:
-            options.failures.begins_again = error  # once, also if the copies of other leads are damaged
+            options.failures.at_the_end = error  # once, also if the copies of other leads are damaged
         else:
-            await self._begin_again(transaction, pair, options.failures, error)
+            await self._end_attempt(transaction, pair, options.failures, error)
 
     async def _insert_or_delete(
         self, transaction: Transaction, pair: TablePair, leads: LeadIDs, options: Options
@@ -198,7 +198,7 @@ class WholeCopies(Changes):
                     continue
                 if pair.target != target:
                     return count
-            own.failures.begin_again()
+            own.failures.start_attempt()
             counts = await super().run(transaction, pair, {delete: copies}, values={"asked_lead_ids": asked.sql}, options=own)
             count += counts[delete]
             if not own.failures.blocked:
