@@ -126,8 +126,15 @@ class Chunks:
         }
 
     def _others(self, statement: Statement, counted: set[int]) -> int:
-        """Return how many more leads a statement has changed at least: it may be those that are counted."""
-        return sum(max(0, number - len(counted.intersection(leads))) for leads, number in self._unsure[statement])
+        """Return how many more leads a statement has changed at least: it may be those that are counted, and a chunk that
+        begins again may change those of the time before."""
+        more = 0
+        seen: set[int] = set()
+        for leads, number in sorted(self._unsure[statement], key=lambda some: some[1], reverse=True):
+            if seen.isdisjoint(leads):
+                more += max(0, number - len(counted.intersection(leads)))
+                seen.update(leads)
+        return more
 
     def of(self, leads: LeadIDs) -> list[LeadIDs]:
         """Return the leads in chunks. The tables are looked at before each of them."""

@@ -77,6 +77,8 @@ class Transaction:
         self._begin = begin
         self._limits: list[str] = []
         """What limits the waits in all transactions of a batch."""
+        self._next: list[str] = []
+        """What is sent before the next statement, in whichever transaction it is."""
         self.keeps_changes = False
         """Whether no lead that was changed can be changed back. Then a rollback would only undo what the site's triggers have
         written to tables with rollback."""
@@ -122,8 +124,9 @@ class Transaction:
         return asyncio.get_running_loop().time() - self._began if self.has_begun else 0.0
 
     def send_first(self, statement: str) -> None:
-        """Send a statement together with the next one, before it."""
-        self._first.append(statement)
+        """Send a statement together with the next one, before it, even if another transaction has begun until then: for user
+        variables, which belong to the session."""
+        self._next.append(statement)
 
     def set_limits(self, statement: str) -> None:
         """As set_variables(), for this and all further transactions."""
@@ -135,7 +138,7 @@ class Transaction:
         """Set variables of the session, from the next statement to the last one before COMMIT."""
         if statement not in self._variables:
             self._variables.append(statement)
-            self.send_first(statement)
+            self._first.append(statement)
 
     async def commit(self) -> None:
         """Commit. The next statement begins a new transaction."""
@@ -288,7 +291,7 @@ class Transaction:
             raise TimeoutError
         try:
             async with self.connection.cursor(QuietCursor) as cursor:
-                first, self._first = self._first, []
+                first, self._first, self._next = [*self._first, *self._next], [], []
                 if not self.has_begun:
                     self.has_begun, self._began = True, asyncio.get_running_loop().time()
                 if not self._is_checked:

@@ -892,6 +892,29 @@ def test_copies_that_a_check_has_not_kept_as_they_were_count_whatever_happens_af
 
 
 @pytest.mark.parametrize("pace", ["full", "gentle"])
+@pytest.mark.parametrize("pair", FEW_PAIRS, ids="-".join)
+def test_copies_that_never_become_equal_count_once_however_often_they_are_updated(
+    tables: Tables, new_api: Callable[..., Api], path: Path, pair: tuple[str, str], pace: str
+) -> None:
+    """A trigger changes each copy, a CHECK keeps one as it is, and a lock is in the way of three leads that can be deleted."""
+    use_engines(tables, *pair)
+    old, new = list(range(1, 11)), [11, 12, 13]
+    tables.archived(*old, status="OLD")
+    tables.execute("ALTER TABLE vicidial_list_archive ADD CHECK (lead_id <> 10 OR status = 'OLD')")
+    tables.execute("CREATE TRIGGER site BEFORE UPDATE ON vicidial_list_archive FOR EACH ROW SET NEW.owner = OLD.owner + 1")
+    tables.live(*old, *new)
+    fail_once(tables, "BEFORE", "DELETE", "vicidial_list", "@lead_id > 10", LOCK_WAIT_TIMEOUT)
+
+    answer = new_api(PACE=pace, AUDIT_LOG=str(path)).archive_all([*old, *new]).json()
+
+    assert (answer["insert_count"], answer["update_count"], answer["delete_count"]) == (3, 9, 3)
+    assert answer["remaining_lead_ids"] == old
+    assert (tables.ids(), read(path)[-1]["update_count"]) == ((old, [*old, *new]), 9)
+    # Once for each attempt.
+    assert tables.execute("SELECT DISTINCT owner + 0 FROM vicidial_list_archive WHERE lead_id < 10") == [(b"4",)]
+
+
+@pytest.mark.parametrize("pace", ["full", "gentle"])
 @pytest.mark.parametrize("pair", [pair for pair in FEW_PAIRS if pair[1] != "InnoDB"], ids="-".join)
 def test_a_lock_in_the_way_of_the_question_what_was_updated_only_delays_a_batch(
     tables: Tables, new_api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str], pace: str
@@ -1254,6 +1277,38 @@ def test_a_column_that_is_added_between_copy_and_delete_is_compared(
     notes = {row[0]: row[1] for row in rows}
     assert notes == {b"1": b"kept", b"2": b"kept", b"3": b""}
     assert sorted(tables.rows(source)) == answer["remaining_lead_ids"]
+
+
+@pytest.mark.parametrize("pace", ["full", "gentle"])
+@pytest.mark.parametrize("archive", ["MyISAM", "Aria"])
+def test_a_lead_whose_delete_was_rolled_back_and_that_is_changed_then_stays_and_is_named(
+    tables: Tables,
+    new_api: Callable[..., Api],
+    path: Path,
+    archive: str,
+    pace: str,
+    before_each_pause: BeforeEachPause,
+) -> None:
+    """The archive does not take lead 1. So when the chunk begins again, its INSERT has nothing to do, and its DELETE comes
+    after a COMMIT."""
+    use_engines(tables, "InnoDB", archive)
+    leads = list(range(1, 11))
+    tables.live(*leads)
+    before, _ = tables.both()
+    tables.execute(
+        "CREATE TRIGGER refuse BEFORE INSERT ON vicidial_list_archive FOR EACH ROW"
+        " IF NEW.lead_id = 1 THEN SIGNAL SQLSTATE '45000'; END IF"
+    )
+    fail_once(tables, "BEFORE", "DELETE", "vicidial_list", "@lead_id = 10", LOCK_WAIT_TIMEOUT)
+    before_each_pause(lambda: tables.run_elsewhere("UPDATE vicidial_list SET comments = 'edited' WHERE lead_id = 5"))
+
+    api = new_api(PACE=pace, AUDIT_LOG=str(path))
+    answer = api.archive({"lead_ids": leads, "insert_leads": True, "update_leads": False, "delete_leads": True}).json()
+
+    live, archived = tables.both()
+    assert (sorted(live), archived) == ([1, 5], {lead_id: before[lead_id] for lead_id in leads[1:]})
+    assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (9, 8, [1, 5])
+    assert read(path)[-1]["deleted_lead_ids"] == [lead_id for lead_id in leads if lead_id not in (1, 5)]
 
 
 @pytest.mark.usefixtures("small_chunks")
