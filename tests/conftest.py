@@ -19,7 +19,7 @@ from support.api import Api
 from support.databases import BERLIN, MARIADB_OPTIONS, create_database, creation_of, migrate
 from support.fixtures import NewDatabase, NewService, ReadSettings
 from support.generated import generate
-from support.paths import SCRATCH
+from support.paths import SCRATCH, databases
 from support.process import ServiceProcess
 from support.refusals import OFFICE_HOURS, OUTSIDE, Refusals
 from support.settings import read_from, write_keys_file
@@ -35,9 +35,8 @@ VERSION = pytest.StashKey[str]()
 
 @pytest.fixture(scope="session")
 def mariadb(pytestconfig: pytest.Config) -> Iterator[PrivateMariaDB]:
-    SCRATCH.mkdir(exist_ok=True)
     with (
-        TemporaryDirectory(dir=SCRATCH) as folder,
+        TemporaryDirectory(dir=databases(), prefix="lead-archive-") as folder,
         PrivateMariaDB(Path(folder), MARIADB_OPTIONS, timezone=BERLIN) as server,
     ):
         with server.connect() as connection, connection.cursor() as cursor:

@@ -24,7 +24,7 @@ from mariadb import PrivateMariaDB
 from starlette.testclient import TestClient
 from support.api import Api
 from support.databases import MARIADB_OPTIONS
-from support.paths import SCRATCH
+from support.paths import databases
 from support.process import PATIENCE
 from support.server_variables import (
     ALONE,
@@ -162,8 +162,7 @@ def within(seconds: float) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def sweep() -> Iterator[Sweep]:
-    SCRATCH.mkdir(exist_ok=True)
-    with TemporaryDirectory(dir=SCRATCH) as folder, pytest.MonkeyPatch.context() as monkeypatch:
+    with TemporaryDirectory(dir=databases(), prefix="lead-archive-") as folder, pytest.MonkeyPatch.context() as monkeypatch:
         sweep = Sweep(Path(folder), monkeypatch)
         try:
             sweep.start()

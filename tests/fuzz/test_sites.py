@@ -17,7 +17,7 @@ import pymysql
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 from mariadb import PrivateMariaDB
-from support.paths import SCRATCH
+from support.paths import databases
 from support.settings import write_keys_file
 from support.sites.columns import LIST, TYPES
 from support.sites.combinations import HUGE
@@ -34,8 +34,10 @@ SHRINKING = 60
 
 @pytest.fixture(scope="module")
 def site_server() -> Iterator[SiteServer]:
-    SCRATCH.mkdir(exist_ok=True)
-    with TemporaryDirectory(dir=SCRATCH) as folder, PrivateMariaDB(Path(folder), OPTIONS) as mariadb:
+    with (
+        TemporaryDirectory(dir=databases(), prefix="lead-archive-") as folder,
+        PrivateMariaDB(Path(folder), OPTIONS) as mariadb,
+    ):
         server = SiteServer(mariadb)
         yield server
         server.close()
