@@ -185,7 +185,7 @@ class Chunks:
                 planned = await self._unless_blocked(plan())
             if planned:
                 self._refuse_other_engines(planned.pair)
-                if not self.transaction.changes_may_persist:
+                if not (any(self._changed.values()) or any(self._unsure.values())):
                     await self._may_change()  # it may have waited
                 self._locks_tables = planned.pair.same_rollback
                 self.transaction.keeps_changes = not (planned.pair.source.transactional or planned.pair.target.transactional)

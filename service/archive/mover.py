@@ -160,7 +160,9 @@ class Mover:
             lists = await self._looker.lists_of(transaction, seen, leads)
             await may_change()
             await before_change(list(leaving))
-            options = Options(most={sql.delete_leads: LARGEST_DELETE}, failures=failures)
+            # A node of a cluster sends the others also what it has rolled back to a savepoint, in the first transaction of a
+            # session that writes.
+            options = Options(most={sql.delete_leads: LARGEST_DELETE}, failures=failures, savepoints=not seen.on_cluster)
             if seen.on_cluster and leaving:
                 leaving = steps[sql.delete_leads] = await self._claim(transaction, seen.pair, leaving, options)
             counts = await self._change_in_one_transaction(transaction, turn, seen.pair, steps, options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,43 @@ def test_a_batch_that_has_begun_to_change_when_office_hours_begin_ends_unless_it
     assert tables.both() == (({}, before) if ends else (before, {}))
     assert events(path) == [("intent", None), ("outcome", "committed" if ends else "rolled back")]
     assert timed.archive_all([1]).status_code == 403
+
+
+REFUSALS = {
+    "a trigger": "CREATE TRIGGER refuse BEFORE INSERT ON vicidial_list_archive FOR EACH ROW"
+    " IF NEW.lead_id = 1 THEN SIGNAL SQLSTATE '45000'; END IF",
+    "a key": "ALTER TABLE vicidial_list_archive ADD UNIQUE (vendor_lead_code)",
+}
+
+
+@pytest.mark.parametrize("pace", ["full", "gentle"])
+@pytest.mark.parametrize("archive", ["MyISAM", "Aria"])
+@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS.keys())
+def test_a_batch_whose_statements_have_changed_nothing_when_office_hours_begin_is_refused(
+    tables: Tables, new_api: Callable[..., Api], clock: Clock, path: Path, archive: str, refusal: str, pace: str
+) -> None:
+    """The archive does not take the only new lead, and the DELETE waits for a locked row."""
+    tables.set_engines("InnoDB", archive)
+    tables.live(1, vendor_lead_code="A")
+    tables.live(2, 3)
+    tables.archived(2, 3)
+    tables.archived(9, vendor_lead_code="A")
+    tables.execute("UPDATE vicidial_list SET vendor_lead_code = lead_id, modify_date = modify_date WHERE lead_id > 1")
+    tables.execute("UPDATE vicidial_list_archive SET vendor_lead_code = lead_id, modify_date = modify_date WHERE lead_id < 9")
+    tables.execute(refusal)
+    before = tables.both()
+    api = new_api(now=lambda: clock.now, AUDIT_LOG=str(path), PACE=pace, **HOURS)
+    with ThreadPoolExecutor(1) as thread, tables.mariadb.connect(tables.database, autocommit=False) as other:
+        with other.cursor() as cursor:
+            cursor.execute("SELECT * FROM vicidial_list WHERE lead_id = 3 FOR UPDATE")
+        batch = thread.submit(api.archive_all, [1, 2, 3])
+        tables.wait_until_a_lock_is_in_the_way()
+        clock.now = WITHIN
+        answer = batch.result()
+
+    assert answer.status_code == 403
+    assert tables.both() == before
+    assert events(path) == [("intent", None), ("outcome", "rolled back")]
 
 
 @pytest.mark.parametrize("operation", ["archive_all", "dearchive_all"])

@@ -421,6 +421,79 @@ def test_a_copy_that_cannot_be_restored_is_not_touched(
         cluster.execute(f"DROP TRIGGER {DATABASE}.refuse")
 
 
+@pytest.fixture
+def defaults(cluster: Cluster) -> Iterator[None]:
+    """MariaDB's default: the other nodes do not run the triggers again."""
+    for node in cluster.nodes:
+        node.execute("SET GLOBAL slave_run_triggers_for_rbr = NO")
+    yield
+    for node in cluster.nodes:
+        node.execute("SET GLOBAL slave_run_triggers_for_rbr = ENFORCE")
+
+
+@pytest.fixture
+def new_service(cluster: Cluster, keys_file: Path) -> Iterator[Callable[[], Api]]:
+    """Start a service on the first node, whose sessions have written nothing yet."""
+    with ExitStack() as stack:
+
+        def start() -> Api:
+            settings = {"API_KEYS_FILE": str(keys_file), "OFFICE_HOURS": "none", "REQUEST_TIMEOUT": "10"}
+            service = ServiceProcess({**settings, "DATABASE_URL": cluster.nodes[0].url(DATABASE)})
+            return Api(stack.enter_context(client_of(stack.enter_context(service))))
+
+        yield start
+
+
+@pytest.mark.usefixtures("defaults")
+@pytest.mark.parametrize("damaged", [[1, 2, 3], [2]], ids=["all", "one"])
+def test_a_damaged_copy_that_is_undone_is_undone_on_all_nodes(
+    cluster: Cluster, tables: list[Tables], new_service: Callable[[], Api], damaged: list[int]
+) -> None:
+    tables[0].archived(1, 2, 3, address1="12 Main Street")
+    _, before = tables[0].both()
+    cluster.execute(
+        f"CREATE TRIGGER {DATABASE}.damage BEFORE INSERT ON {DATABASE}.vicidial_list FOR EACH ROW"
+        f" IF NEW.lead_id IN ({', '.join(map(str, damaged))}) THEN SET NEW.address1 = 'damaged'; END IF"
+    )
+    try:
+        answer = new_service().dearchive_all([1, 2, 3]).json()
+    finally:
+        cluster.execute(f"DROP TRIGGER {DATABASE}.damage")
+
+    back = {lead_id: row for lead_id, row in before.items() if lead_id not in damaged}
+    assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (len(back), len(back), damaged)
+    for seen in tables:
+        assert seen.both() == (back, {lead_id: before[lead_id] for lead_id in damaged})
+
+
+@pytest.mark.usefixtures("defaults")
+@pytest.mark.parametrize("size", [1, 10])
+def test_a_batch_is_not_sent_to_the_other_nodes_in_parts(
+    cluster: Cluster, tables: list[Tables], new_service: Callable[[], Api], size: int
+) -> None:
+    leads = list(range(1, 31))
+    tables[0].live(*leads)
+    before, _ = tables[0].both()
+    node = cluster.nodes[0]
+    cluster.execute(
+        f"CREATE TRIGGER {DATABASE}.refuse BEFORE INSERT ON {DATABASE}.vicidial_list_archive FOR EACH ROW"
+        " IF NEW.lead_id IN (7, 21) THEN SIGNAL SQLSTATE '45000'; END IF"
+    )
+    node.execute("SET GLOBAL wsrep_trx_fragment_unit = 'rows'")
+    node.execute(f"SET GLOBAL wsrep_trx_fragment_size = {size}")
+    try:
+        answer = new_service().archive_all(leads)
+    finally:
+        node.execute("SET GLOBAL wsrep_trx_fragment_size = 0")
+        node.execute("SET GLOBAL wsrep_trx_fragment_unit = 'bytes'")
+        cluster.execute(f"DROP TRIGGER {DATABASE}.refuse")
+
+    assert (answer.status_code, answer.json().get("remaining_lead_ids")) == (200, [7, 21])
+    stay = {lead_id: before.pop(lead_id) for lead_id in (7, 21)}
+    for seen in tables:
+        assert seen.both() == (stay, before)
+
+
 @pytest.mark.parametrize("way", ["archive", "dearchive"])
 def test_a_trigger_of_the_update_deletes_no_lead(cluster: Cluster, apis: list[Api], tables: list[Tables], way: str) -> None:
     """A trigger of the target deletes the lead from the source when its copy is changed for a moment."""
