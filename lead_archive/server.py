@@ -39,7 +39,7 @@ LONGEST_NAP = 900.0
 FAILURES_IN_A_ROW = 3
 """The number of failed batches in a row after which the fault is the server's and not the batch's."""
 
-TRY_AGAIN = {429, 500, 502, 503, 504}
+TRY_AGAIN = {408, 429, 500, 502, 503, 504}
 Result = TypeVar("Result", Moved, list[Lead], Page)
 
 

@@ -23,7 +23,7 @@ from service.archive.readiness import obstacle
 from service.archive.script import script
 from service.errors import DatabaseError, NotReadyError, Problem, SettingsError, StartError, StatementError
 from service.observability import logs
-from service.server.process_end import end_process
+from service.observability.process_end import end_process
 from service.server.serve import serve
 from service.settings import Settings, read_settings
 from service.tables.preconditions.server import READ_ONLY_SERVER, version_problem

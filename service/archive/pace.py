@@ -18,6 +18,7 @@ from service.archive.turns import Turns
 from service.database.pauses import Pauses
 from service.errors import DatabaseError
 from service.observability import metrics
+from service.observability.process_end import end_for_lack_of_memory
 
 Setting = Literal["auto", "gentle", "full"]
 
@@ -60,7 +61,7 @@ class Turn:
         except TimeoutError:
             raise self._no_turn() from None
         if self._clock() >= self._deadline:  # the turn was free, or came in the same moment as the end of the time
-            self._turns.release(self._key)
+            self._give_back()
             raise self._no_turn()
         self._has_begun = True
         self._worked_since = self._clock()
@@ -72,12 +73,22 @@ class Turn:
 
     def end(self) -> None:
         """End the turn, after the rest that is due. Return at once."""
-        if self._has_begun:
-            self._has_begun = False
+        if not self._has_begun:
+            return
+        self._has_begun = False
+        try:
             if rest := self.rest_seconds():
-                self._loop.call_later(rest, self._turns.release, self._key)
+                self._loop.call_later(rest, self._give_back)
             else:
-                self._turns.release(self._key)
+                self._give_back()
+        except MemoryError:
+            end_for_lack_of_memory()  # nobody would ever get this turn again
+
+    def _give_back(self) -> None:
+        try:
+            self._turns.release(self._key)
+        except MemoryError:
+            end_for_lack_of_memory()
 
     async def pass_on(self) -> None:
         """Let those that wait go first, and wait for the next turn after a pause, which is longer each time. Nothing may have

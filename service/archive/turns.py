@@ -37,17 +37,18 @@ class Turns:
     async def take(self, key: str) -> None:
         """Wait for a turn. Each call that returns must be followed by a call of release(). key: the name of the API key."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(key, deque()).append(turn)
-        self._admit()
-        with self._gauge.track_inprogress():
-            try:
+        try:
+            self._waiting.setdefault(key, deque()).append(turn)
+            self._admit()
+            with self._gauge.track_inprogress():
                 await turn
-            except asyncio.CancelledError:
-                if turn.cancelled():
-                    self._forget(key, turn)
-                else:  # it was given a turn at the same moment
-                    self.release(key)
-                raise
+        except BaseException:  # it is cancelled, or memory is lacking
+            if turn.done() and not turn.cancelled():  # it was given a turn at the same moment
+                self.release(key)
+            else:
+                turn.cancel()
+                self._forget(key, turn)
+            raise
 
     def release(self, key: str) -> None:
         """End a turn."""

@@ -142,8 +142,8 @@ class AuditFile:
             return STANDS_STILL
         except OSError as error:
             return error.strerror or str(error)
-        except RuntimeError as error:  # the system has no thread left
-            return str(error)
+        except (RuntimeError, MemoryError) as error:  # the system has no thread left
+            return str(error) or repr(error)
         return None
 
     def _look_at_file(self) -> None:
@@ -189,6 +189,8 @@ class AuditFile:
             if error.errno in NO_ROOM:
                 self._no_room_for = max(self._no_room_for, len(line.data))
             return self._failed(error.strerror or str(error), may_be_written=line.may_be_written)
+        except Exception as error:  # whatever it is, the batch must learn of it: a lack of memory, for one
+            return self._failed(repr(error), may_be_written=line.may_be_written)
         finally:
             del self._begun[number]
 

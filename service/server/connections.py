@@ -35,7 +35,9 @@ KEPT_BACK = 64
 HANDSHAKE_TIMEOUT = 5
 """Seconds for a TLS handshake, and for the TLS shutdown."""
 
-NO_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+SHUT_DOWN = {errno.EINVAL, errno.EBADF}
+"""Errors of accept() on a listening socket that somebody has shut down. All others may pass, such as those of a network or a
+firewall."""
 
 NOT_MADE = "connection not made"
 """In the log."""
@@ -152,10 +154,10 @@ class Acceptor:
                 return
             except OSError as error:
                 self._loop.remove_reader(self._listener.fileno())
-                if error.errno in NO_DESCRIPTORS:
+                if error.errno not in SHUT_DOWN:  # by the process that started the workers
                     logger.error("connections not accepted", error=error.strerror)
                     self._loop.call_later(1, self._resume)
-                return  # or the process that started the workers has shut the socket down
+                return
             accepted.setblocking(False)
             is_extra = self._connections.make_room()
             protocol = self._protocol(is_extra)

@@ -155,6 +155,8 @@ class Protocol(RequestInput):
         return True
 
     def on_headers_complete(self) -> None:
+        if self.parser.get_http_version() == "1.0":
+            self.expect_100_continue = False  # such a client takes "100 Continue" for the answer (RFC 9110, 10.1.1)
         super().on_headers_complete()
         if self.discards_input:
             return

@@ -4,16 +4,13 @@ again."""
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
-import structlog
-
-from service.server.process_end import end_process
+from service.observability.process_end import end_for_lack_of_memory
 
 MEMORY_TIMEOUT = 10
 """Seconds in which memory was lacking again and again, and no request was answered, before the process ends."""
@@ -21,7 +18,9 @@ MEMORY_TIMEOUT = 10
 MOST_FAILURES = 5
 """How often memory may be lacking in a row, without an answered request in between."""
 
-logger = structlog.get_logger()
+
+STEPS = ("TaskStep", "TaskWakeup")
+"""In the message of the event loop, if it could not let a task go on."""
 
 
 class MemoryWatch:
@@ -44,12 +43,12 @@ class MemoryWatch:
 
         def watch_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
             if isinstance(unraisable.exc_value, MemoryError):
-                _end()
+                end_for_lack_of_memory()
             on_unraisable(unraisable)
 
         def watch_thread(failed: threading.ExceptHookArgs) -> None:
             if isinstance(failed.exc_value, MemoryError):
-                _end()
+                end_for_lack_of_memory()
             on_thread_exception(failed)
 
         sys.unraisablehook, threading.excepthook = watch_unraisable, watch_thread
@@ -57,10 +56,12 @@ class MemoryWatch:
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         try:
             if isinstance(context.get("exception"), MemoryError):
+                if any(step in str(context.get("message")) for step in STEPS):
+                    end_for_lack_of_memory()  # the task would never go on, nor give back what it has
                 self.note_failure()
             loop.default_exception_handler(context)
         except MemoryError:
-            _end()
+            end_for_lack_of_memory()
 
     def note_failure(self) -> None:
         """Count a failure. End the process if nobody has been served for a while."""
@@ -69,12 +70,4 @@ class MemoryWatch:
             self._before, self._since, self._failures = answered, time.monotonic(), 0
         self._failures += 1
         if self._failures > MOST_FAILURES and time.monotonic() - self._since > MEMORY_TIMEOUT:
-            _end()
-
-
-def _end() -> NoReturn:
-    try:
-        logger.critical("no memory left")
-        end_process(1)
-    finally:
-        os._exit(1)  # there is no memory even for the line
+            end_for_lack_of_memory()

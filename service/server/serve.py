@@ -43,6 +43,9 @@ END_TIMEOUT = 0.5
 LONGEST_STOP = 8
 """Seconds, in addition to those for the requests in progress, after which the kernel ends a process that does not stop."""
 
+LOOK_UP_TIMEOUT = 2
+"""Seconds for a look-up of the name localhost at the start."""
+
 NOT_CHECKED = "client not checked"
 """In the log."""
 
@@ -220,6 +223,9 @@ async def _run(servers: list[Server], reload: Reload, parent: int | None, stop_t
     """
     loop = asyncio.get_running_loop()
     api, *others = servers
+    # libuv starts its threads with the first look-up of a name, and ends the process if the system has none: better now.
+    with contextlib.suppress(OSError, TimeoutError):
+        await asyncio.wait_for(loop.getaddrinfo("localhost", None), LOOK_UP_TIMEOUT)
     MemoryWatch(lambda: sum([server.server_state.total_requests for server in servers])).watch(loop)
 
     def stop() -> None:
@@ -249,11 +255,18 @@ async def _run(servers: list[Server], reload: Reload, parent: int | None, stop_t
 
 
 def end_in_time(number: int, seconds: int) -> None:
-    """Let the kernel end this process some time after a signal (SIGALRM), even if the event loop has no memory to stop.
+    """Let the kernel end this process some time after the first signal (SIGALRM), even if the event loop has no memory to
+    stop.
 
     The event loop, which already handles the signal, learns of it from a pipe and does not need the handler set here.
     """
-    signal.signal(number, lambda *_: signal.alarm(min(seconds, signal.alarm(0) or seconds)))
+
+    def set_alarm(*_: object) -> None:
+        left, _interval = signal.getitimer(signal.ITIMER_REAL)  # the timer of alarm()
+        if not left:
+            signal.alarm(seconds)
+
+    signal.signal(number, set_alarm)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import structlog
 
-from service.server.process_end import end_process, flush_standard_error
+from service.observability.process_end import end_process, flush_standard_error
 from service.server.reload import Reload
 
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}

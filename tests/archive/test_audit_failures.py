@@ -416,6 +416,37 @@ def test_a_line_is_written_again_while_its_folder_is_replaced(
 # --- an outcome that is late, or lost ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("event", ["intent", "outcome"])
+def test_a_line_for_which_there_is_no_memory_counts_as_lost(
+    tables: Tables, audited: Api, monkeypatch: pytest.MonkeyPatch, event: str
+) -> None:
+    tables.live(1)
+    before, _ = tables.both()
+    failures = AUDIT_FAILURES._value.get()
+    append = appending.append
+
+    def fail(descriptor: int, line: appending.Line) -> None:
+        if f'"event":"{event}"'.encode() in line.data:
+            raise MemoryError
+        append(descriptor, line)
+
+    monkeypatch.setattr(audit_file, "append", fail)
+    with capture_logs() as log:
+        response = audited.archive_all([1])
+        wait_until(lambda: event == "intent" or any(line["event"] == "audit line lost" for line in log))
+
+    assert AUDIT_FAILURES._value.get() == failures + 1
+    if event == "intent":
+        assert response.status_code == 503
+        assert response.json()["message"].startswith(f"{UNWRITABLE}MemoryError()")
+        assert tables.both() == (before, {})
+        return
+    assert response.json()["delete_count"] == 1
+    assert tables.both() == ({}, before)
+    (lost,) = [line for line in log if line["event"] == "audit line lost"]
+    assert (lost["error"], lost["outcome"], lost["deleted_lead_ids"]) == ("MemoryError()", "committed", [1])
+
+
 def test_an_outcome_that_cannot_be_written_is_in_the_log(tables: Tables, environment: dict[str, str], path: Path) -> None:
     tables.live(1)
     before, _ = tables.both()

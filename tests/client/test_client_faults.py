@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from mariadb import free_port
 from support.client import Client
+from support.fake_service import Reply, fake, moved
 from support.faults import CLOSING, Wire
 from support.process import ServiceProcess
 from support.tables import Tables
@@ -245,3 +246,15 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
 
     assert (result.status, result.counts()) == (3, {"asked": 1, "not_sent": 1})
     assert "cannot be reached, tried for 1 s" in result.summary["error"]
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_each_answer_after_which_a_repeat_helps_is_followed_by_one(tmp_path: Path, status: int) -> None:
+    answers = iter([Reply({"message": "later"}, status)])
+    with fake(lambda _, body: next(answers, None) or moved(body)) as url:
+        client = Client(tmp_path, url)
+        result = client.invoke("archive", client.write("leads", 1, 2), "--json")
+
+    assert (result.status, result.counts()) == (0, {"asked": 2, "moved": 2, "inserted": 2})
+    assert f"{status} later; trying again" in result.errors
+    assert next(answers, None) is None

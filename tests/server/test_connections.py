@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import select
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from support.api import KEY, Api
 from support.fixtures import NewService
@@ -310,6 +314,55 @@ def test_a_head_that_does_not_arrive_in_time(server: tuple[ServiceProcess, Table
     assert time.monotonic() - started < HEAD_TIMEOUT + SLACK
     lines = service.wait_for_line("no request", told + 2)  # each may be written just after its answer
     assert [line["status"] for line in lines][-2:] == [408, 408]
+
+
+@pytest.mark.parametrize(("version", "continues"), [("1.0", False), ("1.1", True)])
+@pytest.mark.usefixtures("unchanged")
+def test_a_client_of_http_1_0_is_not_told_to_continue(connect: NewConnection, version: str, continues: bool) -> None:
+    """It would take "100 Continue" for the answer (RFC 9110, 10.1.1)."""
+    body = json.dumps({**Api.ALL, "lead_ids": [1]}).encode()
+    headers = {**JSON, "Host": "x", "Expect": "100-continue", "Content-Length": len(body)}
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    connection = connect()
+    connection.socket.sendall(f"POST {ARCHIVE} HTTP/{version}\r\n{head}\r\n".encode())
+    assert bool(select.select([connection.socket], [], [], 0.4)[0]) is continues
+    connection.socket.sendall(body)
+    assert (b"100 Continue" in connection.rest()[:30]) is continues
+
+
+ACCEPT = """
+import errno, os, pathlib, socket
+from service.__main__ import main
+
+accept = socket.socket.accept
+flag = pathlib.Path("FLAG")
+
+def fail(self):
+    if flag.exists():
+        flag.unlink()
+        raise OSError(errno.NUMBER, os.strerror(errno.NUMBER))
+    return accept(self)
+
+socket.socket.accept = fail
+main([])
+"""
+
+
+@pytest.mark.parametrize("number", ["EPERM", "ENETDOWN", "EPROTO", "EMFILE"])
+def test_an_error_of_accept_that_passes_does_not_close_the_door(
+    tables: Tables, environment: dict[str, str], tmp_path: Path, number: str
+) -> None:
+    tables.live(1)
+    before, _ = tables.both()
+    flag = tmp_path / "flag"
+    script = ACCEPT.replace("NUMBER", number).replace("FLAG", str(flag))
+    with ServiceProcess(environment, ("-c", script)) as service:
+        flag.write_text("")
+        with httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client:
+            assert Api(client).archive_all([1]).json()["delete_count"] == 1
+        (line,) = service.wait_for_line("connections not accepted")
+        assert line["error"] == os.strerror(getattr(errno, number))
+    assert (tables.both(), flag.exists()) == (({}, before), False)
 
 
 def test_a_batch_is_answered_whatever_comes_after_it(server: tuple[ServiceProcess, Tables], connect: NewConnection) -> None:

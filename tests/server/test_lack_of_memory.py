@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import httpx2
@@ -13,6 +13,7 @@ import pytest
 from support.api import Api
 from support.process import PATIENCE, SLACK, ServiceProcess
 from support.tables import Tables
+from support.waiting import wait_until
 from support.wire import Connection
 
 from service.observability import logs
@@ -157,6 +158,53 @@ def test_a_process_that_has_no_memory_to_stop_ends_all_the_same(environment: dic
         began = time.monotonic()
         assert service.stop() == -signal.SIGALRM  # the second signal does not make it longer
         assert time.monotonic() - began < 1.5 + SLACK
+
+
+ONCE = """
+import pathlib
+from service.archive import turns
+from service.observability import metrics
+from service.__main__ import main
+
+made = WHERE
+flag = pathlib.Path("FLAG")
+
+def lacks_memory(self, *arguments, **named):
+    if flag.exists():
+        flag.unlink()
+        raise MemoryError
+    return made(self, *arguments, **named)
+
+WHERE = lacks_memory
+main([])
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("where", ["turns.Turns.release", "metrics.Gauge.track_inprogress", "turns.Turns._admit"])
+def test_a_turn_that_is_lost_for_lack_of_memory_does_not_keep_all_others_waiting(
+    tables: Tables, environment: dict[str, str], flag: Path, where: str, workers: str
+) -> None:
+    """PACE=gentle: there is one turn. Without memory to give it back, the process ends, and is replaced if there are more."""
+    tables.live(1, 2, 3)
+    before, _ = tables.both()
+    script = ONCE.replace("WHERE", where).replace("FLAG", str(flag))
+    settings = {**environment, "PACE": "gentle", "REQUEST_TIMEOUT": "5", "WORKERS": workers}
+    with ServiceProcess(settings, ("-c", script)) as service:
+        with httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client, suppress(httpx2.TransportError):
+            flag.write_text("")
+            assert Api(client).archive_all([1]).status_code in {200, 500}
+        wait_until(lambda: not flag.exists())
+        time.sleep(1.5)  # longer than a rest
+        assert service._process
+        if where == "turns.Turns.release" and workers == "1":
+            assert service._process.wait(PATIENCE) == 1
+            assert "no memory left" in service.log
+            return
+        with httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client:
+            assert [Api(client).archive_all([lead_id]).status_code for lead_id in (1, 2, 3)] == [200] * 3
+        assert service.stop() == 0
+    assert tables.both() == ({}, before)
 
 
 def test_memory_that_lacks_now_and_then_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

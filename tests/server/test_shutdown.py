@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import httpx2
@@ -204,3 +204,31 @@ def test_a_stop_that_cuts_off_an_answer_is_no_defect(environment: dict[str, str]
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert not answer.endswith(b"}")
     assert [line["event"] for line in lines] == ["Cancel 1 running task(s), timeout graceful shutdown exceeded"]
+
+
+def test_many_signals_leave_a_stop_as_much_time_as_one(tables: Tables, environment: dict[str, str]) -> None:
+    """The kernel ends a process that does not stop: here after 3 seconds, while a batch waits for its lead."""
+    tables.live(1)
+    before = tables.both()
+    script = "from service.server import serve; serve.LONGEST_STOP = -28; from service.__main__ import main; main([])"
+    with (
+        ServiceProcess(environment, ("-c", script)) as service,
+        httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client,
+        tables.mariadb.connect(tables.database, autocommit=False) as other,
+        ThreadPoolExecutor(1) as executor,
+    ):
+        with other.cursor() as cursor:
+            cursor.execute("SELECT * FROM vicidial_list WHERE lead_id = 1 FOR UPDATE")
+        batch = executor.submit(Api(client).archive_all, [1])
+        tables.wait_until_a_lock_is_in_the_way()
+        assert service._process
+        began = time.monotonic()
+        while service._process.poll() is None:
+            with suppress(ProcessLookupError):
+                service.signal(signal.SIGTERM)
+            time.sleep(0.55)
+        assert service._process.returncode == -signal.SIGALRM
+        assert time.monotonic() - began > 2.9
+        with pytest.raises(httpx2.TransportError):
+            batch.result()
+    assert tables.both() == before

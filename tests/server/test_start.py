@@ -197,3 +197,12 @@ def test_a_reload_does_not_end_a_service_whose_modules_are_not_loaded_yet(enviro
     (tmp_path / "click.py").write_text(program)
 
     assert run_service({**environment, "PYTHONPATH": str(tmp_path)}).returncode == 7
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_threads_that_look_up_names_are_there_before_the_first_request(environment: dict[str, str], workers: str) -> None:
+    """libuv starts them with the first look-up, and ends the process if the system has no thread left."""
+    with ServiceProcess({**environment, "WORKERS": workers}) as service:
+        for pid in service.workers or [service.pid]:
+            threads = [task.joinpath("comm").read_text().strip() for task in Path(f"/proc/{pid}/task").iterdir()]
+            assert threads.count("libuv-worker") >= 4

@@ -7,7 +7,11 @@ import os
 import sys
 from typing import NoReturn
 
+import structlog
+
 from service.observability import logs
+
+logger = structlog.get_logger()
 
 
 def end_process(status: int) -> NoReturn:
@@ -19,6 +23,16 @@ def end_process(status: int) -> NoReturn:
     logs.WRITER.drain()
     flush_standard_error()
     os._exit(status)
+
+
+def end_for_lack_of_memory() -> NoReturn:
+    """End this process because memory was lacking where nothing can be done about it: what was interrupted is in an unknown
+    state. systemd, or the first process, starts another one."""
+    try:
+        logger.critical("no memory left")
+        end_process(1)
+    finally:
+        os._exit(1)  # there is no memory even for the line
 
 
 def flush_standard_error() -> None:
