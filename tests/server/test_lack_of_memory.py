@@ -180,16 +180,15 @@ main([])
 """
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("where", ["turns.Turns.release", "metrics.Gauge.track_inprogress", "turns.Turns._admit"])
 def test_a_turn_that_is_lost_for_lack_of_memory_does_not_keep_all_others_waiting(
-    tables: Tables, environment: dict[str, str], flag: Path, where: str, workers: str
+    tables: Tables, environment: dict[str, str], flag: Path, where: str
 ) -> None:
-    """PACE=gentle: there is one turn. Without memory to give it back, the process ends, and is replaced if there are more."""
+    """PACE=gentle: there is one turn. Without memory to give it back, the process ends."""
     tables.live(1, 2, 3)
     before, _ = tables.both()
     script = ONCE.replace("WHERE", where).replace("FLAG", str(flag))
-    settings = {**environment, "PACE": "gentle", "REQUEST_TIMEOUT": "5", "WORKERS": workers}
+    settings = {**environment, "PACE": "gentle", "REQUEST_TIMEOUT": "5"}
     with ServiceProcess(settings, ("-c", script)) as service:
         with httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client, suppress(httpx2.TransportError):
             flag.write_text("")
@@ -197,7 +196,7 @@ def test_a_turn_that_is_lost_for_lack_of_memory_does_not_keep_all_others_waiting
         wait_until(lambda: not flag.exists())
         time.sleep(1.5)  # longer than a rest
         assert service._process
-        if where == "turns.Turns.release" and workers == "1":
+        if where == "turns.Turns.release":
             assert service._process.wait(PATIENCE) == 1
             assert "no memory left" in service.log
             return
