@@ -20,7 +20,7 @@ from service.api.docs import Docs, DocsFile
 from service.api.error_responses import on_http_exception, on_refusal
 from service.api.health import READINESS_TIMEOUT, Livez, Metrics, Readyz
 from service.api.leads import ArchiveLeads, CompareLeads, DearchiveLeads, FindLeads
-from service.api.middleware import RequestMiddleware
+from service.api.middleware import RequestMiddleware, on_exception
 from service.api.openapi import OpenAPI, OpenAPI30, OpenAPIJSON
 from service.archive import admin_log
 from service.archive.admin_log import AdminLog
@@ -150,7 +150,7 @@ def create_app(settings: Settings | None = None, now: Callable[[], datetime] | N
     app = Starlette(
         routes=[route for route in ROUTES if settings.DOCS == "on" or not route.path.startswith("/docs")],
         middleware=[Middleware(RequestMiddleware, routes=frozenset(route.path for route in ROUTES))],
-        exception_handlers={HTTPException: on_http_exception, RefusalError: on_refusal},
+        exception_handlers={HTTPException: on_http_exception, RefusalError: on_refusal, Exception: on_exception},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.api.error_responses import on_http_exception
-from service.api.middleware import RequestMiddleware
+from service.api.middleware import RequestMiddleware, on_exception
 from service.observability.metrics_text import MetricsText
 
 PATH = "/metrics"
@@ -30,7 +30,7 @@ def create_metrics_app(forbids: Callable[[], dict[str, bool]]) -> Starlette:
     app = Starlette(
         routes=[Route(PATH, answer)],
         middleware=[Middleware(RequestMiddleware, routes=frozenset({PATH}), is_counted=False)],
-        exception_handlers={HTTPException: on_http_exception},
+        exception_handlers={HTTPException: on_http_exception, Exception: on_exception},
     )
     app.router.redirect_slashes = False
     return app

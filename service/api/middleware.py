@@ -10,7 +10,8 @@ import uuid
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.error_responses import MAY_BE_APPLIED, RETRY_AFTER, error_response
@@ -46,6 +47,16 @@ async def send_in_parts(send: Send, message: Message) -> None:
         await send({**message, "body": body[end - PART : end], "more_body": True})
     rest = len(body) % PART or min(len(body), PART)
     await send(message if rest == len(body) else {**message, "body": body[-rest:]})
+
+
+INTERNAL_ERROR = "internal error; no lead is lost, and the request can be repeated"
+
+
+async def on_exception(_: Request, error: Exception) -> JSONResponse:
+    """Answer a request that RequestMiddleware could not answer, for lack of memory."""
+    del error  # RequestMiddleware has logged it
+    request_id = structlog.contextvars.get_contextvars().get("request_id") or uuid.uuid4().hex
+    return JSONResponse({"message": INTERNAL_ERROR}, 500, {**common_headers(request_id), "Connection": "close"})
 
 
 class RequestMiddleware:
@@ -104,7 +115,7 @@ class RequestMiddleware:
             logger.exception("internal error")
             if status:
                 raise  # It is too late for another answer: let the server close the connection.
-            response = error_response(500, "internal error; no lead is lost, and the request can be repeated")
+            response = error_response(500, INTERNAL_ERROR)
             await response(scope, receive, send_with_headers)
         finally:
             seconds = time.perf_counter() - started

@@ -22,6 +22,7 @@ from service.server.memory_watch import MOST_FAILURES, MemoryWatch
 
 LACKS_MEMORY = """
 import os, pathlib
+from service.api import middleware
 from service.server import connections, http_protocol, memory_watch, serve
 from service.__main__ import main
 
@@ -83,6 +84,22 @@ def test_a_connection_that_cannot_be_served_is_closed(
         with httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client:
             assert Api(client).archive_all([1]).json()["delete_count"] == 1
         assert service.stop() == 0
+    assert tables.both() == ({}, before)
+
+
+def test_an_answer_that_cannot_be_made_is_the_contracts_500(tables: Tables, environment: dict[str, str], flag: Path) -> None:
+    tables.live(1)
+    before, _ = tables.both()
+    with (
+        ServiceProcess(environment, lacking("middleware.send_in_parts", flag)) as service,
+        httpx2.Client(base_url=service.base_url, timeout=PATIENCE) as client,
+    ):
+        flag.write_text("")
+        answer = Api(client).archive_all([1])
+        flag.unlink()
+        assert (answer.status_code, answer.headers["Content-Type"]) == (500, "application/json")
+        assert answer.json() == {"message": "internal error; no lead is lost, and the request can be repeated"}
+        assert Api(client).archive_all([1]).json()["select_count"] == 0
     assert tables.both() == ({}, before)
 
 
