@@ -38,9 +38,11 @@ class KeptCopies:
         counts |= await self._changes.run(transaction, pair, {delete: leads}, options=options)
         if not counts[delete]:
             return counts
-        after = await self._fingerprints(transaction, pair, leads)
         deleted = leads.difference(await self._changes.find(transaction, pair.source.name, leads))
-        if damaged := sum(before.get(lead_id) != after.get(lead_id) for lead_id in deleted):
+        options.kept.update({lead_id: before.get(lead_id, "") for lead_id in deleted})
+        # All of them: what a DELETE has left as it was, the next one may change.
+        after = await self._fingerprints(transaction, pair, LeadIDs(options.kept))
+        if damaged := sum(after.get(lead_id) != fingerprint for lead_id, fingerprint in options.kept.items()):
             raise NotReadyError(tuple(self._problems(pair, damaged)))
         return counts
 

@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
+import structlog
+
 from service.archive.batch import Batch, BeforeChange, MayChange, Result, always
 from service.archive.chunks import Chunks, Plan
 from service.archive.failures import BeginAgainError, Failures
@@ -48,6 +50,8 @@ LONGEST_LOCKED = 0.25
 
 NEW = 0.05
 """Seconds for which an answer counts as new."""
+
+logger = structlog.get_logger()
 
 
 class Mover:
@@ -166,6 +170,9 @@ class Mover:
             if seen.on_cluster and leaving:
                 leaving = steps[sql.delete_leads] = await self._claim(transaction, seen.pair, leaving, options)
             counts = await self._change_in_one_transaction(transaction, turn, seen.pair, steps, options)
+            if self._tables.whole_only and seen.pair.acting_keys:
+                new, inserted = steps[sql.insert_leads], counts[sql.insert_leads]
+                await self._refuse_damaged(transaction, seen.pair, new, inserted, failures)
             remaining = await self._remaining(transaction, seen, batch, counts)
             left, gone = leaving.difference(remaining), NONE
             await until_both_are_new(
@@ -305,6 +312,25 @@ class Mover:
                 failures.leave_out(sql.restore_leads, changed)
                 raise BeginAgainError("copies that were touched cannot be restored", retry=True)
         return lead_ids.difference(failures.left_alone(sql.touch_leads, sql.restore_leads))
+
+    async def _refuse_damaged(
+        self, transaction: Transaction, pair: TablePair, new: LeadIDs, inserted: int, failures: Failures
+    ) -> None:
+        """Raise BeginAgainError if a foreign key has changed or deleted copies after they were inserted, since a trigger has
+        changed what they refer to. They are not inserted then. If a lead is deleted, KeptCopies looks after its copy.
+
+        new: the leads to insert. inserted: how many of them were.
+        """
+        insert = self._statements.insert_whole_leads
+        there = await self._changes.find(transaction, pair.source.name, new) if inserted else NONE
+        if not there:
+            return
+        equal = await self._changes.select(transaction, self._statements.select_equal_leads, pair, there)
+        damaged = there.difference(equal, failures.left_alone(insert))
+        if damaged and inserted > len(new) - len(there) + len(equal):
+            logger.warning("damaged copies undone", lead_ids=list(damaged))
+            failures.leave_out(insert, damaged)
+            raise BeginAgainError("a foreign key has changed copies", retry=True)
 
     async def _whole(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs) -> LeadIDs:
         """Return the leads that the target can store without changing a value."""

@@ -46,6 +46,8 @@ class Options:
     failures: Failures = field(default_factory=Failures)
     most: Mapping[Statement, int] = field(default_factory=dict)
     """How many leads a statement changes at most, where that matters. If there are more, it is sent several times."""
+    kept: dict[int, str] = field(default_factory=dict)
+    """The fingerprints of copies whose leads this attempt has deleted, where a foreign key may change copies."""
     savepoints: bool = True
     """Whether what was done after a savepoint can be undone."""
     look_again: Callable[[], Awaitable[TablePair]] | None = None

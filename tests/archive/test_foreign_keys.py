@@ -13,6 +13,7 @@ from support.remedies import ARCHIVE, LIST, Account, account, apply_remedies, pr
 from support.tables import Tables
 from support.waiting import wait_until
 
+from service.archive import mover
 from service.database.transaction import Transaction
 from service.tables.table_reader import LOOKS, TableReader
 
@@ -138,12 +139,7 @@ def test_a_copy_that_changes_within_the_delete_keeps_the_lead(
     tables: Tables, api: Api, rule: str, source: str, target: str
 ) -> None:
     """A trigger changes what the copies refer to."""
-    column = "customer" if "NULL" in rule else "list_id"
-    tables.execute(f"CREATE TABLE customers (id {TYPE} PRIMARY KEY)")
-    tables.execute("INSERT INTO customers VALUES (998), (999)")
-    for table in (LIST, ARCHIVE):
-        tables.execute(f"ALTER TABLE {table} ADD COLUMN customer {TYPE}")
-    tables.execute(f"ALTER TABLE {target} ADD CONSTRAINT of_customer FOREIGN KEY ({column}) REFERENCES customers (id) {rule}")
+    of_customers(tables, target, rule)
     tables.execute(
         f"CREATE TRIGGER damage AFTER DELETE ON {source} FOR EACH ROW IF OLD.lead_id = 2 THEN {DAMAGE[rule]}; END IF"
     )
@@ -169,6 +165,68 @@ def test_a_copy_that_changes_within_the_delete_keeps_the_lead(
     assert move([2]).json()["delete_count"] == 1
     rows = before[source == ARCHIVE]
     assert tables.both() == (({}, rows) if source == LIST else (rows, {}))
+
+
+@pytest.mark.parametrize("rule", DAMAGE)
+@pytest.mark.parametrize(("source", "target"), [(LIST, ARCHIVE), (ARCHIVE, LIST)], ids=["there", "back"])
+def test_a_copy_that_changes_within_the_delete_of_a_later_part_keeps_the_lead(
+    tables: Tables, new_api: NewApi, monkeypatch: pytest.MonkeyPatch, rule: str, source: str, target: str
+) -> None:
+    monkeypatch.setattr(mover, "GENTLE_PART", 2)
+    of_customers(tables, target, rule)
+    tables.execute(
+        f"CREATE TRIGGER damage AFTER DELETE ON {source} FOR EACH ROW"
+        f" IF OLD.lead_id = 4 THEN {DAMAGE[rule].replace('OLD.list_id', '999').replace('OLD.customer', '999')}; END IF"
+    )
+    tables.insert(source, 1, list_id=999, customer=999)
+    tables.insert(source, 2, 3, 4, list_id=998, customer=998)
+    before = tables.both()
+    api = new_api(PACE="gentle")
+    move = api.archive_all if source == LIST else api.dearchive_all
+
+    response = move([1, 2, 3, 4])
+
+    assert response.status_code == 503
+    assert response.json()["message"].endswith("concerned: 1; no lead was deleted")
+    assert tables.both() == before
+    assert move([1, 2, 3]).json()["delete_count"] == 3
+
+
+@pytest.mark.parametrize("deletes", [True, False], ids=["delete", "insert only"])
+@pytest.mark.parametrize("pace", ["full", "gentle"])
+@pytest.mark.parametrize("rule", DAMAGE)
+def test_a_copy_that_changes_after_it_was_brought_back_is_undone(
+    tables: Tables, new_api: NewApi, monkeypatch: pytest.MonkeyPatch, rule: str, pace: str, deletes: bool
+) -> None:
+    """A trigger changes what it refers to when a later lead is inserted."""
+    monkeypatch.setattr(mover, "GENTLE_PART", 2)
+    of_customers(tables, LIST, rule)
+    tables.execute(
+        f"CREATE TRIGGER damage AFTER INSERT ON {LIST} FOR EACH ROW"
+        f" IF NEW.lead_id = 4 THEN {DAMAGE[rule].replace('OLD.list_id', '999').replace('OLD.customer', '999')}; END IF"
+    )
+    tables.archived(1, list_id=999, customer=999)
+    tables.archived(2, 3, 4, 5, list_id=998, customer=998)
+    _, before = tables.both()
+
+    api = new_api(PACE=pace)
+    answer = api.dearchive({"lead_ids": [1, 2, 3, 4, 5], "insert_leads": True, "delete_leads": deletes}).json()
+
+    live, archived = tables.both()
+    assert live == {lead_id: row for lead_id, row in before.items() if lead_id != 1}
+    assert archived == ({1: before[1]} if deletes else before)
+    assert (answer["insert_count"], answer["delete_count"]) == (4, 4 if deletes else 0)
+    assert answer["remaining_lead_ids"] == ([1] if deletes else [])
+
+
+def of_customers(tables: Tables, table: str, rule: str) -> None:
+    """Have leads of one table refer to customers, 998 and 999."""
+    tables.execute(f"CREATE TABLE customers (id {TYPE} PRIMARY KEY)")
+    tables.execute("INSERT INTO customers VALUES (998), (999)")
+    for each in (LIST, ARCHIVE):
+        tables.execute(f"ALTER TABLE {each} ADD COLUMN customer {TYPE}")
+    column = "customer" if "NULL" in rule else "list_id"
+    tables.execute(f"ALTER TABLE {table} ADD CONSTRAINT of_customer FOREIGN KEY ({column}) REFERENCES customers (id) {rule}")
 
 
 @pytest.mark.parametrize("rule", DAMAGE)
