@@ -2,7 +2,7 @@
 -- set, are sufficient in this session, and replicas and other nodes get what it changes (describe_session). This is a statement of
 -- its own, since MariaDB 10.11 returns 0 for wsrep_on beside a GROUP_CONCAT.
 SELECT @@wsrep_on, @@max_allowed_packet >= {least_packet}
-    AND NOT (@@log_bin AND 'STATEMENT' IN (@@binlog_format, @@wsrep_forced_binlog_format))
+    AND NOT ((@@log_bin OR @@GLOBAL.wsrep_on) AND 'STATEMENT' IN (@@binlog_format, @@wsrep_forced_binlog_format))
     AND (
         NOT (@@log_bin OR @@GLOBAL.wsrep_on)
         OR @@sql_log_bin AND NOT @@skip_replication AND @@server_id = @@GLOBAL.server_id

@@ -185,8 +185,7 @@ class Chunks:
                 planned = await self._unless_blocked(plan())
             if planned:
                 self._refuse_other_engines(planned.pair)
-                if not (any(self._changed.values()) or any(self._unsure.values())):
-                    await self._may_change()  # it may have waited
+                await self._refuse_if_unchanged()
                 self._locks_tables = planned.pair.same_rollback
                 self.transaction.keeps_changes = not (planned.pair.source.transactional or planned.pair.target.transactional)
                 self.transaction.send_first(self._statements.forget_changed.fill())
@@ -199,6 +198,11 @@ class Chunks:
             await self.end()  # what the temporary table holds may be out of date next time
         await self.transaction.let_go()  # the question what was done has opened the tables again
         return not self._failures.blocked
+
+    async def _refuse_if_unchanged(self) -> None:
+        """Raise what may_change raises: the batch may have waited. Not if it has changed anything."""
+        if not self.transaction.changes_may_persist:
+            await self._may_change()
 
     async def _may_write(self, stack: AsyncExitStack) -> bool:
         """Wait until no other batch writes. Return False if that took so long that the batch has let go of everything: the one
@@ -255,6 +259,7 @@ class Chunks:
                 pair = None if self._failures.blocked else await self._unless_blocked(look_again())
                 if pair:
                     self._refuse_other_engines(pair)
+                    await self._refuse_if_unchanged()
             parts = leads.parts(options.most[statement])
             for number, part in enumerate(parts, start=1):
                 if has_changed and pair:
@@ -280,6 +285,7 @@ class Chunks:
         now = None if self._failures.blocked else await self._unless_blocked(look_again())
         if now and now != pair:
             await self._let_go(DatabaseError("a table was altered meanwhile", LOCK_WAIT_TIMEOUT))
+        await self._refuse_if_unchanged()
         return now
 
     def _refuse_other_engines(self, pair: TablePair) -> None:
@@ -308,6 +314,7 @@ class Chunks:
 
     async def _commit(self, pair: TablePair) -> None:
         """Commit. A deadlock at this moment has rolled back what was not permanent yet."""
+        persisted_already = self.transaction.changes_may_persist
         try:
             await self.transaction.commit()
         except DatabaseError as error:
@@ -315,6 +322,8 @@ class Chunks:
                 raise
             await self._let_go(error)
             return
+        if not (any(self._failures.done.values()) or any(self._failures.unsure.values())):
+            self.transaction.changes_may_persist = persisted_already  # the statements had nothing to change
         self._note_changed(pair)
 
     def _note_changed(self, pair: TablePair, *, was_rolled_back: bool = False) -> None:

@@ -34,7 +34,9 @@ class KeptCopies:
             return await self._changes.run(transaction, pair, steps, options=options)
         others = {statement: ids for statement, ids in steps.items() if statement != delete}
         counts = await self._changes.run(transaction, pair, others, options=options)
-        before = await self._fingerprints(transaction, pair, leads)
+        archived = options.archived.difference(LeadIDs(options.kept))
+        before = await self._fingerprints(transaction, pair, LeadIDs({*leads, *archived}))
+        options.kept.update({lead_id: before[lead_id] for lead_id in archived if lead_id in before})
         counts |= await self._changes.run(transaction, pair, {delete: leads}, options=options)
         if not counts[delete]:
             return counts

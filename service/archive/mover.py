@@ -164,17 +164,20 @@ class Mover:
             lists = await self._looker.lists_of(transaction, seen, leads)
             await may_change()
             await before_change(list(leaving))
-            # A node of a cluster sends the others also what it has rolled back to a savepoint, in the first transaction of a
-            # session that writes.
-            options = Options(most={sql.delete_leads: LARGEST_DELETE}, failures=failures, savepoints=not seen.on_cluster)
-            if seen.on_cluster and leaving:
-                leaving = steps[sql.delete_leads] = await self._claim(transaction, seen.pair, leaving, options)
+            options = Options(
+                failures=failures,
+                most={sql.delete_leads: LARGEST_DELETE},
+                archived=seen.copies.difference(seen.leads),
+                on_cluster=seen.on_cluster,
+            )
             counts = await self._change_in_one_transaction(transaction, turn, seen.pair, steps, options)
+            if failures.at_the_end:
+                raise failures.at_the_end
             if self._tables.whole_only and seen.pair.acting_keys:
                 new, inserted = steps[sql.insert_leads], counts[sql.insert_leads]
                 await self._refuse_damaged(transaction, seen.pair, new, inserted, failures)
             remaining = await self._remaining(transaction, seen, batch, counts)
-            left, gone = leaving.difference(remaining), NONE
+            left, gone = steps[sql.delete_leads].difference(remaining), NONE
             await until_both_are_new(
                 lambda: self._looker.refuse_changes(transaction, batch, seen, left, lists),
                 may_change,  # the statements of the batch may have waited, and its audit record
@@ -239,11 +242,34 @@ class Mover:
         transaction: Transaction,
         turn: Turn,
         pair: TablePair,
+        steps: dict[Statement, LeadIDs],
+        options: Options,
+    ) -> Mapping[Statement, int]:
+        """Run the statements of a batch. On a cluster, reduce the leads to delete to those whose copy could be protected.
+
+        Gently: for a few leads at a time, with rests in between, since the dialler waits for a processor while a long
+        statement runs. All leads of the batch are locked during these rests.
+        """
+        delete = self._statements.delete_leads
+        if not (options.on_cluster and steps[delete]):
+            return await self._change_some(transaction, turn, pair, steps, options)
+        copying = {statement: leads for statement, leads in steps.items() if statement != delete}
+        counts = Counter(await self._change_some(transaction, turn, pair, copying, options))
+        new = copying[self._statements.insert_leads]
+        own = new if counts[self._statements.insert_leads] == len(new) else NONE
+        steps[delete] = await self._claim(transaction, pair, steps[delete], own, options)
+        counts.update(await self._change_some(transaction, turn, pair, {delete: steps[delete]}, options))
+        return counts
+
+    async def _change_some(
+        self,
+        transaction: Transaction,
+        turn: Turn,
+        pair: TablePair,
         steps: Mapping[Statement, LeadIDs],
         options: Options,
     ) -> Mapping[Statement, int]:
-        """Run the statements of a batch. Gently: for a few leads at a time, with rests in between, since the dialler waits for
-        a processor while a long statement runs. All leads of the batch are locked during these rests."""
+        """Run some statements of a batch, as _change_in_one_transaction()."""
         if not turn.gentle:
             return await self._kept_copies.run(transaction, pair, steps, options)
         clock = asyncio.get_running_loop().time
@@ -295,15 +321,19 @@ class Mover:
         # What somebody has brought back since is another lead.
         return replace(first, unmatched=unmatched.difference(chunks.deleted), reused=reused.difference(chunks.deleted))
 
-    async def _claim(self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs, options: Options) -> LeadIDs:
-        """On a Galera cluster, protect older copies that the DELETE relies on from changes by other nodes.
+    async def _claim(
+        self, transaction: Transaction, pair: TablePair, lead_ids: LeadIDs, own: LeadIDs, options: Options
+    ) -> LeadIDs:
+        """On a Galera cluster, protect copies that the DELETE relies on, and that others have written, from changes by other
+        nodes. own: those whose copies this batch has inserted.
 
         Return the leads whose copy could be protected: a trigger may refuse the write that protects it, or change the copy.
         Raises BeginAgainError if a copy was changed.
         """
         sql = self._statements
         failures = options.failures
-        equal = await self._changes.select(transaction, sql.select_equal_leads, pair, lead_ids)
+        others = lead_ids.difference(own)
+        equal = await self._changes.select(transaction, sql.select_equal_leads, pair, others) if others else NONE
         touched = equal.difference(failures.left_alone(sql.touch_leads, sql.restore_leads))
         await self._changes.run(transaction, pair, {sql.touch_leads: touched, sql.restore_leads: touched}, options=options)
         if touched:

@@ -75,14 +75,11 @@ class Turn:
         """End the turn, after the rest that is due. Return at once."""
         if not self._has_begun:
             return
+        if rest := self.rest_seconds():
+            self._loop.call_later(rest, self._give_back)
+        else:
+            self._give_back()
         self._has_begun = False
-        try:
-            if rest := self.rest_seconds():
-                self._loop.call_later(rest, self._give_back)
-            else:
-                self._give_back()
-        except MemoryError:
-            end_for_lack_of_memory()  # nobody would ever get this turn again
 
     def _give_back(self) -> None:
         try:
@@ -166,4 +163,7 @@ class Pace:
         try:
             yield turn
         finally:
-            turn.end()
+            try:
+                turn.end()
+            except MemoryError:
+                end_for_lack_of_memory()  # nobody would ever get this turn again

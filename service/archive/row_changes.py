@@ -46,10 +46,13 @@ class Options:
     failures: Failures = field(default_factory=Failures)
     most: Mapping[Statement, int] = field(default_factory=dict)
     """How many leads a statement changes at most, where that matters. If there are more, it is sent several times."""
+    archived: LeadIDs = NONE
+    """The leads of the batch that only the target has."""
     kept: dict[int, str] = field(default_factory=dict)
-    """The fingerprints of copies whose leads this attempt has deleted, where a foreign key may change copies."""
-    savepoints: bool = True
-    """Whether what was done after a savepoint can be undone."""
+    """Where a foreign key may change copies: the fingerprints of copies whose leads only the target has, or has now."""
+    on_cluster: bool = False
+    """Whether what is rolled back reaches other nodes all the same, unless all of the transaction is: that of a statement that
+    has failed, and that after a savepoint."""
     look_again: Callable[[], Awaitable[TablePair]] | None = None
     """Reads the definitions of the tables again, where the statements of a batch are not one transaction."""
 
@@ -102,18 +105,15 @@ class Changes:
                     done.append((run, count))
                 todo = todo[len(done) :]
                 await self._note_done(transaction, pair, done, options)
+                if not any(counts.values()):
+                    transaction.changes_may_persist = persisted_already
                 if options.failures.must_look_again(transaction):
                     return counts
             except DatabaseError as error:
                 self._must_be_of(filled, error)
                 todo = todo[len(done) :]
                 failed, *others = todo
-                if (
-                    error.code == LOCK_WAIT_TIMEOUT
-                    and self._never_waits(pair, failed)
-                    and pauses.seconds < LONGEST_WAIT
-                    and not await self._begun(transaction, failed)
-                ):
+                if pauses.seconds < LONGEST_WAIT and await self._must_wait(transaction, pair, failed, error):
                     transaction.changes_may_persist = persisted_already or any(counts.values())
                     await self._note_done(transaction, pair, done, options)
                     if options.failures.must_look_again(transaction):
@@ -125,21 +125,34 @@ class Changes:
                 counts[failed.statement] += len(finished)
                 if finished:
                     options.failures.note_done(failed.statement, finished)
+                if not any(counts.values()) and not await self._begun(transaction, failed):
+                    transaction.changes_may_persist = persisted_already
                 if options.failures.must_look_again(transaction, error):
-                    if error.code in BLOCKED and not any(counts.values()) and not await self._begun(transaction, failed):
-                        transaction.changes_may_persist = persisted_already
                     return counts
-                rest = failed.leads.difference(finished)
-                parts = [part for part in rest.halves() if part]
-                if len(parts) == 1 and not finished:  # else the row at which it failed may be stored: an AFTER trigger's
-                    parts = []
-                    is_last = all(run.statement != failed.statement for run in others)
-                    options.failures.leave_alone(failed.statement, failed.leads, error, is_last=is_last)
-                    if await self._must_let_go(transaction, pair, options.failures):
-                        return counts
-                todo = [*(replace(failed, leads=part) for part in parts), *others]
+                parts = self._split(failed, finished, others, error, options)
+                if not parts and await self._must_let_go(transaction, pair, options.failures):
+                    return counts
+                todo = [*parts, *others]
         await self._log_left_out(transaction, pair, warned)
         return counts
+
+    @staticmethod
+    def _split(failed: Run, finished: LeadIDs, others: Sequence[Run], error: DatabaseError, options: Options) -> list[Run]:
+        """Return what is to be run of a statement that has failed: each half of its leads that it had not changed. A single
+        lead is left alone."""
+        if options.on_cluster:
+            options.failures.at_the_end = BeginAgainError("a statement has failed for a row", retry=True)
+        parts = [part for part in failed.leads.difference(finished).halves() if part]
+        if len(parts) == 1 and not finished:  # else the row at which it failed may be stored: an AFTER trigger's
+            is_last = all(run.statement != failed.statement for run in others)
+            options.failures.leave_alone(failed.statement, failed.leads, error, is_last=is_last)
+            return []
+        return [replace(failed, leads=part) for part in parts]
+
+    async def _must_wait(self, transaction: Transaction, pair: TablePair, failed: Run, error: DatabaseError) -> bool:
+        """Return whether the service waits for a table in place of a statement."""
+        is_locked = error.code == LOCK_WAIT_TIMEOUT and self._never_waits(pair, failed)
+        return is_locked and not await self._begun(transaction, failed)
 
     @staticmethod
     def _all_runs(steps: Mapping[Statement, LeadIDs], options: Options) -> list[Run]:

@@ -9,6 +9,7 @@ from collections import Counter, deque
 from prometheus_client import Gauge
 
 from service.observability import metrics
+from service.observability.process_end import end_for_lack_of_memory
 
 
 class Turns:
@@ -58,6 +59,12 @@ class Turns:
         self._admit()
 
     def _admit(self) -> None:
+        try:
+            self._admit_next()
+        except MemoryError:
+            end_for_lack_of_memory()  # nobody knows who has a turn now
+
+    def _admit_next(self) -> None:
         while self._waiting and self._running.total() < self._limit:
             key = min(self._waiting, key=lambda waiting: (self._running[waiting], self._latest[waiting]))
             turn = self._waiting[key].popleft()

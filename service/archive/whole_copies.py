@@ -121,7 +121,7 @@ class WholeCopies(Changes):
         that were not inserted in the end. If all of the transaction must be rolled back for that, the batch or its chunk
         begins again."""
         sql = self._statements
-        has_savepoint = options.savepoints and await self._set_savepoint(transaction)
+        has_savepoint = not options.on_cluster and await self._set_savepoint(transaction)
         count, remaining = 0, leads
         while remaining:
             count, damaged, _ = await self._insert(transaction, pair, remaining, options)

@@ -20,6 +20,7 @@ from typing import Any
 import structlog
 
 from service.errors import AuditError
+from service.observability import metrics
 from service.observability.audit_file import ENDED, AuditFile, Failure
 
 OUTCOME_TIMEOUT = 0.5
@@ -120,7 +121,7 @@ class AuditedBatch:
             future = self._file.submit({"event": "outcome", "time": now(), **self._common, **facts})
 
             def on_done(done: Future[Failure | None]) -> None:
-                if failure := Failure(ENDED) if done.cancelled() else done.result():
+                if failure := _failure_of(done):
                     logger.error("audit line lost", error=failure.reason, **self._common, **facts)
 
             future.add_done_callback(on_done)
@@ -130,6 +131,16 @@ class AuditedBatch:
         else:
             logger.warning(f"{self._operation} not committed", **self._common, **self._fields, **facts)
         return None
+
+
+def _failure_of(done: Future[Failure | None]) -> Failure | None:
+    """Return why a record is not known to be written, None if it is on disk."""
+    if done.cancelled():
+        return Failure(ENDED)
+    if error := done.exception():  # there was not even the memory to say so
+        metrics.AUDIT_FAILURES.inc()
+        return Failure(repr(error))
+    return done.result()
 
 
 def now() -> str:

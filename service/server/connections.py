@@ -13,6 +13,8 @@ from collections.abc import Callable, Hashable
 
 import structlog
 
+from service.observability.process_end import end_for_lack_of_memory
+
 BACKLOG = 2048
 """Connections that the kernel may hold until they are accepted."""
 
@@ -155,8 +157,7 @@ class Acceptor:
             except OSError as error:
                 self._loop.remove_reader(self._listener.fileno())
                 if error.errno not in SHUT_DOWN:  # by the process that started the workers
-                    logger.error("connections not accepted", error=error.strerror)
-                    self._loop.call_later(1, self._resume)
+                    self._pause(error)
                 return
             accepted.setblocking(False)
             is_extra = self._connections.make_room()
@@ -170,9 +171,19 @@ class Acceptor:
                 self._connections.add(protocol, task.cancel, is_extra)
                 self._connections.mark_idle(protocol, task.cancel)
 
+    def _pause(self, error: OSError) -> None:
+        try:
+            self._loop.call_later(1, self._resume)
+        except MemoryError:
+            end_for_lack_of_memory()  # nobody would accept connections any more
+        logger.error("connections not accepted", error=error.strerror)
+
     def _resume(self) -> None:
-        if self._is_open:
-            self._loop.add_reader(self._listener.fileno(), self._accept)
+        try:
+            if self._is_open:
+                self._loop.add_reader(self._listener.fileno(), self._accept)
+        except MemoryError:
+            end_for_lack_of_memory()
 
     async def _connect(self, accepted: socket.socket, protocol: asyncio.Protocol, tls: ssl.SSLContext | None) -> None:
         try:

@@ -4,6 +4,7 @@ again."""
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 import threading
 import time
@@ -19,8 +20,8 @@ MOST_FAILURES = 5
 """How often memory may be lacking in a row, without an answered request in between."""
 
 
-STEPS = ("TaskStep", "TaskWakeup")
-"""In the message of the event loop, if it could not let a task go on."""
+STEP = re.compile("task_?(step|wakeup)", re.IGNORECASE)
+"""In the message of the event loop, if it could not let a task go on. The names differ between versions of Python."""
 
 
 class MemoryWatch:
@@ -56,7 +57,7 @@ class MemoryWatch:
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         try:
             if isinstance(context.get("exception"), MemoryError):
-                if any(step in str(context.get("message")) for step in STEPS):
+                if STEP.search(str(context.get("message"))):
                     end_for_lack_of_memory()  # the task would never go on, nor give back what it has
                 self.note_failure()
             loop.default_exception_handler(context)

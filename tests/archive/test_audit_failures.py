@@ -447,6 +447,30 @@ def test_a_line_for_which_there_is_no_memory_counts_as_lost(
     assert (lost["error"], lost["outcome"], lost["deleted_lead_ids"]) == ("MemoryError()", "committed", [1])
 
 
+def test_an_outcome_for_which_there_is_no_memory_at_all_is_in_the_log(
+    tables: Tables, audited: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables.live(1)
+    before, _ = tables.both()
+    failures = AUDIT_FAILURES._value.get()
+    write = AuditFile._write
+
+    def fail(file: AuditFile, line: appending.Line) -> Failure | None:
+        if b'"event":"outcome"' in line.data:
+            raise MemoryError
+        return write(file, line)
+
+    monkeypatch.setattr(AuditFile, "_write", fail)
+    with capture_logs() as log:
+        assert audited.archive_all([1]).json()["delete_count"] == 1
+        wait_until(lambda: any(line["event"] == "audit line lost" for line in log))
+
+    (lost,) = [line for line in log if line["event"] == "audit line lost"]
+    assert (lost["error"], lost["outcome"], lost["deleted_lead_ids"]) == ("MemoryError()", "committed", [1])
+    assert AUDIT_FAILURES._value.get() == failures + 1
+    assert tables.both() == ({}, before)
+
+
 def test_an_outcome_that_cannot_be_written_is_in_the_log(tables: Tables, environment: dict[str, str], path: Path) -> None:
     tables.live(1)
     before, _ = tables.both()

@@ -192,6 +192,25 @@ def test_a_copy_that_changes_within_the_delete_of_a_later_part_keeps_the_lead(
     assert move([1, 2, 3]).json()["delete_count"] == 3
 
 
+@pytest.mark.parametrize("rule", DAMAGE)
+def test_a_copy_whose_lead_was_archived_before_is_kept_as_well(tables: Tables, api: Api, rule: str) -> None:
+    of_customers(tables, ARCHIVE, rule)
+    tables.execute(
+        f"CREATE TRIGGER damage AFTER DELETE ON {LIST} FOR EACH ROW"
+        f" IF OLD.lead_id = 4 THEN {DAMAGE[rule].replace('OLD.list_id', '999').replace('OLD.customer', '999')}; END IF"
+    )
+    tables.archived(1, list_id=999, customer=999)
+    tables.live(3, 4, list_id=998, customer=998)
+    before = tables.both()
+
+    response = api.archive_all([1, 3, 4])
+
+    assert response.status_code == 503
+    assert response.json()["message"].endswith("concerned: 1; no lead was deleted")
+    assert tables.both() == before
+    assert api.archive_all([1, 3]).json()["delete_count"] == 1
+
+
 @pytest.mark.parametrize("deletes", [True, False], ids=["delete", "insert only"])
 @pytest.mark.parametrize("pace", ["full", "gentle"])
 @pytest.mark.parametrize("rule", DAMAGE)

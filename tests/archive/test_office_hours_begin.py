@@ -16,6 +16,8 @@ from support.settings import key_entry, write_keys_file
 from support.tables import Tables
 
 from service.api.leads import LeadsEndpoint
+from service.archive import chunks
+from service.archive.chunks import Sizes
 from service.archive.comparer import Comparer
 from service.archive.finder import Finder
 from service.archive.look import Looker
@@ -145,7 +147,81 @@ def test_a_batch_whose_statements_have_changed_nothing_when_office_hours_begin_i
 
     assert answer.status_code == 403
     assert tables.both() == before
+    intent, outcome = ("intent", None), ("outcome", "rolled back")
+    assert (set(events(path)[:-1]), events(path)[-1]) == ({intent}, outcome)  # it has tried more than once
+
+
+@pytest.fixture
+def after_the_first_statements(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    """Office hours begin when the batch has run statements for the first time."""
+    run = Changes.run
+
+    async def run_until_office_hours(changes: Changes, *arguments: Any, **options: Any) -> Any:
+        counts = await run(changes, *arguments, **options)
+        clock.now = WITHIN
+        return counts
+
+    monkeypatch.setattr(Changes, "run", run_until_office_hours)
+
+
+@pytest.mark.usefixtures("after_the_first_statements")
+@pytest.mark.parametrize("pace", ["full", "gentle"])
+@pytest.mark.parametrize("source", ["InnoDB", "MyISAM"])
+def test_a_batch_that_has_changed_copies_that_are_not_equal_is_not_said_to_have_changed_nothing(
+    tables: Tables,
+    new_api: Callable[..., Api],
+    clock: Clock,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    source: str,
+    pace: str,
+) -> None:
+    """The archive cannot hold the comment, and refuses one copy of the first UPDATE: MariaDB does not say what it changed."""
+    monkeypatch.setattr(chunks, "FULL", Sizes(chunk=5, joined=5, delete=5))
+    monkeypatch.setattr(chunks, "GENTLE", Sizes(chunk=5, joined=5, delete=5))
+    tables.set_engines(source, "MyISAM")
+    leads = list(range(1, 11))
+    tables.live(*leads, comments="a comment longer than ten")
+    tables.archived(*leads, comments="old")
+    tables.execute("ALTER TABLE vicidial_list_archive MODIFY comments VARCHAR(10)")
+    tables.execute(
+        "CREATE TRIGGER refuse BEFORE UPDATE ON vicidial_list_archive FOR EACH ROW"
+        " IF NEW.lead_id = 5 THEN SIGNAL SQLSTATE '45000'; END IF"
+    )
+    live, _ = tables.both()
+
+    answer = new_api(now=lambda: clock.now, AUDIT_LOG=str(path), PACE=pace, **HOURS).archive_all(leads)
+
+    assert (answer.status_code, answer.json()["remaining_lead_ids"]) == (200, leads)
+    assert events(path) == [("intent", None), ("outcome", "committed")]
+    assert tables.both()[0] == live
+    comments = tables.execute("SELECT comments FROM vicidial_list_archive ORDER BY lead_id")
+    assert comments == [(b"old" if lead_id == 5 else b"a comment ",) for lead_id in leads]
+
+
+@pytest.mark.usefixtures("after_the_first_statements")
+@pytest.mark.parametrize("archive", ["MyISAM", "Aria"])
+def test_a_batch_that_has_changed_nothing_is_asked_again_after_each_rest(
+    tables: Tables, new_api: Callable[..., Api], clock: Clock, path: Path, monkeypatch: pytest.MonkeyPatch, archive: str
+) -> None:
+    """The archive refuses all leads but the last one, of which it has a copy."""
+    monkeypatch.setattr(chunks, "GENTLE", Sizes(chunk=10, joined=2, delete=5))
+    monkeypatch.setattr(chunks, "LONGEST_KEPT", 0.0)
+    tables.set_engines("InnoDB", archive)
+    leads = list(range(1, 7))
+    tables.live(*leads)
+    tables.archived(6)
+    tables.execute(
+        "CREATE TRIGGER refuse BEFORE INSERT ON vicidial_list_archive FOR EACH ROW"
+        " IF NEW.lead_id < 6 THEN SIGNAL SQLSTATE '45000'; END IF"
+    )
+    before = tables.both()
+
+    answer = new_api(now=lambda: clock.now, AUDIT_LOG=str(path), PACE="gentle", **HOURS).archive_all(leads)
+
+    assert answer.status_code == 403
     assert events(path) == [("intent", None), ("outcome", "rolled back")]
+    assert tables.both() == before
 
 
 @pytest.mark.parametrize("operation", ["archive_all", "dearchive_all"])

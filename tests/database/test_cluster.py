@@ -9,7 +9,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -223,26 +223,43 @@ def claims_too_many(services: list[ServiceProcess], since: str, live: Collection
 # --- What another node commits at the same moment ----------------------------------------------------------------------
 
 
-@pytest.fixture
-def archive_while(cluster: Cluster, apis: list[Api]) -> Iterator[Callable[[int, str | Callable[[], Any]], dict[str, Any]]]:
-    """archive_while(lead_id, what) -> the answer of the first service. Just before its COMMIT, another node commits the
-    statement, or the changes of the function."""
-    node, other, _ = cluster.nodes
-    cluster.execute(f"CREATE TRIGGER {DATABASE}.gate BEFORE DELETE ON {DATABASE}.vicidial_list FOR EACH ROW {gate('delete')}")
+ArchiveWhile = Callable[..., dict[str, Any]]
 
-    def archive(lead_id: int, what: str | Callable[[], Any]) -> dict[str, Any]:
+
+@pytest.fixture
+def archive_while(cluster: Cluster, apis: list[Api]) -> Iterator[ArchiveWhile]:
+    """archive_while(lead_ids, what, at_insert=None) -> the answer of the first service. Just before its COMMIT, another node
+    commits the statement `what`, or the changes of the function; while it inserts lead 1, the statement at_insert."""
+    node, other, _ = cluster.nodes
+    gates = {"delete": "BEFORE DELETE ON {}.vicidial_list FOR EACH ROW {}"}
+    gates["insert"] = "BEFORE INSERT ON {}.vicidial_list_archive FOR EACH ROW IF NEW.lead_id = 1 THEN {}; END IF"
+    for name, trigger in gates.items():
+        cluster.execute(f"CREATE TRIGGER {DATABASE}.at_{name} {trigger.format(DATABASE, gate(name))}")
+
+    def execute(what: str) -> None:
+        with other.connect(DATABASE) as connection, connection.cursor() as cursor:
+            cursor.execute(what)
+
+    def wait_for_a_gate() -> None:
+        sleeping = "SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"
+        wait_until(lambda: node.execute(sleeping), PATIENCE)
+
+    def archive(lead_ids: list[int], what: str | Callable[[], Any], at_insert: str | None = None) -> dict[str, Any]:
         with ExitStack() as held_back, ThreadPoolExecutor(1) as executor:
             with node.locked("delete"):
-                answer = executor.submit(apis[0].archive_all, [lead_id])
-                wait_until(
-                    lambda: node.execute("SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"), PATIENCE
-                )
+                with node.locked("insert") if at_insert else nullcontext():
+                    answer = executor.submit(apis[0].archive_all, lead_ids)
+                    if at_insert:
+                        wait_for_a_gate()
+                        execute(at_insert)
+                        time.sleep(0.5)  # until the node has it
+                time.sleep(0.2 if at_insert else 0)
+                wait_for_a_gate()
                 held_back.enter_context(cluster.held_back(node))
                 if callable(what):
                     what()
                 else:
-                    with other.connect(DATABASE) as connection, connection.cursor() as cursor:
-                        cursor.execute(what)
+                    execute(what)
             wait_until(lambda: node.execute("SELECT 1 FROM information_schema.processlist WHERE info = 'COMMIT'"), PATIENCE)
             time.sleep(0.2)  # until it has been sent to the other nodes
             held_back.close()
@@ -252,20 +269,21 @@ def archive_while(cluster: Cluster, apis: list[Api]) -> Iterator[Callable[[int, 
         return body
 
     yield archive
-    cluster.execute(f"DROP TRIGGER {DATABASE}.gate")
+    for name in gates:
+        cluster.execute(f"DROP TRIGGER {DATABASE}.at_{name}")
 
 
 def test_a_conflict_at_commit_changes_nothing_and_is_tried_again(
     cluster: Cluster,
     services: list[ServiceProcess],
     tables: list[Tables],
-    archive_while: Callable[[int, str | Callable[[], Any]], dict[str, Any]],
+    archive_while: ArchiveWhile,
 ) -> None:
     tables[0].live(1)
     retries_before = retries(services)
     conflicts_before = int(cluster.nodes[0].status("wsrep_local_cert_failures"))
 
-    answer = archive_while(1, "UPDATE vicidial_list SET comments = 'changed' WHERE lead_id = 1")
+    answer = archive_while([1], "UPDATE vicidial_list SET comments = 'changed' WHERE lead_id = 1")
 
     assert (answer["insert_count"], answer["delete_count"]) == (1, 1)
     assert retries(services) == retries_before + 1
@@ -283,12 +301,12 @@ def test_a_conflict_at_commit_changes_nothing_and_is_tried_again(
     ],
 )
 def test_the_archived_row_is_deleted_or_edited_on_another_node(
-    tables: list[Tables], archive_while: Callable[[int, str | Callable[[], Any]], dict[str, Any]], statement: str
+    tables: list[Tables], archive_while: ArchiveWhile, statement: str
 ) -> None:
     tables[0].live(1, comments="the last")
     tables[0].archived(1, comments="the last")
 
-    archive_while(1, statement)
+    archive_while([1], statement)
 
     for seen in tables:
         assert seen.ids() == ([], [1])
@@ -298,14 +316,14 @@ def test_the_archived_row_is_deleted_or_edited_on_another_node(
 def test_a_lead_is_brought_back_on_another_node(
     apis: list[Api],
     tables: list[Tables],
-    archive_while: Callable[[int, str | Callable[[], Any]], dict[str, Any]],
+    archive_while: ArchiveWhile,
 ) -> None:
     """Both tables have the lead. Each service deletes it from one of them, since the other one has it."""
     tables[0].live(1)
     tables[0].archived(1)
     brought_back: list[dict[str, Any]] = []
 
-    archive_while(1, lambda: brought_back.append(apis[1].dearchive_all([1]).json()))
+    archive_while([1], lambda: brought_back.append(apis[1].dearchive_all([1]).json()))
 
     assert brought_back[0]["delete_count"] == 1
     # The dearchive committed first, so the archive was retried, and archived the lead again.
@@ -464,6 +482,71 @@ def test_a_damaged_copy_that_is_undone_is_undone_on_all_nodes(
     assert (answer["insert_count"], answer["delete_count"], answer["remaining_lead_ids"]) == (len(back), len(back), damaged)
     for seen in tables:
         assert seen.both() == (back, {lead_id: before[lead_id] for lead_id in damaged})
+
+
+MANY = list(range(1, 201))
+"""More leads than MariaDB keeps in memory until it writes them to what the other nodes get: 8 KiB."""
+
+REFUSALS = {
+    "insert": "BEFORE INSERT ON {archive} FOR EACH ROW {note}; IF NEW.lead_id = 150 THEN {refuse}; END IF",
+    "stored": "AFTER INSERT ON {archive} FOR EACH ROW {note}; IF NEW.lead_id = 150 THEN {refuse}; END IF",
+    "touch": "BEFORE UPDATE ON {archive} FOR EACH ROW {note}; IF NEW.lead_id = 150 THEN {refuse}; END IF",
+    "delete": "BEFORE DELETE ON {list} FOR EACH ROW {note}; IF OLD.lead_id = 150 THEN {refuse}; END IF",
+}
+
+
+@pytest.mark.usefixtures("defaults")
+@pytest.mark.parametrize("notes", [True, False], ids=["writes", "writes not"])
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_what_a_statement_had_done_that_has_failed_reaches_no_other_node(
+    cluster: Cluster, tables: list[Tables], new_service: Callable[[], Api], refusal: str, notes: bool
+) -> None:
+    """MariaDB sends it to them, unless the whole transaction is rolled back. notes: whether the trigger writes to a table."""
+    tables[0].live(*MANY)
+    if refusal == "touch":
+        tables[0].archived(*MANY)
+    before, _ = tables[0].both()
+    cluster.execute(f"CREATE TABLE {DATABASE}.site_log (lead_id INT, id SERIAL) ENGINE = InnoDB")
+    row = "OLD" if refusal == "delete" else "NEW"
+    names = {
+        "archive": f"{DATABASE}.vicidial_list_archive",
+        "list": f"{DATABASE}.vicidial_list",
+        "note": f"BEGIN INSERT INTO {DATABASE}.site_log (lead_id) VALUES ({row}.lead_id)" if notes else "BEGIN",
+        "refuse": "SIGNAL SQLSTATE '45000'",
+    }
+    trigger = REFUSALS[refusal].format(**names).replace("BEGIN;", "BEGIN") + "; END"
+    cluster.execute(f"CREATE TRIGGER {DATABASE}.refuse {trigger}")
+    try:
+        answer = new_service().archive_all(MANY)
+        logs = [seen.execute("SELECT lead_id FROM site_log ORDER BY id") for seen in tables]
+    finally:
+        cluster.execute(f"DROP TRIGGER {DATABASE}.refuse")
+        cluster.execute(f"DROP TABLE {DATABASE}.site_log")
+
+    assert (answer.status_code, answer.json().get("remaining_lead_ids")) == (200, [150])
+    archived = {lead_id: row for lead_id, row in before.items() if lead_id != 150 or refusal in {"touch", "delete"}}
+    for seen in tables:
+        assert seen.both() == ({150: before[150]}, archived)
+    assert logs == [logs[0]] * 3
+
+
+@pytest.mark.parametrize("and_then", ["DELETE FROM", "UPDATE"])
+def test_a_copy_that_another_node_has_made_meanwhile_is_not_relied_on_unprotected(
+    tables: list[Tables], archive_while: ArchiveWhile, and_then: str
+) -> None:
+    """Another node archives lead 2 while the batch inserts, and deletes or edits the copy before the COMMIT of the batch."""
+    tables[0].live(1, 2, comments="the last")
+    change = " SET comments = 'edited'" if and_then == "UPDATE" else ""
+
+    archive_while(
+        [1, 2],
+        f"{and_then} vicidial_list_archive{change} WHERE lead_id = 2",
+        "INSERT INTO vicidial_list_archive SELECT * FROM vicidial_list WHERE lead_id = 2",
+    )
+
+    for seen in tables:
+        assert seen.ids() == ([], [1, 2])
+        assert seen.execute("SELECT DISTINCT comments FROM vicidial_list_archive") == [(b"the last",)]
 
 
 @pytest.mark.usefixtures("defaults")

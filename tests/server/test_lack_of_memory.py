@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
 from contextlib import closing, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx2
 import pytest
@@ -16,8 +18,9 @@ from support.tables import Tables
 from support.waiting import wait_until
 from support.wire import Connection
 
+from service.archive import pace, turns
 from service.observability import logs
-from service.server import memory_watch
+from service.server import connections, memory_watch
 from service.server.memory_watch import MOST_FAILURES, MemoryWatch
 
 LACKS_MEMORY = """
@@ -221,6 +224,72 @@ def test_a_turn_that_is_lost_for_lack_of_memory_does_not_keep_all_others_waiting
             assert [Api(client).archive_all([lead_id]).status_code for lead_id in (1, 2, 3)] == [200] * 3
         assert service.stop() == 0
     assert tables.both() == ({}, before)
+
+
+class EndedError(BaseException):
+    pass
+
+
+@pytest.fixture
+def ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """EndedError is raised where the process would end."""
+
+    def end() -> None:
+        raise EndedError
+
+    for module in (memory_watch, connections, pace, turns):
+        monkeypatch.setattr(module, "end_for_lack_of_memory", end)
+
+
+@pytest.mark.usefixtures("ends")
+def test_a_task_that_is_not_woken_up_for_lack_of_memory_ends_the_process() -> None:
+    async def wake_up_names() -> list[str]:
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def wait() -> None:
+            await waiting
+
+        task = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        names = [repr(callback) for callback, *_ in waiting._callbacks]
+        waiting.set_result(None)
+        await task
+        return names
+
+    (name,) = asyncio.run(wake_up_names())
+    context = {"message": f"Exception in callback {name}", "exception": MemoryError(), "handle": None}
+    with pytest.raises(EndedError):
+        MemoryWatch(lambda: 0)._on_exception(SimpleNamespace(default_exception_handler=print), context)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("ends")
+def test_a_process_ends_that_has_no_memory_to_open_its_door_again() -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    acceptor = connections.Acceptor.__new__(connections.Acceptor)
+    acceptor._loop = SimpleNamespace(call_later=fail, add_reader=fail)  # type: ignore[assignment]
+    acceptor._listener = SimpleNamespace(fileno=lambda: 1)  # type: ignore[assignment]
+    acceptor._is_open = True
+    with pytest.raises(EndedError):
+        acceptor._pause(OSError())
+    with pytest.raises(EndedError):
+        acceptor._resume()
+
+
+@pytest.mark.usefixtures("ends")
+def test_a_process_ends_that_does_not_know_who_has_a_turn() -> None:
+    class Fails:
+        def __next__(self) -> int:
+            raise MemoryError
+
+    async def take() -> None:
+        waiting = turns.Turns(1)
+        waiting._numbers = Fails()  # type: ignore[assignment]
+        await waiting.take("tests")
+
+    with pytest.raises(EndedError):
+        asyncio.run(take())
 
 
 def test_memory_that_lacks_now_and_then_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
