@@ -174,10 +174,7 @@ def test_a_copy_that_changes_within_the_delete_of_a_later_part_keeps_the_lead(
 ) -> None:
     monkeypatch.setattr(mover, "GENTLE_PART", 2)
     of_customers(tables, target, rule)
-    tables.execute(
-        f"CREATE TRIGGER damage AFTER DELETE ON {source} FOR EACH ROW"
-        f" IF OLD.lead_id = 4 THEN {DAMAGE[rule].replace('OLD.list_id', '999').replace('OLD.customer', '999')}; END IF"
-    )
+    damage_at_lead_4(tables, "DELETE", source, rule)
     tables.insert(source, 1, list_id=999, customer=999)
     tables.insert(source, 2, 3, 4, list_id=998, customer=998)
     before = tables.both()
@@ -195,10 +192,7 @@ def test_a_copy_that_changes_within_the_delete_of_a_later_part_keeps_the_lead(
 @pytest.mark.parametrize("rule", DAMAGE)
 def test_a_copy_whose_lead_was_archived_before_is_kept_as_well(tables: Tables, api: Api, rule: str) -> None:
     of_customers(tables, ARCHIVE, rule)
-    tables.execute(
-        f"CREATE TRIGGER damage AFTER DELETE ON {LIST} FOR EACH ROW"
-        f" IF OLD.lead_id = 4 THEN {DAMAGE[rule].replace('OLD.list_id', '999').replace('OLD.customer', '999')}; END IF"
-    )
+    damage_at_lead_4(tables, "DELETE", LIST, rule)
     tables.archived(1, list_id=999, customer=999)
     tables.live(3, 4, list_id=998, customer=998)
     before = tables.both()
@@ -220,10 +214,7 @@ def test_a_copy_that_changes_after_it_was_brought_back_is_undone(
     """A trigger changes what it refers to when a later lead is inserted."""
     monkeypatch.setattr(mover, "GENTLE_PART", 2)
     of_customers(tables, LIST, rule)
-    tables.execute(
-        f"CREATE TRIGGER damage AFTER INSERT ON {LIST} FOR EACH ROW"
-        f" IF NEW.lead_id = 4 THEN {DAMAGE[rule].replace('OLD.list_id', '999').replace('OLD.customer', '999')}; END IF"
-    )
+    damage_at_lead_4(tables, "INSERT", LIST, rule)
     tables.archived(1, list_id=999, customer=999)
     tables.archived(2, 3, 4, 5, list_id=998, customer=998)
     _, before = tables.both()
@@ -236,6 +227,13 @@ def test_a_copy_that_changes_after_it_was_brought_back_is_undone(
     assert archived == ({1: before[1]} if deletes else before)
     assert (answer["insert_count"], answer["delete_count"]) == (4, 4 if deletes else 0)
     assert answer["remaining_lead_ids"] == ([1] if deletes else [])
+
+
+def damage_at_lead_4(tables: Tables, event: str, table: str, rule: str) -> None:
+    """Have a trigger change customer 999 when lead 4 is inserted or deleted."""
+    row = "OLD" if event == "DELETE" else "NEW"
+    change = DAMAGE[rule].replace("OLD.list_id", "999").replace("OLD.customer", "999")
+    tables.execute(f"CREATE TRIGGER damage AFTER {event} ON {table} FOR EACH ROW IF {row}.lead_id = 4 THEN {change}; END IF")
 
 
 def of_customers(tables: Tables, table: str, rule: str) -> None:
