@@ -250,31 +250,37 @@ class Mover:
         Gently: for a few leads at a time, with rests in between, since the dialler waits for a processor while a long
         statement runs. All leads of the batch are locked during these rests.
         """
+        last_rest = asyncio.get_running_loop().time() + LONGEST_LOCKED
+        turn.begin_work()
+
+        async def change(some: Mapping[Statement, LeadIDs]) -> Mapping[Statement, int]:
+            if turn.gentle:
+                return await self._change_gently(transaction, turn, pair, some, options, last_rest=last_rest)
+            return await self._kept_copies.run(transaction, pair, some, options)
+
         delete = self._statements.delete_leads
         if not (options.on_cluster and steps[delete]):
-            return await self._change_some(transaction, turn, pair, steps, options)
-        copying = {statement: leads for statement, leads in steps.items() if statement != delete}
-        counts = Counter(await self._change_some(transaction, turn, pair, copying, options))
-        new = copying[self._statements.insert_leads]
+            return await change(steps)
+        counts = Counter(await change({statement: leads for statement, leads in steps.items() if statement != delete}))
+        new = steps[self._statements.insert_leads]
         own = new if counts[self._statements.insert_leads] == len(new) else NONE
         steps[delete] = await self._claim(transaction, pair, steps[delete], own, options)
-        counts.update(await self._change_some(transaction, turn, pair, {delete: steps[delete]}, options))
+        counts.update(await change({delete: steps[delete]}))
         return counts
 
-    async def _change_some(
+    async def _change_gently(
         self,
         transaction: Transaction,
         turn: Turn,
         pair: TablePair,
         steps: Mapping[Statement, LeadIDs],
         options: Options,
+        *,
+        last_rest: float,
     ) -> Mapping[Statement, int]:
-        """Run some statements of a batch, as _change_in_one_transaction()."""
-        if not turn.gentle:
-            return await self._kept_copies.run(transaction, pair, steps, options)
+        """Run statements of a batch for a few leads at a time. last_rest: when it rests no more, by the clock of the event
+        loop."""
         clock = asyncio.get_running_loop().time
-        last_rest = clock() + LONGEST_LOCKED
-        turn.begin_work()
         counts: Counter[Statement] = Counter()
         for statement, leads in steps.items():
             parts = leads.parts(GENTLE_PART)
