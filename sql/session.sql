@@ -33,7 +33,8 @@
 -- wsrep_sync_wait: on a node of a Galera cluster, a transaction begins only when the node has applied what the other nodes had
 --   committed by then. Elsewhere it does nothing.
 -- wsrep_trx_fragment_size: a batch is sent to the other nodes as a whole. Where a statement of a batch that is sent in parts is
---   rolled back, because of one lead that a trigger refuses, nodes stand still for ever (MariaDB 10.11).
+--   rolled back, because of one lead that a trigger refuses, nodes stand still for ever (MariaDB 10.11). MariaDB 10.5 refuses to
+--   set it where there is no cluster.
 -- wsrep_dirty_reads: a node that has lost its cluster refuses, instead of showing old rows.
 -- foreign_key_checks, unique_checks, check_constraint_checks: the constraints of the site are enforced. Without the checks, a
 --   lead that other rows refer to could be deleted, and an id could be in a table twice.
@@ -86,7 +87,7 @@ SET
     autocommit = 0,
     completion_type = 0,
     wsrep_sync_wait = 1,
-    wsrep_trx_fragment_size = 0,
+    /*M!101100 wsrep_trx_fragment_size = 0, */
     wsrep_dirty_reads = 0,
     foreign_key_checks = 1,
     unique_checks = 1,
