@@ -50,7 +50,7 @@ class Failures:
     blocked: DatabaseError | None = None
     """Why the transaction has ended: a lock was in the way of a statement, or a BeginAgainError."""
     at_the_end: BeginAgainError | None = None
-    """Why the batch is to begin again when its statement has been run for all leads."""
+    """Why a batch that is one transaction is to begin again, and not to commit, when all that fails is known."""
     _worked: set[Statement] = field(default_factory=set)
     """The statements that have been run without an error."""
     _searches_since: float | None = None

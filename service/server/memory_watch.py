@@ -19,7 +19,6 @@ MEMORY_TIMEOUT = 10
 MOST_FAILURES = 5
 """How often memory may be lacking in a row, without an answered request in between."""
 
-
 STEP = re.compile("task_?(step|wakeup)", re.IGNORECASE)
 """In the message of the event loop, if it could not let a task go on. The names differ between versions of Python."""
 
